@@ -1,0 +1,1 @@
+//! Floor module `config` (see ARCHITECTURE.md).

@@ -1,0 +1,1 @@
+//! Floor module `dns` (see ARCHITECTURE.md).

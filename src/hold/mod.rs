@@ -1,0 +1,1 @@
+//! Floor module `hold` (see ARCHITECTURE.md).

@@ -1,0 +1,2 @@
+//! The Kafka protocol proxy.
+pub mod wire;

@@ -1,0 +1,25 @@
+//! Evenkeel: a client-side resilience sidecar for Apache Kafka and Apache ZooKeeper.
+//!
+//! The floors of the house, lowest first; a file imports only lower floors or its own folder
+//! (`tests/floors.rs` enforces it, `ARCHITECTURE.md` gives the reasons):
+//!
+//! 1. base: [`config`], [`metrics`], [`telemetry`], [`lifecycle`]
+//! 2. platform: [`net`], [`dns`]
+//! 3. resilience: [`upstream`], [`retry`], [`hold`]
+//! 4. protocols: [`kafka`]
+//! 5. operability: [`admin`]
+//!
+//! [`app`] alone sees everything.
+
+pub mod admin;
+pub mod app;
+pub mod config;
+pub mod dns;
+pub mod hold;
+pub mod kafka;
+pub mod lifecycle;
+pub mod metrics;
+pub mod net;
+pub mod retry;
+pub mod telemetry;
+pub mod upstream;

@@ -1,0 +1,1 @@
+//! Floor module `net` (see ARCHITECTURE.md).

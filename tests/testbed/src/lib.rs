@@ -1,0 +1,1 @@
+//! Real clusters for the tests and the demo.
