@@ -22,4 +22,5 @@ pub mod metrics;
 pub mod net;
 pub mod retry;
 pub mod telemetry;
+pub mod time;
 pub mod upstream;

@@ -1,1 +1,7 @@
-//! Floor module `hold` (see ARCHITECTURE.md).
+//! Holding: what waits for a cluster to recover, within bounds of bytes and time, and fully accounted for.
+//!
+//! Floor 3: protocol-blind. Time is passed in.
+
+mod ledger;
+
+pub use ledger::{Ledger, Ticket};
