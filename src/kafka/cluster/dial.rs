@@ -1,0 +1,188 @@
+//! Connecting to a broker, and making sure that it is the one that was meant.
+//!
+//! An address can be given to another broker while the old name or address is still remembered somewhere. So before a
+//! client's request goes out, one round trip asks what the peer speaks, which cluster it belongs to, and – by asking
+//! for the configuration of one node, which every other node refuses – whether it is that node.
+
+use super::versions::{API_VERSIONS, Versions};
+use super::{Cluster, Settings};
+use crate::kafka::channel::{Channel, ChannelError, Question};
+use crate::kafka::wire::{self, Struct};
+use crate::metrics::ConnectOutcome;
+use crate::net::{ConnectError, ConnectOptions, Stream, connect};
+use crate::time::now;
+use std::sync::Arc;
+use std::time::Instant;
+
+const METADATA: i16 = 3;
+const DESCRIBE_CONFIGS: i16 = 32;
+/// Versions that every broker from 2.8 to 4.3 speaks, so that all questions can go out at once.
+const METADATA_VERSION: i16 = 9;
+const DESCRIBE_CONFIGS_VERSION: i16 = 4;
+const API_VERSIONS_VERSION: i16 = 3;
+/// `INVALID_REQUEST`: what `DescribeConfigs` answers for another broker's id (`ConfigHelper.describeConfigs`).
+const INVALID_REQUEST: i16 = 42;
+
+/// Why there is no connection to a node.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The node is not known (yet).
+    #[error("node {0} is not known")]
+    UnknownNode(i32),
+    /// No address of it could be connected.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The handshake failed.
+    #[error("{address}: {error}")]
+    Handshake {
+        /// Where.
+        address: String,
+        /// Why.
+        error: ChannelError,
+    },
+    /// Another node, or another cluster's, answers there.
+    #[error("{address}: {what}; the connection is dropped and its name resolved anew")]
+    WrongNode {
+        /// Where.
+        address: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// A connection that is known to lead to the node that was meant.
+pub struct Dialed {
+    /// The stream, nothing pending on it.
+    pub stream: Stream,
+    /// What the node speaks.
+    pub versions: Arc<Versions>,
+}
+
+/// A connection of our own, with the Metadata answer of its handshake and when that was asked for.
+pub struct Opened {
+    /// The connection.
+    pub channel: Channel,
+    /// What the peer speaks.
+    pub versions: Arc<Versions>,
+    /// Its view of the brokers.
+    pub metadata: Struct,
+    /// When it was asked for that.
+    pub asked: Instant,
+}
+
+/// Connects to `node` at its present address, checks who answers, and notes its health and versions.
+pub async fn dial(cluster: &Arc<Cluster>, node: i32) -> Result<Dialed, DialError> {
+    let opened = open_node(cluster, node).await?;
+    Ok(Dialed { stream: opened.channel.into_stream(), versions: opened.versions })
+}
+
+/// As [`dial`], for a connection of our own.
+pub async fn open_node(cluster: &Arc<Cluster>, node: i32) -> Result<Opened, DialError> {
+    let started = now();
+    let address = cluster.read(|view| view.nodes.get(&node).map(|node| (node.host.clone(), node.port)));
+    let (host, port) = address.ok_or(DialError::UnknownNode(node))?;
+    let member = cluster.metrics.member(&node.to_string());
+    let result = open(cluster, &host, port, Some(node)).await;
+    member.connect_seconds.observe(now().saturating_duration_since(started).as_secs_f64());
+    member.connect(result.as_ref().map_or_else(outcome, |_| ConnectOutcome::Ok));
+    match &result {
+        Ok(opened) => cluster.node_is_up(node, &opened.versions),
+        Err(error) => cluster.node_is_down(node, error),
+    }
+    result
+}
+
+/// Connects to whatever listens at `host:port` and checks the cluster, and the node if one is expected.
+pub async fn open(cluster: &Arc<Cluster>, host: &str, port: u16, node: Option<i32>) -> Result<Opened, DialError> {
+    let settings = cluster.settings();
+    let options = ConnectOptions {
+        timeout: settings.net.connect_timeout,
+        stagger: settings.net.connect_stagger,
+        keepalive: settings.net.keepalive,
+        user_timeout: settings.net.user_timeout,
+    };
+    let connected = connect(&cluster.resolver, host, port, &options).await?;
+    let address = format!("{host}:{port} ({})", connected.addr);
+    let stream = Stream::Tcp(connected.stream);
+    let mut channel = Channel::new(stream, settings.net.max_frame, &settings.kafka.client_id);
+    let asked = now();
+    let answers = ask(&mut channel, &settings, node).await;
+    let answers = answers.map_err(|error| DialError::Handshake { address: address.clone(), error })?;
+    let wrong = |what: String| DialError::WrongNode { address: address.clone(), what };
+    check_cluster(cluster, &answers.metadata).map_err(wrong)?;
+    if let (Some(node), Some(configs)) = (node, &answers.configs) {
+        check_node(node, configs).map_err(wrong)?;
+    }
+    Ok(Opened { channel, versions: Arc::new(Versions::new(answers.versions)), metadata: answers.metadata, asked })
+}
+
+struct Answers {
+    versions: Struct,
+    metadata: Struct,
+    configs: Option<Struct>,
+}
+
+async fn ask(channel: &mut Channel, settings: &Settings, node: Option<i32>) -> Result<Answers, ChannelError> {
+    let unknown = |key| wire::request(key).map(wire::Message::new).ok_or(ChannelError::Closed);
+    let mut versions = unknown(API_VERSIONS)?;
+    versions.set_str("client_software_name", "evenkeel");
+    versions.set_str("client_software_version", env!("CARGO_PKG_VERSION"));
+    let mut metadata = unknown(METADATA)?;
+    metadata.set_structs("topics", Vec::new());
+    metadata.set_bool("allow_auto_topic_creation", false);
+    let mut questions = vec![
+        Question { key: API_VERSIONS, version: API_VERSIONS_VERSION, body: &versions },
+        Question { key: METADATA, version: METADATA_VERSION, body: &metadata },
+    ];
+    let configs = node.filter(|_| settings.kafka.verify_node).map(broker_id_of).transpose()?;
+    if let Some(body) = &configs {
+        questions.push(Question { key: DESCRIBE_CONFIGS, version: DESCRIBE_CONFIGS_VERSION, body });
+    }
+    let mut answers = channel.ask_all(&questions, settings.net.connect_timeout).await?.into_iter();
+    let (Some(versions), Some(metadata)) = (answers.next(), answers.next()) else {
+        return Err(ChannelError::Closed);
+    };
+    Ok(Answers { versions, metadata, configs: answers.next() })
+}
+
+fn broker_id_of(node: i32) -> Result<Struct, ChannelError> {
+    let mut request = wire::request(DESCRIBE_CONFIGS).map(wire::Message::new).ok_or(ChannelError::Closed)?;
+    let mut resource = request.new_struct("resources");
+    resource.set_i8("resource_type", 4); // BROKER
+    resource.set_str("resource_name", &node.to_string());
+    resource.set_strs("configuration_keys", &["broker.id"]);
+    request.set_structs("resources", vec![resource]);
+    Ok(request)
+}
+
+fn check_cluster(cluster: &Cluster, metadata: &Struct) -> Result<(), String> {
+    let Some(said) = metadata.str("cluster_id") else { return Ok(()) };
+    cluster.update_quietly(|view| match &view.cluster_id {
+        None => {
+            view.cluster_id = Some(said.to_owned());
+            Ok(())
+        }
+        Some(known) if known == said => Ok(()),
+        Some(known) => Err(format!("a broker of another cluster answers here (cluster id {said}, expected {known})")),
+    })
+}
+
+/// Refused for another node; not authorized (29, 31) leaves the question open, and the answer is trusted.
+fn check_node(node: i32, configs: &Struct) -> Result<(), String> {
+    match configs.structs("results").next().map(|result| result.i16("error_code")) {
+        Some(INVALID_REQUEST) => Err(format!("another broker than node {node} answers here")),
+        _ => Ok(()),
+    }
+}
+
+fn outcome(error: &DialError) -> ConnectOutcome {
+    match error {
+        DialError::WrongNode { .. } => ConnectOutcome::WrongNode,
+        DialError::Connect(error) if error.is_dns() => ConnectOutcome::Dns,
+        DialError::Connect(error) if error.is_timeout() => ConnectOutcome::Timeout,
+        DialError::Connect(error) if error.is_refused() => ConnectOutcome::Refused,
+        DialError::Handshake { error: ChannelError::Timeout(_), .. } => ConnectOutcome::Timeout,
+        DialError::Handshake { error: ChannelError::Closed, .. } => ConnectOutcome::Refused,
+        _ => ConnectOutcome::Error,
+    }
+}

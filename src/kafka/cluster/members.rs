@@ -1,0 +1,132 @@
+//! What happens to members: seen for the first time, moved, up, down, forgotten. Each is logged and counted once.
+
+use super::dial::DialError;
+use super::versions::Versions;
+use super::{Changes, Cluster, Health, lock};
+use crate::kafka::wire::Struct;
+use crate::retry::Budget;
+use crate::time::now;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+impl Cluster {
+    /// Takes in a Metadata answer and tells all that wait. Answers the nodes that are new.
+    pub fn learn_metadata(&self, answer: &Struct, asked: Instant) -> Vec<i32> {
+        let changes = self.update(|view| view.absorb_metadata(answer, asked));
+        self.note(&changes);
+        changes.new_nodes
+    }
+
+    /// Logs and counts what an answer changed, and gives new nodes their port.
+    pub fn note(&self, changes: &Changes) {
+        for &node in &changes.new_nodes {
+            let port = lock(&self.ports).assign(node);
+            let address = self.read(|view| view.nodes.get(&node).map(|node| format!("{}:{}", node.host, node.port)));
+            match port {
+                Some(port) => tracing::info!(node, address, port, "broker seen for the first time"),
+                None => tracing::error!(node, address, "no port is left in broker_ports for this broker: widen the range"),
+            }
+            self.metrics.member(&node.to_string());
+        }
+        for &node in &changes.moved_nodes {
+            let address = self.read(|view| view.nodes.get(&node).map(|node| format!("{}:{}", node.host, node.port)));
+            tracing::info!(node, address, "broker has another address");
+            self.suspect(node);
+        }
+        if changes.leaders > 0 {
+            self.metrics.kafka_leader_changes.inc_by(changes.leaders);
+        }
+        for outage in &changes.outages {
+            self.metrics.kafka_unavailable_seconds.observe(outage.as_secs_f64());
+        }
+        if changes.leaders > 0 || !changes.new_nodes.is_empty() {
+            for (node, count) in self.read(super::View::leaders_by_node) {
+                let member = self.metrics.member(&node.to_string());
+                member.kafka_leaders.set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
+    /// A connection to `node` is good, and this is what it speaks.
+    pub fn node_is_up(&self, node: i32, versions: &Arc<Versions>) {
+        let before = self.update_quietly(|view| {
+            let known = view.nodes.get_mut(&node)?;
+            let before = std::mem::replace(&mut known.health, Health::Up);
+            let other = known.versions.as_ref().is_some_and(|old| !old.same_ranges(versions));
+            known.versions = Some(Arc::clone(versions));
+            Some((before, other))
+        });
+        let Some((before, other_versions)) = before else { return };
+        if other_versions {
+            tracing::info!(node, "broker speaks other API versions than before");
+        }
+        if let Health::Down(since) = before {
+            let down_for = now().saturating_duration_since(since);
+            tracing::info!(node, ?down_for, "broker is up again");
+        }
+        if before != Health::Up {
+            self.metrics.member(&node.to_string()).up.set(1);
+            if lock(&self.not_ready).take().is_some() {
+                tracing::info!(node, "ready: a broker has been reached");
+            }
+            self.wake_all();
+        }
+    }
+
+    /// An attempt to connect to `node` failed.
+    pub fn node_is_down(&self, node: i32, error: &DialError) {
+        let before = self.update_quietly(|view| {
+            let known = view.nodes.get_mut(&node)?;
+            let before = known.health;
+            if !matches!(before, Health::Down(_)) {
+                known.health = Health::Down(now());
+            }
+            Some(before)
+        });
+        let Some(before) = before else { return };
+        if matches!(before, Health::Down(_)) {
+            tracing::debug!(node, %error, "broker is still down");
+        } else {
+            tracing::warn!(node, %error, "broker is down");
+            self.metrics.member(&node.to_string()).up.set(0);
+            self.probe_of(node).notify_one();
+            self.wake_all();
+        }
+    }
+
+    /// A connection to `node` was lost, or something it said is odd: its probe looks at once.
+    pub fn suspect(&self, node: i32) {
+        self.probe_of(node).notify_one();
+    }
+
+    pub(super) fn probe_of(&self, node: i32) -> Arc<Notify> {
+        Arc::clone(lock(&self.probes).entry(node).or_default())
+    }
+
+    /// Takes one attempt from the member's retry budget, or says how long to wait.
+    pub(super) fn take_attempt(&self, node: i32) -> Result<(), Duration> {
+        let (rate, now) = (self.settings().retry.budget, now());
+        let mut budgets = lock(&self.budgets);
+        let budget = budgets.entry(node).or_insert_with(|| Budget::new(rate, now));
+        budget.set_rate(rate);
+        let taken = budget.take(now);
+        if taken.is_err() {
+            self.metrics.member(&node.to_string()).retry_budget_exhausted.inc();
+        }
+        taken
+    }
+
+    /// Forgets members that have been gone for longer than `member_retention`.
+    pub(super) fn forget_stale(&self) {
+        let retention = self.settings().kafka.member_retention;
+        for node in self.update_quietly(|view| view.forget_stale(now(), retention)) {
+            tracing::info!(node, ?retention, "broker is no longer listed and down: forgotten");
+            self.metrics.forget_member(&node.to_string());
+            // Its probe wakes, finds it gone and ends.
+            if let Some(probe) = lock(&self.probes).remove(&node) {
+                probe.notify_one();
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! One Kafka cluster as all its client connections share it: what is known, who wants to know more, who waits.
+//!
+//! Client sessions read it only when something is wrong, or when an answer that carries addresses passes. They never
+//! look metadata up themselves: they say what they want, and one task asks for all of them ([`watch`]).
+
+mod dial;
+mod members;
+mod status;
+mod versions;
+mod view;
+mod watch;
+
+pub use dial::{DialError, Dialed, dial};
+pub use versions::{API_VERSIONS, Versions, answer as versions_answer, is_supported, unsupported};
+pub use view::{Changes, Health, Leader, Node, TopicKey, View};
+pub use watch::watch;
+
+use super::order::Order;
+use super::ports::Ports;
+use crate::config;
+use crate::dns::Resolver;
+use crate::hold::Ledger;
+use crate::lifecycle::Block;
+use crate::metrics::ClusterMetrics;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// How long one word that something is wanted counts; who still waits says it again at each look.
+const WANT_LASTS: Duration = Duration::from_millis(500);
+
+/// The configuration that concerns one cluster, replaced whole by a reload.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `[net]`.
+    pub net: config::Net,
+    /// `[hold]`.
+    pub hold: config::Hold,
+    /// `[retry]`.
+    pub retry: config::Retry,
+    /// This cluster's `[[kafka]]`.
+    pub kafka: config::Kafka,
+}
+
+#[derive(Debug, Default)]
+struct Wants {
+    topics: HashMap<TopicKey, Instant>,
+    coordinators: HashMap<(i8, Bytes), Instant>,
+}
+
+/// Shared state of one cluster. See the module.
+pub struct Cluster {
+    /// Its metrics.
+    pub metrics: Arc<ClusterMetrics>,
+    /// The process's book of held requests.
+    pub ledger: Arc<Ledger>,
+    /// Marks that keep the order across connections.
+    pub order: Order,
+    /// Names to addresses.
+    pub resolver: Resolver,
+    settings: ArcSwap<Settings>,
+    view: Mutex<View>,
+    ports: Mutex<Ports>,
+    wants: Mutex<Wants>,
+    wakers: Mutex<HashMap<u64, Waker>>,
+    budgets: Mutex<BTreeMap<i32, crate::retry::Budget>>,
+    poke: Notify,
+    probes: Mutex<BTreeMap<i32, Arc<Notify>>>,
+    not_ready: Mutex<Option<Block>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Cluster {
+    /// A cluster of which nothing is known yet. `not_ready` is held until a member has been reached.
+    pub fn new(
+        settings: Settings,
+        ports: Ports,
+        resolver: Resolver,
+        metrics: Arc<ClusterMetrics>,
+        ledger: Arc<Ledger>,
+        not_ready: Block,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            metrics,
+            ledger,
+            order: Order::default(),
+            resolver,
+            settings: ArcSwap::from_pointee(settings),
+            view: Mutex::default(),
+            ports: Mutex::new(ports),
+            wants: Mutex::default(),
+            wakers: Mutex::default(),
+            budgets: Mutex::default(),
+            poke: Notify::new(),
+            probes: Mutex::default(),
+            not_ready: Mutex::new(Some(not_ready)),
+        })
+    }
+
+    /// The configuration as it is now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Replaces the configuration (a reload).
+    pub fn set_settings(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+        self.poke.notify_one();
+    }
+
+    /// Looks at what is known.
+    pub fn read<R>(&self, look: impl FnOnce(&View) -> R) -> R {
+        look(&lock(&self.view))
+    }
+
+    /// Changes what is known and wakes all that wait for news.
+    pub fn update<R>(&self, change: impl FnOnce(&mut View) -> R) -> R {
+        let result = change(&mut lock(&self.view));
+        self.wake_all();
+        result
+    }
+
+    /// Changes what is known without waking anyone.
+    pub fn update_quietly<R>(&self, change: impl FnOnce(&mut View) -> R) -> R {
+        change(&mut lock(&self.view))
+    }
+
+    /// Wakes the task behind `waker` at the next news; each waiting session has one place, `id`.
+    pub fn wake_on_news(&self, id: u64, waker: &Waker) {
+        let mut wakers = lock(&self.wakers);
+        match wakers.get_mut(&id) {
+            Some(known) => known.clone_from(waker),
+            None => drop(wakers.insert(id, waker.clone())),
+        }
+    }
+
+    /// The session `id` no longer waits.
+    pub fn forget_waker(&self, id: u64) {
+        lock(&self.wakers).remove(&id);
+    }
+
+    /// Wakes all that wait for news.
+    pub fn wake_all(&self) {
+        let wakers: Vec<Waker> = lock(&self.wakers).drain().map(|(_, waker)| waker).collect();
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// Asks for the leaders of these topics to be looked up, again and again for the next half second.
+    pub fn want_topics(&self, topics: impl IntoIterator<Item = TopicKey>, now: Instant) {
+        let mut wants = lock(&self.wants);
+        let idle = wants.topics.is_empty() && wants.coordinators.is_empty();
+        for topic in topics {
+            wants.topics.insert(topic, now + WANT_LASTS);
+        }
+        if idle {
+            self.poke.notify_one();
+        }
+    }
+
+    /// Asks for a coordinator (`kind` 0: group, 1: transaction) to be looked up.
+    pub fn want_coordinator(&self, kind: i8, key: &Bytes, now: Instant) {
+        let mut wants = lock(&self.wants);
+        let idle = wants.topics.is_empty() && wants.coordinators.is_empty();
+        wants.coordinators.insert((kind, key.clone()), now + WANT_LASTS);
+        if idle {
+            self.poke.notify_one();
+        }
+    }
+
+    fn wanted(&self, now: Instant) -> (Vec<TopicKey>, Vec<(i8, Bytes)>) {
+        let mut wants = lock(&self.wants);
+        wants.topics.retain(|_, until| *until > now);
+        wants.coordinators.retain(|_, until| *until > now);
+        (wants.topics.keys().cloned().collect(), wants.coordinators.keys().cloned().collect())
+    }
+
+    /// The loopback port that stands for a node; assigned when the node is first seen.
+    pub fn port_of(&self, node: i32) -> Option<u16> {
+        lock(&self.ports).get(node)
+    }
+
+    /// The node behind a loopback port.
+    pub fn node_at(&self, port: u16) -> Option<i32> {
+        lock(&self.ports).node_at(port)
+    }
+
+    /// The API versions that clients are offered, once every listed member was tried and one has answered.
+    pub fn shared_versions(&self) -> Option<BTreeMap<i16, (i16, i16)>> {
+        let members: Vec<Arc<Versions>> = self.read(|view| {
+            let tried = view.nodes.values().all(|node| node.health != Health::Untried);
+            let members = view.nodes.values().filter_map(|node| node.versions.clone());
+            tried.then(|| members.collect())
+        })?;
+        let shared = versions::intersection(members.iter().map(AsRef::as_ref));
+        (!shared.is_empty()).then_some(shared)
+    }
+}

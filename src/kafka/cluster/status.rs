@@ -1,0 +1,52 @@
+//! What `GET /v1/clusters/{c}` says of a Kafka cluster.
+
+use super::{Cluster, Health};
+use serde_json::{Value, json};
+
+impl Cluster {
+    /// Members with their health and addresses, what is held, and the versions that clients are offered.
+    pub fn status_json(&self) -> Value {
+        let settings = self.settings();
+        let (members, cluster_id, controller) = self.read(|view| {
+            let leaders = view.leaders_by_node();
+            let members = view.nodes.iter().map(|(id, node)| {
+                let state = match node.health {
+                    Health::Up => "up",
+                    Health::Down(_) => "down",
+                    Health::Untried => "untried",
+                };
+                let metrics = self.metrics.member(&id.to_string());
+                json!({
+                    "id": id.to_string(),
+                    "address": format!("{}:{}", node.host, node.port),
+                    "rack": node.rack,
+                    "state": state,
+                    "port": self.port_of(*id),
+                    "connections": metrics.connections.get(),
+                    "in_flight": metrics.in_flight.get(),
+                    "leaders_seen": leaders.get(id).copied().unwrap_or(0),
+                })
+            });
+            (members.collect::<Vec<_>>(), view.cluster_id.clone(), view.controller)
+        });
+        let account = self.ledger.account();
+        let versions = self.shared_versions().unwrap_or_default();
+        json!({
+            "name": settings.kafka.name,
+            "protocol": "kafka",
+            "cluster_id": cluster_id,
+            "controller": controller.map(|id| id.to_string()),
+            "clients": self.metrics.client_connections.get(),
+            "members": members,
+            "hold": {
+                "waiting": account.waiting, "started": account.started, "released": account.released,
+                "expired": account.expired, "cancelled": account.cancelled,
+                "bytes": self.ledger.bytes(), "limit_bytes": self.ledger.limit(),
+                "max_s": settings.hold.max.as_secs_f64(),
+            },
+            "api_versions": versions.iter().map(|(key, (min, max))| {
+                (crate::kafka::wire::api_name(*key).to_owned(), json!([min, max]))
+            }).collect::<serde_json::Map<_, _>>(),
+        })
+    }
+}

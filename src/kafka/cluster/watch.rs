@@ -1,0 +1,208 @@
+//! The task that asks a cluster for all of its clients: brokers now and then, leaders and coordinators while somebody
+//! waits for them, one question in flight; and one probe for each broker.
+
+use super::dial::{Opened, open, open_node};
+use super::{Cluster, Health, TopicKey, lock};
+use crate::kafka::channel::{Channel, ChannelError, Question};
+use crate::kafka::wire::{self, Struct};
+use crate::lifecycle::Drain;
+use crate::retry::Backoff;
+use crate::time::now;
+use bytes::Bytes;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::sync::Arc;
+use std::time::Duration;
+
+const METADATA: i16 = 3;
+/// The newest Metadata asked for: v12 can name topics by id.
+const METADATA_NEWEST: i16 = 12;
+const FIND_COORDINATOR: i16 = 10;
+/// One key a question: the same in every broker, and coordinators are sought one by one anyway.
+const FIND_COORDINATOR_VERSION: i16 = 3;
+/// A broker that doesn't answer a look for so long is left for another.
+const LOOK_BOUND: Duration = Duration::from_secs(2);
+/// While somebody waits, looks slow down from `leader_poll` to this.
+const SLOWEST_LOOK: Duration = Duration::from_millis(200);
+
+/// Watches a cluster until the process drains.
+pub async fn watch(cluster: Arc<Cluster>, drain: Drain) {
+    let mut watcher = Watcher {
+        rng: StdRng::from_rng(&mut rand::rng()),
+        channel: None,
+        turn: 0,
+        cluster,
+        drain: drain.clone(),
+        look: Duration::ZERO,
+    };
+    let end = drain.signaled();
+    tokio::select! {
+        () = end => {}
+        () = watcher.run() => {}
+    }
+}
+
+struct Watcher {
+    cluster: Arc<Cluster>,
+    channel: Option<(Option<i32>, Opened)>,
+    rng: StdRng,
+    turn: usize,
+    drain: Drain,
+    look: Duration,
+}
+
+impl Watcher {
+    async fn run(&mut self) {
+        let settings = self.cluster.settings();
+        let mut backoff = Backoff::new(settings.retry.min, settings.retry.max);
+        loop {
+            if let Err(error) = self.round().await {
+                tracing::debug!(%error, "a look at the cluster failed");
+                if let Some((Some(node), _)) = self.channel.take() {
+                    self.cluster.suspect(node);
+                }
+                let pause = backoff.next(&mut self.rng);
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            backoff.reset();
+            self.pause().await;
+        }
+    }
+
+    /// One look: connected first, then what is wanted, or the brokers alone.
+    async fn round(&mut self) -> Result<(), ChannelError> {
+        if self.channel.is_none() {
+            self.connect().await?;
+        }
+        let (topics, coordinators) = self.cluster.wanted(now());
+        let Some((_, opened)) = &mut self.channel else { return Err(ChannelError::Closed) };
+        let asked = now();
+        let version = opened.versions.highest(METADATA, METADATA_NEWEST);
+        let answer = ask_metadata(&mut opened.channel, version, &topics).await?;
+        if answer.structs("brokers").next().is_none() {
+            return Err(ChannelError::Closed); // it has just come up and knows nobody: ask another
+        }
+        for (kind, key) in coordinators {
+            let asked = now();
+            let answer = ask_coordinator(&mut opened.channel, kind, &key).await?;
+            if answer.i16("error_code") == 0 {
+                let node = answer.i32("node_id");
+                self.cluster.update(|view| view.absorb_coordinator(kind, key, node, asked));
+            }
+        }
+        let new = self.cluster.learn_metadata(&answer, asked);
+        self.cluster.forget_stale();
+        self.spawn_probes(&new);
+        Ok(())
+    }
+
+    /// To a broker that is up if one is known, else to the next bootstrap address.
+    async fn connect(&mut self) -> Result<(), ChannelError> {
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turn;
+        if let Some(node) = self.cluster.read(|view| view.any_node(None, turn)) {
+            match open_node(&self.cluster, node).await {
+                Ok(opened) => {
+                    self.channel = Some((Some(node), opened));
+                    return Ok(());
+                }
+                Err(error) => tracing::debug!(node, %error, "no look through this broker"),
+            }
+        }
+        let settings = self.cluster.settings();
+        let bootstrap = &settings.kafka.bootstrap;
+        let Some(at) = bootstrap.get(turn % bootstrap.len().max(1)) else { return Err(ChannelError::Closed) };
+        match open(&self.cluster, &at.host, at.port, None).await {
+            Ok(opened) => {
+                let new = self.cluster.learn_metadata(&opened.metadata, opened.asked);
+                self.spawn_probes(&new);
+                self.channel = Some((None, opened));
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(bootstrap = %at, %error, "no answer from this bootstrap address");
+                Err(ChannelError::Closed)
+            }
+        }
+    }
+
+    /// Until the next look: short while somebody waits, else until it is time or somebody asks.
+    async fn pause(&mut self) {
+        let settings = self.cluster.settings();
+        let (topics, coordinators) = self.cluster.wanted(now());
+        if topics.is_empty() && coordinators.is_empty() {
+            self.look = settings.kafka.leader_poll;
+            let _ = tokio::time::timeout(settings.kafka.metadata_refresh, self.cluster.poke.notified()).await;
+        } else {
+            let jitter = self.rng.random::<f64>() + 0.5;
+            tokio::time::sleep(self.look.mul_f64(jitter)).await;
+            self.look = (self.look * 5 / 4).min(SLOWEST_LOOK.max(settings.kafka.leader_poll));
+        }
+    }
+
+    fn spawn_probes(&self, nodes: &[i32]) {
+        for &node in nodes {
+            let (cluster, end) = (Arc::clone(&self.cluster), self.drain.signaled());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = end => {}
+                    () = probe(&cluster, node) => {}
+                }
+            });
+        }
+    }
+}
+
+/// Keeps the health and versions of one broker true: looks now and then while it is up and at once when a connection
+/// to it was lost; while it is down, tries with back-off, and for all clients at once.
+async fn probe(cluster: &Arc<Cluster>, node: i32) {
+    let mut rng = StdRng::from_rng(&mut rand::rng());
+    let settings = cluster.settings();
+    let mut backoff = Backoff::new(settings.retry.min, settings.retry.max);
+    let asked_for = cluster.probe_of(node);
+    loop {
+        if let Err(wait) = cluster.take_attempt(node) {
+            tokio::time::sleep(wait).await;
+            continue;
+        }
+        if cluster.read(|view| !view.nodes.contains_key(&node)) {
+            return;
+        }
+        let up = open_node(cluster, node).await.is_ok();
+        if up {
+            backoff.reset();
+            let refresh = cluster.settings().kafka.metadata_refresh;
+            let _ = tokio::time::timeout(refresh, asked_for.notified()).await;
+        } else {
+            tokio::time::sleep(backoff.next(&mut rng)).await;
+        }
+    }
+}
+
+async fn ask_metadata(channel: &mut Channel, version: i16, wanted: &[TopicKey]) -> Result<Struct, ChannelError> {
+    let mut body = wire::request(METADATA).map(wire::Message::new).ok_or(ChannelError::Closed)?;
+    let topics = wanted.iter().filter_map(|topic| {
+        let mut row = body.new_struct("topics");
+        match topic {
+            TopicKey::Name(name) => row.set_bytes("name", Some(name.clone())),
+            TopicKey::Id(id) if version >= 12 => {
+                row.set_null("name");
+                row.set_uuid("topic_id", *id);
+            }
+            TopicKey::Id(_) => return None,
+        }
+        Some(row)
+    });
+    let topics = topics.collect();
+    body.set_structs("topics", topics);
+    body.set_bool("allow_auto_topic_creation", false);
+    channel.ask(Question { key: METADATA, version, body: &body }, LOOK_BOUND).await
+}
+
+async fn ask_coordinator(channel: &mut Channel, kind: i8, key: &Bytes) -> Result<Struct, ChannelError> {
+    let mut body = wire::request(FIND_COORDINATOR).map(wire::Message::new).ok_or(ChannelError::Closed)?;
+    body.set_bytes("key", Some(key.clone()));
+    body.set_i8("key_type", kind);
+    let question = Question { key: FIND_COORDINATOR, version: FIND_COORDINATOR_VERSION, body: &body };
+    channel.ask(question, LOOK_BOUND).await
+}
