@@ -1,0 +1,331 @@
+//! The one table of all metrics: the source of what is registered and of `docs/metrics.md`.
+//!
+//! A metric is added here and nowhere else; the handles in `cluster.rs` look it up by name.
+
+use std::fmt::Write;
+
+use super::closed::{
+    ConnectOutcome, Direction, FrameRejection, HoldEnd, HoldTrigger, Library, ReleaseOutcome, ReplayVerdict,
+    UnknownAction,
+};
+use super::names::{APIS, DISCONNECTED, ERRORS, OTHER, TIMEOUT};
+
+/// What every name begins with.
+pub(super) const PREFIX: &str = "evenkeel_";
+
+/// The Prometheus type of a metric.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Counter,
+    /// A gauge that holds whole numbers.
+    Gauge,
+    /// A gauge that holds fractions (seconds).
+    Fraction,
+    /// A histogram with its upper bounds, in seconds.
+    Histogram(&'static [f64]),
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge | Self::Fraction => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+/// What a series belongs to; it gives the first labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Process,
+    Cluster,
+    /// One member of a cluster: there from when the member becomes known until it is forgotten.
+    Member,
+}
+
+impl Scope {
+    pub(super) const fn labels(self) -> &'static [&'static str] {
+        match self {
+            Self::Process => &[],
+            Self::Cluster => &["cluster", "protocol"],
+            Self::Member => &["cluster", "protocol", "member"],
+        }
+    }
+}
+
+/// A label beside those of the scope, and the values that it can have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Extra {
+    None,
+    /// One label with a closed set of values, each present from the start.
+    Closed(&'static str, fn() -> Vec<&'static str>),
+    /// Labels that appear with the first client that shows them, bounded as the help says.
+    Seen(&'static [&'static str]),
+}
+
+/// One metric.
+#[derive(Debug)]
+pub(super) struct Spec {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) scope: Scope,
+    pub(super) extra: Extra,
+    pub(super) help: &'static str,
+}
+
+impl Spec {
+    /// All label names, in the order in which values are given.
+    pub(super) fn labels(&self) -> Vec<&'static str> {
+        let mut labels = self.scope.labels().to_vec();
+        match self.extra {
+            Extra::None => {}
+            Extra::Closed(label, _) => labels.push(label),
+            Extra::Seen(more) => labels.extend(more),
+        }
+        labels
+    }
+}
+
+const fn m(name: &'static str, kind: Kind, scope: Scope, extra: Extra, help: &'static str) -> Spec {
+    Spec { name, kind, scope, extra, help }
+}
+
+use Extra::{Closed, None as Plain, Seen};
+use Kind::{Counter, Fraction, Gauge, Histogram};
+use Scope::{Cluster, Member, Process};
+
+/// From a hand-shake on the same host to one that a SYN had to be repeated for.
+const CONNECT: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// From a broker on the same host to a long poll or a hold at its bound.
+const REQUEST: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// From an undisturbed request to one that was held.
+const ADDED: &[f64] = &[0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0, 20.0];
+/// A soft roll ends in the first half, a lost controller in the second.
+const HOLD: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0];
+/// Small values are the alarming ones.
+const HEADROOM: &[f64] = &[0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0];
+/// From an orderly hand-over to a broker that needs a person.
+const UNAVAILABLE: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0];
+
+fn errors() -> Vec<&'static str> {
+    ERRORS.iter().map(|(_, name)| *name).chain([DISCONNECTED, TIMEOUT, OTHER]).collect()
+}
+
+fn timed_apis() -> Vec<&'static str> {
+    APIS.iter().filter(|api| api.timed).map(|api| api.name).chain([OTHER]).collect()
+}
+
+/// Every metric, in the order of the documentation.
+pub(super) const CATALOGUE: &[Spec] = &[
+    m("build_info", Gauge, Process, Seen(&["version"]), "Always 1; the label is the version of evenkeel."),
+    m("ready", Gauge, Process, Plain, "1 while `/readyz` says ready, else 0."),
+    m("upstream_up", Gauge, Member, Plain, "1 while the last attempt to reach the member succeeded, else 0."),
+    m("upstream_connections", Gauge, Member, Plain, "Open connections to the member."),
+    m("upstream_in_flight", Gauge, Member, Plain, "Requests written to the member and not answered yet."),
+    m(
+        "upstream_connect_total",
+        Counter,
+        Member,
+        Closed("outcome", || ConnectOutcome::LABELS.to_vec()),
+        "Attempts to connect to the member, by how they ended. `wrong_node`: the address answered as another node or \
+         another cluster.",
+    ),
+    m(
+        "upstream_connect_seconds",
+        Histogram(CONNECT),
+        Member,
+        Plain,
+        "Time from the look-up of the name to a usable connection, successful attempts only.",
+    ),
+    m(
+        "upstream_bytes_total",
+        Counter,
+        Member,
+        Closed("direction", || Direction::LABELS.to_vec()),
+        "Bytes on connections to the member, seen from evenkeel.",
+    ),
+    m(
+        "upstream_errors_total",
+        Counter,
+        Cluster,
+        Closed("code", errors),
+        "Errors that members answered, and connections to them that were lost (`disconnected`) or stayed silent \
+         (`timeout`), whether or not a client saw them.",
+    ),
+    m(
+        "dns_changes_total",
+        Counter,
+        Cluster,
+        Plain,
+        "Times a member's name resolved to other addresses than before.",
+    ),
+    m(
+        "retry_budget_exhausted_total",
+        Counter,
+        Member,
+        Plain,
+        "Reconnects to the member that were put off since its retry budget was spent.",
+    ),
+    m("hold_bytes", Gauge, Cluster, Plain, "Bytes of requests held, with the copies of requests in flight."),
+    m(
+        "hold_limit_bytes",
+        Gauge,
+        Cluster,
+        Plain,
+        "Bytes that may be held; at the limit clients are not read from.",
+    ),
+    m("hold_requests", Gauge, Cluster, Plain, "Requests held now."),
+    m(
+        "hold_oldest_seconds",
+        Fraction,
+        Cluster,
+        Plain,
+        "Age of the oldest request held now, 0 if there is none.",
+    ),
+    m(
+        "hold_started_total",
+        Counter,
+        Cluster,
+        Closed("trigger", || HoldTrigger::LABELS.to_vec()),
+        "Requests that began to be held, by cause. Equals `hold_ended_total` of all reasons plus `hold_requests`.",
+    ),
+    m(
+        "hold_ended_total",
+        Counter,
+        Cluster,
+        Closed("reason", || HoldEnd::LABELS.to_vec()),
+        "Requests that stopped being held. `expired`: the bound was over first, and the client got the true error.",
+    ),
+    m(
+        "hold_released_total",
+        Counter,
+        Cluster,
+        Closed("outcome", || ReleaseOutcome::LABELS.to_vec()),
+        "Released requests, by what they then got.",
+    ),
+    m("hold_seconds", Histogram(HOLD), Cluster, Plain, "How long requests were held."),
+    m(
+        "hold_headroom_seconds",
+        Histogram(HEADROOM),
+        Cluster,
+        Plain,
+        "How much of its bound a request had left when it was released. Small values: the next longer outage will be \
+         seen by clients.",
+    ),
+    m("client_connections", Gauge, Cluster, Plain, "Open connections of clients."),
+    m(
+        "client_errors_total",
+        Counter,
+        Cluster,
+        Closed("code", errors),
+        "Errors that clients were given, the members' own and those that evenkeel had to answer.",
+    ),
+    m("masked_errors_total", Counter, Cluster, Closed("code", errors), "Errors that clients were spared."),
+    m(
+        "replays_total",
+        Counter,
+        Cluster,
+        Closed("verdict", || ReplayVerdict::LABELS.to_vec()),
+        "Requests sent again. `not_sent`: it is proved that the first was not applied; `unknown`: repeating is \
+         harmless or recognised by the member.",
+    ),
+    m(
+        "unknown_outcomes_total",
+        Counter,
+        Cluster,
+        Closed("action", || UnknownAction::LABELS.to_vec()),
+        "Requests whose outcome can't be known, by what was done. `error`: the client was told so.",
+    ),
+    m(
+        "request_seconds",
+        Histogram(REQUEST),
+        Cluster,
+        Closed("api", timed_apis),
+        "Time from a whole request read to its whole answer written, holds included.",
+    ),
+    m(
+        "added_seconds",
+        Histogram(ADDED),
+        Cluster,
+        Closed("api", timed_apis),
+        "Evenkeel's own share of that: all but the time for which a member had the request.",
+    ),
+    m(
+        "client_info",
+        Gauge,
+        Cluster,
+        Seen(&["library", "version"]),
+        "Open connections by client library and its version. `library` is one of a closed set; at most 32 pairs are \
+         told apart at a time, further versions count as `other`.",
+    ),
+    m(
+        "client_api_version",
+        Gauge,
+        Cluster,
+        Seen(&["api", "version"]),
+        "Open client connections that have used this version of this API: what a broker that drops old versions would \
+         break (KIP-896). `api` is a name of the protocol, `version` 0 to 30; else `other`.",
+    ),
+    m(
+        "client_frames_rejected_total",
+        Counter,
+        Cluster,
+        Closed("reason", || FrameRejection::LABELS.to_vec()),
+        "Bytes of clients that are no request, and for which the connection was closed.",
+    ),
+    m("kafka_leader_changes_total", Counter, Cluster, Plain, "Partitions seen to have a new leader."),
+    m(
+        "kafka_leaders",
+        Gauge,
+        Member,
+        Plain,
+        "Partitions that the member leads, of the topics that clients use.",
+    ),
+    m(
+        "kafka_unavailable_seconds",
+        Histogram(UNAVAILABLE),
+        Cluster,
+        Plain,
+        "For how long a partition in use had no leader that could be reached.",
+    ),
+];
+
+/// `docs/metrics.md`.
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "# Metrics\n\n\
+         Generated from the table in `src/metrics/catalogue.rs`; `EVENKEEL_BLESS=1 cargo test metrics_catalogue` \
+         writes it anew.\n\n\
+         - Units are seconds and bytes. Counters end in `_total`.\n\
+         - Series with a closed set of values are there at zero from the start; those of a member from when it \
+         becomes known until it is forgotten.\n\
+         - `cluster` is the name in the configuration, `protocol` is `kafka`, `member` is the node id. No client can \
+         add values to a label without bound.\n\n\
+         | name | type | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for spec in CATALOGUE {
+        let labels = spec.labels().iter().map(|l| format!("`{l}`")).collect::<Vec<_>>().join(", ");
+        // Writing to a String cannot fail.
+        let _ =
+            writeln!(out, "| `{PREFIX}{}` | {} | {labels} | {} |", spec.name, spec.kind.word(), spec.help);
+    }
+    out.push_str("\n## Values of labels\n\n| label | of | values |\n|---|---|---|\n");
+    for spec in CATALOGUE {
+        if let Closed(label, values) = spec.extra {
+            let values = values().iter().map(|v| format!("`{v}`")).collect::<Vec<_>>().join(" ");
+            let _ = writeln!(out, "| `{label}` | `{}` | {values} |", spec.name);
+        }
+    }
+    let libraries = Library::LABELS.iter().map(|v| format!("`{v}`")).collect::<Vec<_>>().join(" ");
+    let _ = writeln!(out, "| `library` | `client_info` | {libraries} |");
+    out.push_str("\n## Upper bounds of histograms\n\n| name | seconds |\n|---|---|\n");
+    for spec in CATALOGUE {
+        if let Histogram(bounds) = spec.kind {
+            let bounds = bounds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let _ = writeln!(out, "| `{}` | {bounds} |", spec.name);
+        }
+    }
+    out
+}
