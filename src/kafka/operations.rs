@@ -119,7 +119,7 @@ pub static OPERATIONS: &[Operation] = &[
     addressed(55, Any, Replay),                        // DescribeQuorum
     op(57, Controller, Disconnect),                    // UpdateFeatures
     addressed(60, Any, Replay),                        // DescribeCluster
-    op(61, Leader, Replay),                            // DescribeProducers
+    op(61, Node, Replay),                              // DescribeProducers: of the partitions it leads
     op(64, Controller, Disconnect),                    // UnregisterBroker
     op(65, Transaction("transactional_ids"), Replay),  // DescribeTransactions
     op(66, Node, Replay),                              // ListTransactions: each broker lists its own

@@ -1,0 +1,90 @@
+//! How long a client's library waits, and so how long its requests may be held.
+//!
+//! Known libraries are told by their own name (KIP-511: `ApiVersions` v3+ carries it) or by their default client id.
+
+use crate::metrics::Library;
+use std::time::Duration;
+
+/// The library behind a KIP-511 software name or a client id.
+pub fn library(software_name: &str, client_id: &str) -> Library {
+    match software_name {
+        "apache-kafka-java" => return Library::Java,
+        "librdkafka" => return Library::Librdkafka,
+        "sarama" => return Library::Sarama,
+        "kafkajs" => return Library::Kafkajs,
+        "kgo" => return Library::FranzGo,
+        "kafka-python" => return Library::KafkaPython,
+        "aiokafka" => return Library::Aiokafka,
+        name if name.starts_with("confluent-kafka") || name.starts_with("librdkafka") => return Library::Librdkafka,
+        _ => {}
+    }
+    let starts = |prefix: &str| client_id.starts_with(prefix);
+    if starts("kafka-python") {
+        Library::KafkaPython
+    } else if starts("aiokafka") {
+        Library::Aiokafka
+    } else if client_id == "rdkafka" {
+        Library::Librdkafka
+    } else if client_id == "sarama" {
+        Library::Sarama
+    } else if client_id == "kafkajs" {
+        Library::Kafkajs
+    } else if client_id == "kgo" {
+        Library::FranzGo
+    } else if client_id.contains("kafka-go") {
+        Library::KafkaGo
+    } else {
+        Library::Other
+    }
+}
+
+/// How long a library waits for an answer by default before it gives the request or the socket up. Sources: their
+/// documented defaults (`request.timeout.ms`, `socket.timeout.ms`, Sarama's `Net.ReadTimeout`, kafka-go's
+/// `Transport`/`Writer` time-outs).
+fn waits(library: Library) -> Option<Duration> {
+    let seconds = match library {
+        Library::Java | Library::KafkaPython | Library::Kafkajs | Library::Sarama => 30,
+        Library::Librdkafka => 60,
+        Library::Aiokafka => 40,
+        Library::FranzGo => 20,
+        Library::KafkaGo => 10,
+        Library::Other => return None,
+    };
+    Some(Duration::from_secs(seconds))
+}
+
+/// How long a request may be held: at most `max`; 0.8 of what its library waits; of an unknown library 0.6 of the
+/// deadline that the request carries, if it carries one.
+pub fn hold_bound(library: Library, deadline: Option<Duration>, max: Duration) -> Duration {
+    let bound = match (waits(library), deadline) {
+        (Some(waits), _) => waits.mul_f64(0.8),
+        (None, Some(deadline)) => deadline.mul_f64(0.6),
+        (None, None) => max,
+    };
+    bound.min(max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_known_by_software_name_or_client_id() {
+        assert_eq!(library("apache-kafka-java", "anything"), Library::Java);
+        assert_eq!(library("confluent-kafka-python", ""), Library::Librdkafka);
+        assert_eq!(library("", "kafka-python-2.0.2"), Library::KafkaPython);
+        assert_eq!(library("", "rdkafka"), Library::Librdkafka);
+        assert_eq!(library("", "billing"), Library::Other);
+    }
+
+    #[test]
+    fn the_bound_is_a_part_of_the_clients_patience_and_never_above_the_maximum() {
+        let (max, secs) = (Duration::from_secs(20), Duration::from_secs);
+        assert_eq!(hold_bound(Library::Java, None, max), secs(20));
+        assert_eq!(hold_bound(Library::KafkaGo, Some(secs(30)), max), secs(8));
+        assert_eq!(hold_bound(Library::FranzGo, None, max), secs(16));
+        assert_eq!(hold_bound(Library::Other, Some(secs(10)), max), secs(6));
+        assert_eq!(hold_bound(Library::Other, None, max), max);
+        assert_eq!(hold_bound(Library::Java, None, secs(5)), secs(5));
+    }
+}

@@ -1,0 +1,249 @@
+//! One upstream connection of a client's session: dialled when needed, answers in the order of the requests.
+//!
+//! Knows nothing of what requests mean. When the connection is lost it gives back what was unanswered, each with its
+//! verdict: not sent, or unknown.
+
+use crate::kafka::cluster::{Cluster, DialError, Dialed, dial};
+use crate::metrics::MemberMetrics;
+use crate::net::{FrameReader, Stream, WriteQueue};
+use crate::retry::Verdict;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+type Dialing = Pin<Box<dyn Future<Output = Result<Dialed, DialError>> + Send>>;
+
+/// A request on an upstream connection whose answer is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    /// The client request that it belongs to.
+    pub slot: u64,
+    /// The part of it, where it was split.
+    pub part: u32,
+    /// The correlation id that the answer must carry.
+    pub correlation: i32,
+    /// The stream offset behind its last byte.
+    end: u64,
+    /// When it was queued for the wire.
+    pub since: Instant,
+}
+
+/// A request that was lost with its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// The client request.
+    pub slot: u64,
+    /// The part of it.
+    pub part: u32,
+    /// Not sent, or unknown.
+    pub verdict: Verdict,
+}
+
+/// What came of a link.
+pub(super) enum Event {
+    /// It is connected.
+    Connected,
+    /// It could not be connected.
+    Refused(DialError),
+    /// An answer.
+    Answer(Due, Bytes),
+    /// A request that has no answer (acks=0) is in the kernel's hands.
+    Written(u64),
+    /// The connection is gone; these had no answer.
+    Disconnected { reason: String, lost: Vec<Lost>, idle: bool },
+}
+
+enum State {
+    Closed,
+    Dialing(Dialing),
+    Open(Box<Open>),
+}
+
+struct Open {
+    stream: Stream,
+    reader: FrameReader,
+    out: WriteQueue,
+    due: VecDeque<Due>,
+    /// Requests without an answer: the offset behind their last byte, and their slot.
+    silent: VecDeque<(u64, u64)>,
+}
+
+/// An upstream connection to one node.
+pub(super) struct Link {
+    /// The node.
+    pub node: i32,
+    state: State,
+    metrics: Arc<MemberMetrics>,
+    max_frame: usize,
+    write_queue: usize,
+}
+
+impl Link {
+    /// A link that isn't connected yet.
+    pub(super) fn new(cluster: &Cluster, node: i32) -> Self {
+        let settings = cluster.settings();
+        let metrics = cluster.metrics.member(&node.to_string());
+        let (max_frame, write_queue) = (settings.net.max_frame, settings.net.write_queue);
+        Self { node, state: State::Closed, metrics, max_frame, write_queue }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// Whether so much waits to be written that no more should be read for it.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.out.is_full())
+    }
+
+    /// Whether any request on it is undecided.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(&self.state, State::Open(open) if !open.due.is_empty() || !open.silent.is_empty())
+    }
+
+    /// Begins to connect, if it is closed.
+    pub(super) fn connect(&mut self, cluster: &Arc<Cluster>) {
+        if self.is_closed() {
+            let (cluster, node) = (Arc::clone(cluster), self.node);
+            self.state = State::Dialing(Box::pin(async move { dial(&cluster, node).await }));
+        }
+    }
+
+    /// Queues a request on an open link. Answers `false` if the link isn't open; nothing is queued then.
+    pub(super) fn send(&mut self, frame: Bytes, slot: u64, part: u32, correlation: Option<i32>, now: Instant) -> bool {
+        let State::Open(open) = &mut self.state else { return false };
+        if open.out.push_frame([frame]).is_err() {
+            return false;
+        }
+        let end = open.out.pushed_total();
+        match correlation {
+            Some(correlation) => {
+                self.metrics.in_flight.inc();
+                open.due.push_back(Due { slot, part, correlation, end, since: now });
+            }
+            None => open.silent.push_back((end, slot)),
+        }
+        true
+    }
+
+    /// Drives the link; `read` is false while the client can't take more answers.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<Event> {
+        match &mut self.state {
+            State::Closed => Poll::Pending,
+            State::Dialing(dialing) => {
+                let Poll::Ready(result) = dialing.as_mut().poll(cx) else { return Poll::Pending };
+                Poll::Ready(match result {
+                    Ok(dialed) => {
+                        self.metrics.connections.inc();
+                        self.state = State::Open(Box::new(Open {
+                            stream: dialed.stream,
+                            reader: FrameReader::new(self.max_frame),
+                            out: WriteQueue::new(self.write_queue),
+                            due: VecDeque::new(),
+                            silent: VecDeque::new(),
+                        }));
+                        Event::Connected
+                    }
+                    Err(error) => {
+                        self.state = State::Closed;
+                        Event::Refused(error)
+                    }
+                })
+            }
+            State::Open(_) => self.poll_open(cx, read),
+        }
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<Event> {
+        let State::Open(open) = &mut self.state else { return Poll::Pending };
+        if !open.out.is_empty() {
+            let before = open.out.written_total();
+            let written = open.out.poll_write(cx, &mut open.stream);
+            self.metrics.bytes_sent.inc_by(open.out.written_total() - before);
+            if let Poll::Ready(Err(error)) = written {
+                // What the peer answered before it closed is still there to be read; the reader below finds the end.
+                tracing::debug!(node = self.node, %error, "writing to a broker failed");
+                return match self.drain_answers(cx) {
+                    Some(event) => Poll::Ready(event),
+                    None => Poll::Ready(self.disconnect(error.to_string())),
+                };
+            }
+        }
+        let State::Open(open) = &mut self.state else { return Poll::Pending };
+        if let Some(&(end, slot)) = open.silent.front()
+            && end <= open.out.written_total()
+        {
+            open.silent.pop_front();
+            return Poll::Ready(Event::Written(slot));
+        }
+        if !read {
+            return Poll::Pending;
+        }
+        match open.reader.poll_frame(cx, &mut open.stream) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Some(frame))) => Poll::Ready(self.answer(frame)),
+            Poll::Ready(Ok(None)) => Poll::Ready(self.disconnect("closed by the broker".to_owned())),
+            Poll::Ready(Err(error)) => Poll::Ready(self.disconnect(error.to_string())),
+        }
+    }
+
+    fn drain_answers(&mut self, cx: &mut Context<'_>) -> Option<Event> {
+        let State::Open(open) = &mut self.state else { return None };
+        match open.reader.poll_frame(cx, &mut open.stream) {
+            Poll::Ready(Ok(Some(frame))) => Some(self.answer(frame)),
+            _ => None,
+        }
+    }
+
+    fn answer(&mut self, frame: Bytes) -> Event {
+        self.metrics.bytes_received.inc_by(frame.len() as u64 + 4);
+        let State::Open(open) = &mut self.state else {
+            return Event::Disconnected { reason: String::new(), lost: Vec::new(), idle: true };
+        };
+        let Some(due) = open.due.front().copied() else {
+            return self.disconnect("an answer that nobody asked for".to_owned());
+        };
+        let correlation = frame.first_chunk::<4>().map(|bytes| i32::from_be_bytes(*bytes));
+        if correlation != Some(due.correlation) {
+            let expected = due.correlation;
+            return self.disconnect(format!("an answer with correlation id {correlation:?}, expected {expected}"));
+        }
+        open.due.pop_front();
+        self.metrics.in_flight.dec();
+        Event::Answer(due, frame)
+    }
+
+    /// Gives the connection up; what was unanswered comes back with its verdict, oldest first.
+    pub(super) fn disconnect(&mut self, reason: String) -> Event {
+        let State::Open(open) = std::mem::replace(&mut self.state, State::Closed) else {
+            return Event::Disconnected { reason, lost: Vec::new(), idle: true };
+        };
+        self.metrics.connections.dec();
+        self.metrics.in_flight.sub(i64::try_from(open.due.len()).unwrap_or(0));
+        let written = open.out.written_total();
+        let due = open.due.iter().map(|due| (due.slot, due.part, due.end));
+        let silent = open.silent.iter().map(|&(end, slot)| (slot, 0, end));
+        let verdict = |(slot, part, end)| Lost { slot, part, verdict: Verdict::of_unanswered(end, written) };
+        let mut lost: Vec<Lost> = due.chain(silent).map(verdict).collect();
+        lost.sort_by_key(|lost| lost.slot);
+        let idle = lost.is_empty();
+        Event::Disconnected { reason, lost, idle }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let State::Open(open) = &self.state {
+            self.metrics.connections.dec();
+            self.metrics.in_flight.sub(i64::try_from(open.due.len()).unwrap_or(0));
+        }
+    }
+}

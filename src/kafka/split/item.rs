@@ -1,0 +1,105 @@
+//! One partition of a request in parts, and how it is decided.
+
+use crate::kafka::cluster::TopicKey;
+use crate::kafka::order::Barrier;
+use crate::kafka::wire::Struct;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How far a partition has come.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// It waits to be sent.
+    Waiting,
+    /// It is in the part of this number.
+    Sent(u32),
+    /// This is its answer.
+    Done(Box<Struct>),
+}
+
+/// Who refused a partition, and when: a leader that was known earlier is no news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The node.
+    pub node: i32,
+    /// When.
+    pub at: Instant,
+}
+
+/// Why a partition is to be sent again, and when at the earliest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// Not before this.
+    pub not_before: Instant,
+    /// The error that sends it round again; 0 if it was lost with its connection.
+    pub code: i16,
+    /// Whether it may have been applied, so that only its sequence protects it.
+    pub doubt: bool,
+    /// Who refused it, if a node did.
+    pub refused: Option<Refusal>,
+}
+
+/// The decision on a partition.
+#[derive(Clone, Debug)]
+pub enum Judgement {
+    /// This is its answer.
+    Done(Struct),
+    /// It is sent again.
+    Again(Again),
+}
+
+/// One partition of a request.
+#[derive(Debug)]
+pub struct Item {
+    /// Its topic.
+    pub topic: TopicKey,
+    /// Its number.
+    pub partition: i32,
+    /// What was asked of it.
+    pub request: Struct,
+    /// How far it has come.
+    pub progress: Progress,
+    /// An earlier attempt may have been applied.
+    pub doubt: bool,
+    /// The last error that a broker gave, or 0.
+    pub code: i16,
+    /// Who refused it last.
+    pub refused: Option<Refusal>,
+    /// It isn't sent earlier than this.
+    pub not_before: Instant,
+    /// What must be decided on other connections first.
+    pub barrier: Option<Arc<Barrier>>,
+}
+
+impl Item {
+    pub(super) fn new(topic: TopicKey, partition: i32, request: Struct, now: Instant) -> Self {
+        Self {
+            topic,
+            partition,
+            request,
+            progress: Progress::Waiting,
+            doubt: false,
+            code: 0,
+            refused: None,
+            not_before: now,
+            barrier: None,
+        }
+    }
+
+    pub(super) fn decide(&mut self, judgement: Judgement) {
+        match judgement {
+            Judgement::Done(answer) => self.progress = Progress::Done(Box::new(answer)),
+            Judgement::Again(again) => {
+                self.progress = Progress::Waiting;
+                self.doubt |= again.doubt;
+                self.not_before = again.not_before;
+                if again.code != 0 {
+                    self.code = again.code;
+                }
+                if again.refused.is_some() {
+                    self.refused = again.refused;
+                }
+            }
+        }
+    }
+}
