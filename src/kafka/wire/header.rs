@@ -1,8 +1,8 @@
 //! The headers of requests and answers, and whole frames. A frame here is what follows the length in front of it.
 //!
 //! Which header a frame has follows from the API and its version (`ApiKeys.java` of Kafka): flexible versions have request
-//! header 2 and response header 1, others 1 and 0. An ApiVersions answer always has header 0, since the client that reads
-//! it may be older than what the broker wrote; ControlledShutdown v0 alone has request header 0.
+//! header 2 and response header 1, others 1 and 0. An `ApiVersions` answer always has header 0, since the client that reads
+//! it may be older than what the broker wrote; `ControlledShutdown` v0 alone has request header 0.
 
 use std::ops::Range;
 
@@ -14,9 +14,9 @@ use super::schema::{self, Message};
 use super::value::Struct;
 use super::write;
 
-/// The key of ApiVersions, whose answer is special.
+/// The key of `ApiVersions`, whose answer is special.
 const API_VERSIONS: i16 = 18;
-/// The key of ControlledShutdown, whose first request is special.
+/// The key of `ControlledShutdown`, whose first request is special.
 const CONTROLLED_SHUTDOWN: i16 = 7;
 
 const REQUEST: &str = "request header";

@@ -3,17 +3,22 @@
 //! Two ways through the same bytes:
 //! - cold: [`schema`] describes every message as data, [`Message::decode`] and [`Message::encode`] interpret it. What is
 //!   not understood (unknown tagged fields) is kept, so that an unchanged value encodes to the same bytes.
-//! - hot: [`header`] steps over every frame by hand, without an allocation.
+//! - hot: [`produce`], [`fetch`] and [`batch`] step over a frame by hand, without an allocation; [`header`] does so for
+//!   every frame.
 //!
 //! Imports nothing of this crate. Never panics on what it reads, never takes a length from the wire as the size of an
 //! allocation, never does any input or output.
 
+pub mod batch;
+mod crc;
 mod decode;
 mod encode;
 mod error;
 pub mod errors;
+pub mod fetch;
 pub mod header;
 mod notation;
+pub mod produce;
 mod read;
 pub mod schema;
 pub mod uuid;

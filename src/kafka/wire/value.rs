@@ -31,7 +31,7 @@ pub enum Value {
 pub struct Struct {
     def: &'static StructDef,
     fields: Box<[Value]>,
-    /// Boxed, so that a structure stays small: nearly none has any.
+    #[allow(clippy::box_collection, reason = "nearly none has any, so a structure should stay small")]
     unknown: Option<Box<Vec<(u32, Bytes)>>>,
 }
 
@@ -290,15 +290,14 @@ impl Struct {
     /// A structure of defaults, for the structure field or the array of structures `name`.
     ///
     /// With a wrong name (a debug build stops there) it is one of this structure's own kind, which the encoder refuses.
+    #[must_use]
     pub fn new_struct(&self, name: &str) -> Struct {
         let kind = self.def.fields.iter().find(|f| f.name == name).map(|f| f.kind);
-        match kind {
-            Some(Kind::Struct(def) | Kind::Array(&Kind::Struct(def))) => Struct::new(def),
-            _ => {
-                debug_assert!(false, "{}: no structure {name}", self.def.name);
-                Struct::new(self.def)
-            }
+        if let Some(Kind::Struct(def) | Kind::Array(&Kind::Struct(def))) = kind {
+            return Struct::new(def);
         }
+        debug_assert!(false, "{}: no structure {name}", self.def.name);
+        Struct::new(self.def)
     }
 
     /// The numbers of the array `name`.
