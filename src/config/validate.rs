@@ -27,13 +27,12 @@ fn bounds(config: &Config, report: &mut Report) {
     let retry = &config.retry;
     if retry.min > retry.max {
         let [min, max] = [retry.min, retry.max].map(show_duration);
-        let text = |other: &str, way: &str, value: &str| {
-            format!(
-                "is {way} retry.{other}; write \"{value}\" or {way_back}",
-                way_back = if way == "above" { "less" } else { "more" }
-            )
-        };
-        ordered(report, ["retry.min", "retry.max"], &text("max", "above", &max), &text("min", "below", &min));
+        ordered(
+            report,
+            ["retry.min", "retry.max"],
+            &format!("is above retry.max; write \"{max}\" or less"),
+            &format!("is below retry.min; write \"{min}\" or more"),
+        );
     }
     let hold = &config.hold;
     if hold.connection_bytes > hold.bytes {
