@@ -3,8 +3,8 @@
 //! Floor 1 (base): may be imported by everyone, imports nothing of this crate. Never reads the process's
 //! environment by itself, never logs, never keeps anything between two calls.
 //!
-//! The way of a configuration: text and variables become one tree ([`tree`], [`env`]), the tree is read by
-//! the table of keys ([`keys`], [`parse`], [`read`]), rules between keys are checked ([`validate`]), and
+//! The way of a configuration: text and variables become one tree (`tree`, `env`), the tree is read by
+//! the table of keys (`keys`, `parse`, `read`), rules between keys are checked (`validate`), and
 //! either a [`Config`] comes out or every problem at once ([`Problems`]).
 
 mod address;

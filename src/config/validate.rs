@@ -80,7 +80,7 @@ fn names(config: &Config, report: &mut Report) {
             continue;
         }
         if let Some(first) = seen.get(kafka.name.as_str()) {
-            let text = format!("\"{}\" is the name of {first} too; write another name", kafka.name,);
+            let text = format!("\"{}\" is the name of {first} too; write another name", kafka.name);
             report.add_at(&path, text);
         } else {
             let first = format!("kafka[{index}]{}", origin(&report.place(&path)));
