@@ -51,10 +51,15 @@ pub(super) enum Event {
     Refused(DialError),
     /// An answer.
     Answer(Due, Bytes),
-    /// A request that has no answer (acks=0) is in the kernel's hands.
-    Written(u64),
+    /// A request, or a part of one, that has no answer (acks=0) is in the kernel's hands.
+    Written(u64, u32),
     /// The connection is gone; these had no answer.
-    Disconnected { reason: String, lost: Vec<Lost>, idle: bool },
+    Disconnected {
+        /// Why.
+        reason: String,
+        /// Oldest first.
+        lost: Vec<Lost>,
+    },
 }
 
 enum State {
@@ -68,8 +73,8 @@ struct Open {
     reader: FrameReader,
     out: WriteQueue,
     due: VecDeque<Due>,
-    /// Requests without an answer: the offset behind their last byte, and their slot.
-    silent: VecDeque<(u64, u64)>,
+    /// Requests without an answer: the offset behind their last byte, their slot and part.
+    silent: VecDeque<(u64, u64, u32)>,
 }
 
 /// An upstream connection to one node.
@@ -104,11 +109,6 @@ impl Link {
         matches!(&self.state, State::Open(open) if open.out.is_full())
     }
 
-    /// Whether any request on it is undecided.
-    pub(super) fn is_busy(&self) -> bool {
-        matches!(&self.state, State::Open(open) if !open.due.is_empty() || !open.silent.is_empty())
-    }
-
     /// Begins to connect, if it is closed.
     pub(super) fn connect(&mut self, cluster: &Arc<Cluster>) {
         if self.is_closed() {
@@ -129,7 +129,7 @@ impl Link {
                 self.metrics.in_flight.inc();
                 open.due.push_back(Due { slot, part, correlation, end, since: now });
             }
-            None => open.silent.push_back((end, slot)),
+            None => open.silent.push_back((end, slot, part)),
         }
         true
     }
@@ -178,11 +178,11 @@ impl Link {
             }
         }
         let State::Open(open) = &mut self.state else { return Poll::Pending };
-        if let Some(&(end, slot)) = open.silent.front()
+        if let Some(&(end, slot, part)) = open.silent.front()
             && end <= open.out.written_total()
         {
             open.silent.pop_front();
-            return Poll::Ready(Event::Written(slot));
+            return Poll::Ready(Event::Written(slot, part));
         }
         if !read {
             return Poll::Pending;
@@ -206,7 +206,7 @@ impl Link {
     fn answer(&mut self, frame: Bytes) -> Event {
         self.metrics.bytes_received.inc_by(frame.len() as u64 + 4);
         let State::Open(open) = &mut self.state else {
-            return Event::Disconnected { reason: String::new(), lost: Vec::new(), idle: true };
+            return Event::Disconnected { reason: String::new(), lost: Vec::new() };
         };
         let Some(due) = open.due.front().copied() else {
             return self.disconnect("an answer that nobody asked for".to_owned());
@@ -224,18 +224,17 @@ impl Link {
     /// Gives the connection up; what was unanswered comes back with its verdict, oldest first.
     pub(super) fn disconnect(&mut self, reason: String) -> Event {
         let State::Open(open) = std::mem::replace(&mut self.state, State::Closed) else {
-            return Event::Disconnected { reason, lost: Vec::new(), idle: true };
+            return Event::Disconnected { reason, lost: Vec::new() };
         };
         self.metrics.connections.dec();
         self.metrics.in_flight.sub(i64::try_from(open.due.len()).unwrap_or(0));
         let written = open.out.written_total();
         let due = open.due.iter().map(|due| (due.slot, due.part, due.end));
-        let silent = open.silent.iter().map(|&(end, slot)| (slot, 0, end));
+        let silent = open.silent.iter().map(|&(end, slot, part)| (slot, part, end));
         let verdict = |(slot, part, end)| Lost { slot, part, verdict: Verdict::of_unanswered(end, written) };
         let mut lost: Vec<Lost> = due.chain(silent).map(verdict).collect();
         lost.sort_by_key(|lost| lost.slot);
-        let idle = lost.is_empty();
-        Event::Disconnected { reason, lost, idle }
+        Event::Disconnected { reason, lost }
     }
 }
 

@@ -1,0 +1,371 @@
+//! The life of one client connection, from its accept to its end. One task; it owns its upstream connections.
+//!
+//! Reads top to bottom: [`Session::run`] drives [`Session::poll`], which (1) takes what upstreams have to say, (2) sees
+//! to what waits, (3) hands finished answers to the client in order, (4) reads the client's next requests. In the steady
+//! state a request is forwarded to the node that the client chose as the bytes it came in, and so is its answer; the
+//! rest of this folder is about the days when that does not work.
+
+mod advance;
+mod answers;
+mod doors;
+mod fetch;
+mod hold;
+mod intake;
+mod link;
+mod lost;
+mod metadata;
+mod produce;
+mod route;
+mod slot;
+mod splits;
+mod watermarks;
+
+use crate::kafka::cluster::{Cluster, TopicKey};
+use crate::kafka::order::Progress;
+use crate::lifecycle::Drain;
+use crate::metrics::{ApiVersionsInUse, ClientGuard, Library};
+use crate::net::{FrameError, FrameReader, Stream, WriteQueue};
+use crate::time::now;
+use bytes::Bytes;
+use link::{Event, Link};
+use rand::{SeedableRng, rngs::StdRng};
+use slot::{Answer, Slot, State};
+use std::collections::{HashMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::time::Sleep;
+use watermarks::Watermarks;
+
+const PRODUCE: i16 = 0;
+const FETCH: i16 = 1;
+const METADATA: i16 = 3;
+const FIND_COORDINATOR: i16 = 10;
+
+/// How often one poll goes round before other connections get their turn.
+const ROUNDS: u32 = 64;
+
+/// How a session ended.
+#[derive(Debug)]
+pub enum End {
+    /// The client closed, and nothing of it is left.
+    Client,
+    /// The process drains, and all answers are out.
+    Drained,
+    /// The connection broke.
+    Broken(std::io::Error),
+    /// What the client sent is no Kafka request.
+    Rejected(String),
+    /// A request could not be answered truthfully; its connection is closed as its broker's was.
+    Closed(String),
+}
+
+/// The node that a client chose by connecting to its port.
+struct Home {
+    /// The port of a broker listener; `None` for the bootstrap listener, where any broker will do.
+    port: Option<u16>,
+    /// The node, once it is known or picked.
+    node: Option<i32>,
+}
+
+/// One client connection.
+pub struct Session {
+    cluster: Arc<Cluster>,
+    id: u64,
+    client: Stream,
+    reader: FrameReader,
+    out: WriteQueue,
+    home: Home,
+    host: String,
+    slots: VecDeque<Slot>,
+    /// The number of the first slot; they are counted through.
+    base: u64,
+    /// Slots that are neither on their way nor done.
+    unsettled: usize,
+    links: Vec<Link>,
+    /// Partitions that the client's choice of node is wrong for, and since when.
+    stray: HashMap<(TopicKey, i32), Instant>,
+    /// Coordinators other than the client's choice, by kind and key.
+    moved: HashMap<(i8, Bytes), i32>,
+    watermarks: Watermarks,
+    own: Arc<Progress>,
+    held_bytes: usize,
+    library: Library,
+    client_id: String,
+    in_use: ApiVersionsInUse,
+    client_info: Option<ClientGuard>,
+    _connected: ClientGuard,
+    rng: StdRng,
+    timer: Pin<Box<Sleep>>,
+    wake_at: Option<Instant>,
+    drain: Drain,
+    draining: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+    is_draining: bool,
+    /// The client will send nothing more.
+    eof: bool,
+}
+
+impl Session {
+    /// A session for an accepted connection. `port`: of the broker listener it came in by, `None` for bootstrap.
+    /// `host`: what the client is told as every broker's host.
+    pub fn new(cluster: Arc<Cluster>, client: Stream, port: Option<u16>, host: String, drain: Drain) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let settings = cluster.settings();
+        let draining = Box::pin(drain.signaled());
+        Self {
+            id: NEXT.fetch_add(1, Relaxed),
+            client,
+            reader: FrameReader::new(settings.net.max_frame),
+            out: WriteQueue::new(settings.net.write_queue),
+            home: Home { port, node: None },
+            host,
+            slots: VecDeque::new(),
+            base: 0,
+            unsettled: 0,
+            links: Vec::new(),
+            stray: HashMap::new(),
+            moved: HashMap::new(),
+            watermarks: Watermarks::default(),
+            own: cluster.order.connection(),
+            held_bytes: 0,
+            library: Library::Other,
+            client_id: String::new(),
+            in_use: cluster.metrics.api_versions(),
+            client_info: None,
+            _connected: cluster.metrics.client_connection(),
+            rng: StdRng::from_rng(&mut rand::rng()),
+            timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
+            wake_at: None,
+            drain,
+            draining,
+            is_draining: false,
+            eof: false,
+            cluster,
+        }
+    }
+
+    /// Serves the client until it, or the process, ends.
+    pub async fn run(mut self) -> End {
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        drop(self.drain.clone()); // held to here: a drain waits for this session
+        end
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if !self.is_draining && self.draining.as_mut().poll(cx).is_ready() {
+            self.is_draining = true;
+        }
+        for _ in 0..ROUNDS {
+            let now = now();
+            let mut moved = self.poll_links(cx, now);
+            if self.unsettled > 0 {
+                moved |= self.advance(now);
+            }
+            match self.hand_out(now) {
+                Ok(some) => moved |= some,
+                Err(end) => {
+                    // What was answered before goes out first, as far as the client takes it at once.
+                    let _ = self.out.poll_write(cx, &mut self.client);
+                    return Poll::Ready(end);
+                }
+            }
+            if !self.out.is_empty()
+                && let Poll::Ready(Err(error)) = self.out.poll_write(cx, &mut self.client)
+            {
+                return Poll::Ready(End::Broken(error));
+            }
+            match self.poll_client(cx, now) {
+                Ok(some) => moved |= some,
+                Err(end) => return Poll::Ready(end),
+            }
+            if self.slots.is_empty() && self.out.is_empty() && (self.eof || self.is_draining) {
+                return Poll::Ready(if self.eof { End::Client } else { End::Drained });
+            }
+            if !moved {
+                self.arm(cx);
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// (1) Upstreams: connected, refused, answered, lost.
+    fn poll_links(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut moved = false;
+        let mut at = 0;
+        while let Some(link) = self.links.get_mut(at) {
+            let read = !self.out.is_full();
+            let node = link.node;
+            match link.poll(cx, read) {
+                Poll::Pending => at += 1,
+                Poll::Ready(event) => {
+                    moved = true;
+                    match event {
+                        Event::Connected => {}
+                        Event::Refused(error) => self.on_refused(node, &error),
+                        Event::Answer(due, frame) => self.on_answer(node, due, frame, now),
+                        Event::Written(slot, part) => self.on_written(slot, part),
+                        Event::Disconnected { reason, lost } => self.on_disconnect(node, &reason, lost, now),
+                    }
+                }
+            }
+        }
+        moved
+    }
+
+    /// (3) Finished answers, in the order of the requests.
+    fn hand_out(&mut self, now: Instant) -> Result<bool, End> {
+        let mut some = false;
+        while let Some(Slot { state: State::Done(_), .. }) = self.slots.front() {
+            let Some(slot) = self.slots.pop_front() else { break };
+            some = true;
+            self.base += 1;
+            self.held_bytes = self.held_bytes.saturating_sub(slot.frame.len());
+            self.cluster.ledger.refund(slot.frame.len());
+            if slot.is_produce() {
+                self.own.decided();
+                if self.cluster.order.any_marked() {
+                    self.cluster.wake_all();
+                }
+            }
+            let times = self.cluster.metrics.api(slot.op.key);
+            let whole = now.saturating_duration_since(slot.arrived);
+            times.requests.observe(whole.as_secs_f64());
+            times.added.observe(whole.saturating_sub(slot.upstream).as_secs_f64());
+            match slot.state {
+                State::Done(Answer::Frame(frame)) => {
+                    if self.out.push_frame([frame]).is_err() {
+                        return Err(End::Closed("an answer is too long for a frame".to_owned()));
+                    }
+                }
+                State::Done(Answer::Close(reason)) => return Err(End::Closed(reason)),
+                _ => {}
+            }
+        }
+        Ok(some)
+    }
+
+    /// (4) The client's next requests, as long as what is held for it stays within its bounds.
+    fn poll_client(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, End> {
+        let mut some = false;
+        while !self.eof && !self.is_draining && self.has_room() {
+            match self.reader.poll_frame(cx, &mut self.client) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(Some(frame))) => {
+                    some = true;
+                    self.take(frame, now).map_err(|why| self.reject(why))?;
+                }
+                Poll::Ready(Ok(None)) => {
+                    some = true;
+                    self.eof = true;
+                }
+                Poll::Ready(Err(error)) => return Err(self.frame_error(error)),
+            }
+        }
+        Ok(some)
+    }
+
+    /// Backpressure: a full budget stops reading the client's socket. One request is always let in.
+    fn has_room(&mut self) -> bool {
+        if self.slots.is_empty() {
+            return true;
+        }
+        let settings = self.cluster.settings();
+        if self.cluster.ledger.is_full() {
+            // Others' bytes: nobody wakes this session when they are freed.
+            self.wake_before(now() + std::time::Duration::from_millis(20));
+            return false;
+        }
+        self.slots.len() < settings.hold.requests
+            && self.held_bytes < settings.hold.connection_bytes
+            && !self.out.is_full()
+            && !self.links.iter().any(Link::is_full)
+    }
+
+    fn frame_error(&self, error: FrameError) -> End {
+        use crate::metrics::FrameRejection::{Malformed, Truncated};
+        match error {
+            FrameError::Io(error) => End::Broken(error),
+            FrameError::Truncated { .. } => {
+                self.cluster.metrics.frames_rejected.inc(Truncated);
+                End::Rejected(error.to_string())
+            }
+            FrameError::TooLarge { .. } | FrameError::Negative { .. } => self.reject_frame(&error),
+            #[allow(unreachable_patterns, reason = "the error may grow")]
+            other => {
+                self.cluster.metrics.frames_rejected.inc(Malformed);
+                End::Rejected(other.to_string())
+            }
+        }
+    }
+
+    fn reject_frame(&self, error: &FrameError) -> End {
+        self.cluster.metrics.frames_rejected.inc(crate::metrics::FrameRejection::TooLarge);
+        End::Rejected(format!("{error}; a Kafka client's first bytes are a small length (is this HTTP or TLS?)"))
+    }
+
+    fn reject(&self, why: String) -> End {
+        self.cluster.metrics.frames_rejected.inc(crate::metrics::FrameRejection::Malformed);
+        End::Rejected(why)
+    }
+
+    /// Makes sure that the session is polled at `at` or before.
+    fn wake_before(&mut self, at: Instant) {
+        if self.wake_at.is_none_or(|planned| at < planned) {
+            self.wake_at = Some(at);
+        }
+    }
+
+    fn arm(&mut self, cx: &mut Context<'_>) {
+        if self.unsettled > 0 {
+            self.cluster.wake_on_news(self.id, cx.waker());
+        }
+        if let Some(at) = self.wake_at.take() {
+            self.timer.as_mut().reset(at.into());
+            if self.timer.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+
+    /// Where in the queue the slot of this number is, unless it has been answered.
+    fn at(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.base)?).ok().filter(|at| *at < self.slots.len())
+    }
+
+    fn slot_mut(&mut self, number: u64) -> Option<&mut Slot> {
+        let at = self.at(number)?;
+        self.slots.get_mut(at)
+    }
+
+    /// Changes a slot's state and keeps count of the unsettled ones.
+    fn set_state(&mut self, number: u64, state: State) {
+        let Some(slot) = self.slot_mut(number) else { return };
+        let before = slot.is_unsettled();
+        slot.state = state;
+        match (before, slot.is_unsettled()) {
+            (false, true) => self.unsettled += 1,
+            (true, false) => self.unsettled -= 1,
+            _ => {}
+        }
+    }
+
+    fn link_mut(&mut self, node: i32) -> Option<&mut Link> {
+        self.links.iter_mut().find(|link| link.node == node)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.own.gone();
+        self.cluster.forget_waker(self.id);
+        self.cluster.ledger.refund(self.held_bytes);
+        if self.cluster.order.any_marked() {
+            self.cluster.wake_all();
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! One request of a client, from its arrival to its answer.
+
+use crate::hold::Ticket;
+use crate::kafka::operations::Operation;
+use crate::kafka::split::{Refusal, Split};
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+
+/// A client's request in its place in the order of answers.
+pub(super) struct Slot {
+    /// Its row of the operation table.
+    pub op: &'static Operation,
+    /// The version that it is in.
+    pub version: i16,
+    /// What its answer must carry.
+    pub correlation: i32,
+    /// Where its body begins in the frame.
+    pub body_at: usize,
+    /// The request as it came; kept until it is decided, for a replay.
+    pub frame: Bytes,
+    /// Whether its client expects no answer (Produce with acks=0).
+    pub silent: bool,
+    /// When it had been read.
+    pub arrived: Instant,
+    /// How long brokers had it.
+    pub upstream: Duration,
+    /// How far it has come.
+    pub state: State,
+    /// What went wrong with it so far; nothing in the steady state.
+    pub trouble: Option<Box<Trouble>>,
+}
+
+/// How far a request has come.
+pub(super) enum State {
+    /// It waits to be sent as it is.
+    Waiting,
+    /// It is at this node as it came.
+    Sent(i32),
+    /// It goes to several leaders in parts.
+    Split(Box<Split>),
+    /// It is decided.
+    Done(Answer),
+}
+
+/// What the client gets.
+pub(super) enum Answer {
+    /// This frame.
+    Frame(Bytes),
+    /// Nothing: it asked for no answer.
+    Nothing,
+    /// The end of its connection, for this reason.
+    Close(String),
+}
+
+/// What went wrong with a request.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    /// Its place in the book while it is held.
+    pub ticket: Option<Ticket>,
+    /// When it must be decided, one way or the other.
+    pub deadline: Instant,
+    /// Who refused it last.
+    pub refused: Option<Refusal>,
+    /// It isn't sent earlier than this.
+    pub not_before: Instant,
+    /// How often its connection was lost after it had been written.
+    pub losses: u32,
+    /// How often it was refused.
+    pub refusals: u32,
+    /// Whether it was sent again though an earlier attempt may have been applied.
+    pub replayed: bool,
+    /// The last true answer, for when the bound is reached.
+    pub last: Option<Bytes>,
+}
+
+impl Slot {
+    /// Whether something is still to be done about it.
+    pub(super) fn is_unsettled(&self) -> bool {
+        matches!(self.state, State::Waiting | State::Split(_))
+    }
+
+    /// Whether it is a Produce.
+    pub(super) fn is_produce(&self) -> bool {
+        self.op.key == super::PRODUCE
+    }
+}
