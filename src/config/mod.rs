@@ -32,7 +32,8 @@ pub use reload::{Change, changes, merge_live};
 pub use types::{Admin, Config, Dns, Hold, HostPort, Kafka, Log, LogFormat, Net, PortRange, Retry, Shutdown};
 
 /// Loads a configuration from a file, with the overrides found in `env` (pairs of name and value, of which
-/// only those that begin with `EVENKEEL_` are looked at).
+/// only those that begin with `EVENKEEL_` are looked at; `std::env::vars` panics when any variable is not
+/// UTF-8, so collect them from `vars_os`).
 pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Config, Problems> {
     let file = path.display().to_string();
     match std::fs::read(path).map(String::from_utf8) {

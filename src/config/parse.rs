@@ -139,7 +139,7 @@ fn unknown_in_cluster(path: &str, name: &str, entry: &Entry, report: &mut Report
     let known: Vec<&str> = KAFKA.iter().map(|key| key.path).collect();
     let text = match nearest(name, known.iter().copied()) {
         Some(near) => format!("is not a known key; did you mean {near}?"),
-        None => match elsewhere(name) {
+        None => match elsewhere(name).or_else(|| tables().into_iter().find(|table| *table == name)) {
             Some(key) => {
                 format!("is not a known key of a cluster; did you mean {key}, outside of [[kafka]]?")
             }

@@ -191,12 +191,13 @@ fn unknown_keys_are_told_the_nearest() {
         expect(&format!("{lines}\n{CLUSTER}"), &[], &[start]);
     }
     expect(
-        &format!("{CLUSTER}bootstrp = 1\nmax_frame = 2\nzzz = 3\n"),
+        &format!("{CLUSTER}bootstrp = 1\nmax_frame = 2\nzzz = 3\nhold.max = \"1s\"\n"),
         &[],
         &[
             "f:6: kafka[0].bootstrp: is not a known key; did you mean bootstrap?",
             "f:7: kafka[0].max_frame: is not a known key of a cluster; did you mean net.max_frame, outside",
             "f:8: kafka[0].zzz: is not a known key; remove it, or write one of name, listen, bootstrap",
+            "f:9: kafka[0].hold: is not a known key of a cluster; did you mean hold, outside of [[kafka]]?",
         ],
     );
 }
@@ -248,7 +249,9 @@ fn ports_that_collide() {
     expect(
         &cluster("a", "\"127.0.0.1:9092\"", "9900-9910"),
         &[],
-        &["f:5: kafka[0].broker_ports: 9900-9910 on 127.0.0.1 collides with 127.0.0.1:9901 of admin.listen"],
+        &[
+            "f:5: kafka[0].broker_ports: 9900-9910 on 127.0.0.1 collides with 127.0.0.1:9901 of admin.listen[0] (the default); write such as",
+        ],
     );
     // One list with the same address twice, or a wildcard beside what it covers.
     expect(
