@@ -1,1 +1,17 @@
-//! Floor module `net` (see ARCHITECTURE.md).
+//! Floor 2, `net`: sockets, frames and write queues.
+//!
+//! What it is: everything between the kernel and a protocol's session. [`listen`] and [`connect`] make sockets with
+//! the options that a sidecar needs, [`stream`] hides what kind of byte stream it is, [`frame`] cuts it into frames,
+//! [`write`] sends frames back.
+//!
+//! May import: `config`, `metrics`, `telemetry`, `lifecycle` and `dns`.
+//!
+//! Must never: know a protocol, decide about a retry, or believe a length that came from a wire.
+
+pub mod frame;
+pub mod stream;
+pub mod write;
+
+pub use frame::{FrameError, FrameReader, compact};
+pub use stream::Stream;
+pub use write::WriteQueue;
