@@ -28,14 +28,15 @@ const fn times(mut a: u32, mut b: u32) -> u32 {
     product
 }
 
-/// x^(2^k) at place k. The powers repeat with the period 2^32 − 1, so 32 places do for any exponent.
-const POWERS: [u32; 32] = powers();
+/// x^(2^k) at place k. The polynomial is x + 1 times a primitive one of degree 31, so the powers of x repeat with the
+/// period 2^31 − 1, and 31 places do for any exponent.
+const POWERS: [u32; 31] = powers();
 
 #[allow(clippy::indexing_slicing, reason = "evaluated when compiling")]
-const fn powers() -> [u32; 32] {
-    let mut table = [X; 32];
+const fn powers() -> [u32; 31] {
+    let mut table = [X; 31];
     let mut k = 1;
-    while k < 32 {
+    while k < 31 {
         table[k] = times(table[k - 1], table[k - 1]);
         k += 1;
     }
@@ -80,9 +81,10 @@ mod tests {
     fn x_to_the_period_is_one() {
         assert_eq!(power(0), ONE);
         assert_eq!(power(1), X);
-        assert_eq!(power((1 << 32) - 1), ONE);
-        assert_eq!(power(1 << 32), X);
-        assert_eq!(power((1 << 35) + 5), power(13));
+        assert_eq!(power((1 << 31) - 1), ONE);
+        assert_eq!(power(1 << 31), X);
+        assert_eq!(power((1 << 35) + 5), power(21));
+        assert_eq!(power(u64::MAX), power(u64::MAX % ((1 << 31) - 1)));
     }
 
     proptest! {

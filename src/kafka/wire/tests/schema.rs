@@ -1,10 +1,10 @@
-//! Tests of the schema and of the interpreter.
+//! The schema: that its data reads whole, and what the bounds of the interpreter rest on.
 
 use std::collections::BTreeSet;
 
-use super::decode::{VALUES_FREE, VALUES_PER_BYTE};
-use super::schema::{self, Kind, StructDef};
-use super::{api_name, request, response};
+use crate::kafka::wire::decode::{VALUES_FREE, VALUES_PER_BYTE};
+use crate::kafka::wire::schema::{self, Kind, StructDef};
+use crate::kafka::wire::{api_name, request, response};
 
 #[test]
 fn the_schema_reads_whole() {
