@@ -1,0 +1,173 @@
+//! The one table of keys. What is a key, what it may hold, whether it must be there and whether it can
+//! change live is said here once; the reader, the suggestions, the names of environment variables and
+//! the comparison of two configurations all follow this table.
+//!
+//! A key's path is the path of its field in `types`. A new key is a field, its default, a row here and an
+//! entry in `config/full.toml`; tests fail when one of them is forgotten. Imports files of this folder only.
+
+use std::time::Duration;
+
+use super::read::{self, Field};
+use super::report::Report;
+use super::types::{Config, Kafka};
+
+/// One key of the owner `T`: the whole configuration, or one cluster.
+pub(super) struct Key<T: 'static> {
+    /// `hold.max`, or inside a cluster `broker_ports`.
+    pub(super) path: &'static str,
+    /// Whether it must be written.
+    pub(super) need: Need,
+    /// A right value as TOML; that of a key with a default is the default.
+    pub(super) example: &'static str,
+    /// Whether and when a change takes effect.
+    pub(super) live: Live,
+    /// Reads the value into its field; a value that is wrong is reported and leaves the field alone.
+    pub(super) read: fn(&mut T, &Field<'_>, &mut Report),
+    /// Whether two owners agree on it.
+    pub(super) same: fn(&T, &T) -> bool,
+    /// Copies it from the second owner to the first.
+    pub(super) copy: fn(&mut T, &T),
+}
+
+/// Whether a key must be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    Required,
+    Default,
+    Optional,
+}
+
+/// When a changed key takes effect after a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Live {
+    /// At once.
+    Now,
+    /// When a member is connected to next.
+    NextConnect,
+    /// When a client connects next.
+    NextClient,
+    /// Not before a restart: a socket is bound with it, or what was built with it can't be rebuilt.
+    Restart,
+}
+
+impl Live {
+    pub(super) fn is_live(self) -> bool {
+        self != Self::Restart
+    }
+
+    pub(super) fn note(self) -> &'static str {
+        match self {
+            Self::Now => "in effect now",
+            Self::NextConnect => "in effect for the next connections to members",
+            Self::NextClient => "in effect for the next client connections",
+            Self::Restart => "in effect after a restart",
+        }
+    }
+}
+
+impl<T> Key<T> {
+    /// `hold.max` as in a variable's name: `HOLD_MAX`.
+    pub(super) fn variable(&self) -> String {
+        self.path.to_ascii_uppercase().replace('.', "_")
+    }
+
+    /// The last part of the path.
+    pub(super) fn name(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+}
+
+macro_rules! key {
+    ($table:ident . $field:ident, $($rest:tt)*) => {
+        key!(@ concat!(stringify!($table), ".", stringify!($field)), [$table.$field], $($rest)*)
+    };
+    ($field:ident, $($rest:tt)*) => {
+        key!(@ stringify!($field), [$field], $($rest)*)
+    };
+    (@ $path:expr, [$($field:tt)+], $need:ident, $example:literal, $live:ident,
+     |$f:ident, $r:ident| $read:expr) => {
+        Key {
+            path: $path,
+            need: Need::$need,
+            example: $example,
+            live: Live::$live,
+            read: |into, $f, $r| {
+                if let Some(value) = $read {
+                    into.$($field)+ = value;
+                }
+            },
+            same: |a, b| a.$($field)+ == b.$($field)+,
+            copy: |into, from| into.$($field)+.clone_from(&from.$($field)+),
+        }
+    };
+}
+
+const ZERO: Duration = Duration::ZERO;
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Longer is a mistake in every key but `member_retention`, and far from what overflows a clock.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What Linux takes for `TCP_KEEPIDLE`.
+const KEEPALIVE_MOST: Duration = Duration::from_secs(32767);
+/// RFC 8305, section 8: the delay must not be under 10 ms.
+const STAGGER_LEAST: Duration = Duration::from_millis(10);
+/// A frame's length is an `i32` on the wire.
+const FRAME_MOST: u64 = 0x7fff_ffff;
+const MEMORY_MOST: u64 = 1 << 40;
+
+/// The keys outside of clusters.
+pub(super) const ROOT: &[Key<Config>] = &[
+    key!(state_dir, Optional, r#""/var/lib/evenkeel""#, Restart, |f, r| read::folder(f, r).map(Some)),
+    key!(worker_threads, Default, "1", Restart, |f, r| read::count(f, r, 1, 1024)),
+    key!(admin.listen, Default, r#""127.0.0.1:9901""#, Restart, |f, r| read::listen(f, r)),
+    key!(log.format, Default, r#""text""#, Restart, |f, r| read::log_format(f, r)),
+    key!(log.level, Default, r#""info""#, Now, |f, r| read::log_level(f, r)),
+    key!(dns.servers, Default, "[]", Restart, |f, r| read::name_servers(f, r)),
+    key!(dns.min_ttl, Default, r#""1s""#, Now, |f, r| read::duration(f, r, ZERO, DAY)),
+    key!(dns.timeout, Default, r#""2s""#, Now, |f, r| read::duration(f, r, MS, HOUR)),
+    key!(net.connect_timeout, Default, r#""3s""#, NextConnect, |f, r| read::duration(f, r, MS, HOUR)),
+    key!(net.connect_stagger, Default, r#""250ms""#, NextConnect, |f, r| {
+        read::duration(f, r, STAGGER_LEAST, HOUR)
+    }),
+    key!(net.keepalive, Default, r#""10s""#, NextConnect, |f, r| {
+        read::duration(f, r, SECOND, KEEPALIVE_MOST)
+    }),
+    key!(net.user_timeout, Default, r#""20s""#, NextConnect, |f, r| read::duration(f, r, MS, DAY)),
+    key!(net.backlog, Default, "1024", Restart, |f, r| read::count(f, r, 1, 65535)),
+    key!(net.max_frame, Default, r#""100MiB""#, Restart, |f, r| read::size(f, r, FRAME_MOST)),
+    key!(net.write_queue, Default, r#""1MiB""#, Restart, |f, r| read::size(f, r, MEMORY_MOST)),
+    key!(hold.max, Default, r#""20s""#, Now, |f, r| read::duration(f, r, ZERO, DAY)),
+    key!(hold.bytes, Default, r#""64MiB""#, Now, |f, r| read::size(f, r, MEMORY_MOST)),
+    key!(hold.connection_bytes, Default, r#""16MiB""#, Now, |f, r| read::size(f, r, MEMORY_MOST)),
+    key!(hold.requests, Default, "1000", Now, |f, r| read::count(f, r, 1, 1_000_000)),
+    key!(retry.min, Default, r#""50ms""#, Now, |f, r| read::duration(f, r, MS, HOUR)),
+    key!(retry.max, Default, r#""1s""#, Now, |f, r| read::duration(f, r, MS, HOUR)),
+    key!(retry.budget, Default, "20", Now, |f, r| read::count(f, r, 1, 1_000_000)),
+    key!(shutdown.grace, Default, r#""10s""#, Now, |f, r| read::duration(f, r, ZERO, DAY)),
+];
+
+/// The keys of one `[[kafka]]`.
+pub(super) const KAFKA: &[Key<Kafka>] = &[
+    key!(name, Required, r#""orders""#, Restart, |f, r| read::cluster_name(f, r)),
+    key!(listen, Required, r#""127.0.0.1:9092""#, Restart, |f, r| read::listen(f, r)),
+    key!(bootstrap, Required, r#"["kafka-1.example.net:9092"]"#, Now, |f, r| read::servers(f, r)),
+    key!(broker_ports, Required, r#""19092-19191""#, Restart, |f, r| read::port_range(f, r)),
+    key!(node_ports, Default, "{}", Restart, |f, r| read::node_ports(f, r)),
+    key!(advertise, Optional, r#""sidecar.example.net""#, NextClient, |f, r| {
+        read::advertised_host(f, r).map(Some)
+    }),
+    key!(client_id, Default, r#""evenkeel""#, Restart, |f, r| read::text(f, r)),
+    key!(metadata_refresh, Default, r#""30s""#, Now, |f, r| read::duration(f, r, MS, DAY)),
+    key!(leader_poll, Default, r#""20ms""#, Now, |f, r| read::duration(f, r, MS, HOUR)),
+    key!(member_retention, Default, r#""10m""#, Now, |f, r| read::duration(f, r, ZERO, MONTH)),
+    key!(verify_node, Default, "true", Restart, |f, r| read::flag(f, r)),
+];
+
+/// The tables of [`ROOT`], in its order: `admin`, `log`, …
+pub(super) fn tables() -> Vec<&'static str> {
+    let mut tables: Vec<&str> = ROOT.iter().filter_map(|key| Some(key.path.split_once('.')?.0)).collect();
+    tables.dedup();
+    tables
+}
