@@ -1,1 +1,36 @@
-//! Floor module `admin` (see ARCHITECTURE.md).
+//! The admin listener: HTTP/1.1 for people, probes and scrapers.
+//!
+//! May import every lower floor. It reads what others know and changes nothing; it must never make clients' bytes
+//! wait: what takes long is computed on another thread, and every connection is bounded in time and number.
+
+mod response;
+mod routes;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::lifecycle::Readiness;
+use crate::metrics::Metrics;
+
+pub use server::{Limits, serve};
+
+/// One cluster, as the admin listener shows it.
+pub trait ClusterStatus: Send + Sync {
+    /// Its name in the configuration.
+    fn name(&self) -> &str;
+
+    /// What `GET /v1/clusters/{name}` answers: a JSON object. Called for each request; must not block.
+    fn status(&self) -> serde_json::Value;
+}
+
+/// What the routes read.
+pub struct Admin {
+    /// For `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// For `/readyz`.
+    pub readiness: Readiness,
+    /// For `/v1/clusters`, in the order of the configuration.
+    pub clusters: Vec<Arc<dyn ClusterStatus>>,
+}

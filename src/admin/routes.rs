@@ -1,0 +1,109 @@
+//! The routes, and what each answers.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::Admin;
+use super::response::{Answer, answer, json, not_allowed, problem, text};
+use crate::metrics;
+
+/// The longest path that can be meant.
+const MAX_PATH: usize = 1024;
+
+/// For `/`: every route and what it is for.
+const ROUTES: &[(&str, &str)] = &[
+    ("GET /", "this list"),
+    ("GET /metrics", "metrics, Prometheus text format"),
+    ("GET /healthz", "200 while the process works"),
+    ("GET /readyz", "200 when ready, else 503 with one reason a line"),
+    ("GET /v1/clusters", "every cluster, JSON"),
+    ("GET /v1/clusters/{c}", "one cluster, JSON"),
+];
+
+/// What a path means.
+#[derive(Debug, PartialEq, Eq)]
+enum Route<'a> {
+    Index,
+    Metrics,
+    Health,
+    Ready,
+    Clusters,
+    Cluster(&'a str),
+}
+
+impl<'a> Route<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        Some(match path {
+            "/" => Self::Index,
+            "/metrics" => Self::Metrics,
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Ready,
+            "/v1/clusters" => Self::Clusters,
+            _ => match path.strip_prefix("/v1/clusters/") {
+                // Names in the configuration need no escapes, so that none are decoded.
+                Some(name) if !name.is_empty() && !name.contains('/') => Self::Cluster(name),
+                _ => return None,
+            },
+        })
+    }
+}
+
+/// Answers one request; for HEAD the server leaves the body out.
+pub(super) async fn respond(admin: &Arc<Admin>, method: &Method, path: &str) -> Answer {
+    if path.len() > MAX_PATH {
+        return problem(StatusCode::URI_TOO_LONG, "no route is that long");
+    }
+    let Some(route) = Route::of(path) else {
+        return problem(StatusCode::NOT_FOUND, "no such route; / lists them");
+    };
+    if method != Method::GET && method != Method::HEAD {
+        return not_allowed("GET, HEAD");
+    }
+    match route {
+        Route::Index => text(StatusCode::OK, index()),
+        Route::Metrics => render(admin).await,
+        Route::Health => text(StatusCode::OK, "ok\n".to_owned()),
+        Route::Ready => ready(admin),
+        Route::Clusters => {
+            let clusters: Vec<Value> = admin.clusters.iter().map(|cluster| cluster.status()).collect();
+            json(&json!({ "clusters": clusters }))
+        }
+        Route::Cluster(name) => match admin.clusters.iter().find(|cluster| cluster.name() == name) {
+            Some(cluster) => json(&cluster.status()),
+            None => problem(StatusCode::NOT_FOUND, "no cluster of that name; /v1/clusters lists them"),
+        },
+    }
+}
+
+fn index() -> String {
+    let mut out = format!("evenkeel {}\n\n", env!("CARGO_PKG_VERSION"));
+    for (route, purpose) in ROUTES {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{route:<24}{purpose}");
+    }
+    out
+}
+
+fn ready(admin: &Admin) -> Answer {
+    // Read once, so that status and text agree.
+    let reasons = admin.readiness.reasons();
+    if reasons.is_empty() {
+        return text(StatusCode::OK, "ready\n".to_owned());
+    }
+    text(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
+}
+
+/// Thousands of lines: written on another thread, since this one moves clients' bytes.
+async fn render(admin: &Arc<Admin>) -> Answer {
+    let metrics = Arc::clone(&admin.metrics);
+    match tokio::task::spawn_blocking(move || metrics.render()).await {
+        Ok(body) => answer(StatusCode::OK, metrics::CONTENT_TYPE, body),
+        Err(error) => {
+            tracing::error!(%error, "the metrics could not be rendered");
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be rendered; the log says why")
+        }
+    }
+}

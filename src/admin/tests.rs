@@ -1,0 +1,215 @@
+//! The admin listener over real TCP, spoken to in raw bytes.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::lifecycle::{DrainOutcome, DrainTrigger, drain};
+
+struct Orders;
+
+impl ClusterStatus for Orders {
+    fn name(&self) -> &'static str {
+        "orders"
+    }
+
+    fn status(&self) -> Value {
+        json!({ "name": "orders", "members": [] })
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    readiness: Readiness,
+    trigger: DrainTrigger,
+}
+
+async fn start(limits: Limits) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (trigger, drain) = drain::new();
+    let readiness = Readiness::new();
+    let metrics = Metrics::new();
+    let admin = Arc::new(Admin { metrics, readiness: readiness.clone(), clusters: vec![Arc::new(Orders)] });
+    tokio::spawn(serve(listener, admin, limits, drain));
+    Server { address, readiness, trigger }
+}
+
+/// All that comes back for `bytes`, until the server closes.
+async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    read_all(&mut stream).await
+}
+
+async fn read_all(stream: &mut TcpStream) -> String {
+    let mut out = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut out)).await;
+    // A reset after the answer is no loss here: what came counts.
+    let _ = read.expect("the server keeps the connection open");
+    String::from_utf8(out).unwrap()
+}
+
+/// Status, head and body of one request on a connection of its own.
+async fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let text = raw(address, request.as_bytes()).await;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole answer: {text:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_lowercase(), body.to_owned())
+}
+
+#[tokio::test]
+async fn every_route_answers() {
+    let server = start(Limits::default()).await;
+    let (status, head, body) = ask(server.address, "GET", "/").await;
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/plain"));
+    for route in ["/metrics", "/healthz", "/readyz", "/v1/clusters", "/v1/clusters/{c}"] {
+        assert!(body.contains(&format!("GET {route} ")), "{body}");
+    }
+    let (status, head, body) = ask(server.address, "GET", "/metrics").await;
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    assert!(body.contains("# TYPE evenkeel_ready gauge\nevenkeel_ready 0\n"), "{body}");
+    assert_eq!(ask(server.address, "GET", "/healthz").await.0, 200);
+    let (status, head, body) = ask(server.address, "GET", "/v1/clusters").await;
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: application/json"));
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body, json!({ "clusters": [{ "name": "orders", "members": [] }] }));
+    let (status, _, body) = ask(server.address, "GET", "/v1/clusters/orders").await;
+    assert_eq!(status, 200);
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["name"], "orders");
+    // A query is no part of the route.
+    assert_eq!(ask(server.address, "GET", "/healthz?verbose=1").await.0, 200);
+}
+
+#[tokio::test]
+async fn readiness_is_told_with_every_reason() {
+    let server = start(Limits::default()).await;
+    assert_eq!(ask(server.address, "GET", "/readyz").await.0, 200);
+    let block = server.readiness.block("kafka orders: no broker reached yet");
+    let other = server.readiness.block("stopping");
+    let (status, _, body) = ask(server.address, "GET", "/readyz").await;
+    assert_eq!((status, body.as_str()), (503, "kafka orders: no broker reached yet\nstopping\n"));
+    // Not ready is not unhealthy.
+    assert_eq!(ask(server.address, "GET", "/healthz").await.0, 200);
+    drop((block, other));
+    let (status, _, body) = ask(server.address, "GET", "/readyz").await;
+    assert_eq!((status, body.as_str()), (200, "ready\n"));
+}
+
+#[tokio::test]
+async fn head_has_the_length_of_the_body_and_no_body() {
+    let server = start(Limits::default()).await;
+    let (status, head, body) = ask(server.address, "HEAD", "/healthz").await;
+    assert_eq!((status, body.as_str()), (200, ""));
+    assert!(head.contains("content-length: 3"), "{head}");
+}
+
+#[tokio::test]
+async fn errors_are_problems_in_json() {
+    let server = start(Limits::default()).await;
+    let long = format!("/{}", "x".repeat(2000));
+    for (method, path, expected) in [
+        ("GET", "/nothing", 404),
+        ("GET", "/v1/clusters/", 404),
+        ("GET", "/v1/clusters/payments", 404),
+        ("GET", "/v1/clusters/orders/members", 404),
+        ("POST", "/healthz", 405),
+        ("DELETE", "/v1/clusters/orders", 405),
+        ("GET", long.as_str(), 414),
+    ] {
+        let (status, head, body) = ask(server.address, method, path).await;
+        assert_eq!(status, expected, "{method} {path}");
+        assert!(head.contains("content-type: application/problem+json"), "{head}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["status"], expected);
+        assert!(!body["detail"].as_str().unwrap().is_empty());
+        assert_eq!(expected == 405, head.contains("allow: get, head"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_refused_and_harms_nobody() {
+    let server = start(Limits::default()).await;
+    let text = raw(server.address, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n").await;
+    assert!(text.starts_with("HTTP/1.1 400"), "{text:?}");
+    // A head that never ends.
+    let mut endless = b"GET / HTTP/1.1\r\n".to_vec();
+    endless.extend(std::iter::repeat_n(b"x: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n", 5000).flatten());
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    // The server may close while it is still being written.
+    let _ = stream.write_all(&endless).await;
+    let text = read_all(&mut stream).await;
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 431"), "{text:?}");
+    // A Kafka client that took the wrong port: a length and an ApiVersions request.
+    let text =
+        raw(server.address, b"\x00\x00\x00\x10\x00\x12\x00\x03\x00\x00\x00\x01\x00\x04test\x00\x00").await;
+    assert!(text.starts_with("HTTP/1.1 400"), "{text:?}");
+    assert_eq!(ask(server.address, "GET", "/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_for_more_requests_and_others_are_served_beside_it() {
+    let server = start(Limits::default()).await;
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    for _ in 0..3 {
+        for stream in [&mut first, &mut second] {
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let mut text = String::new();
+            while !text.ends_with("\r\n\r\nok\n") {
+                let mut buf = [0; 512];
+                let n = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut buf))
+                    .await
+                    .unwrap()
+                    .unwrap();
+                assert_ne!(n, 0, "closed after {text:?}");
+                text.push_str(std::str::from_utf8(&buf[..n]).unwrap());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slow_head_is_cut_off_and_its_slot_is_free_again() {
+    let head = Duration::from_millis(200);
+    let server = start(Limits { connections: 1, head, ..Limits::default() }).await;
+    let start = Instant::now();
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHost:").await.unwrap();
+    // The only slot is taken: this one waits until the slow one has been cut off.
+    let (status, ..) = ask(server.address, "GET", "/healthz").await;
+    assert_eq!(status, 200);
+    assert!(start.elapsed() >= head, "served beside the slow one, though there is one slot");
+    let text = read_all(&mut slow).await;
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 408"), "{text:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_never_reads_cannot_stay() {
+    let lifetime = Duration::from_millis(200);
+    let server = start(Limits { connections: 1, lifetime, ..Limits::default() }).await;
+    let mut deaf = TcpStream::connect(server.address).await.unwrap();
+    // More answers than any socket buffer takes; the writes end when the server stops reading.
+    let requests = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3000);
+    let _ = tokio::time::timeout(Duration::from_secs(2), deaf.write_all(&requests)).await;
+    assert_eq!(ask(server.address, "GET", "/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn the_drain_lets_nothing_wait() {
+    let server = start(Limits::default()).await;
+    let _idle = TcpStream::connect(server.address).await.unwrap();
+    let mut half = TcpStream::connect(server.address).await.unwrap();
+    half.write_all(b"GET /hea").await.unwrap();
+    assert_eq!(ask(server.address, "GET", "/healthz").await.0, 200);
+    assert_eq!(server.trigger.drain(Duration::from_secs(20)).await, DrainOutcome::Drained);
+    assert!(TcpStream::connect(server.address).await.is_err(), "the listener is still open");
+}
