@@ -2,8 +2,10 @@
 
 use crate::hold::Ticket;
 use crate::kafka::operations::Operation;
+use crate::kafka::order::Barrier;
 use crate::kafka::split::{Refusal, Split};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A client's request in its place in the order of answers.
@@ -26,6 +28,8 @@ pub(super) struct Slot {
     pub upstream: Duration,
     /// How far it has come.
     pub state: State,
+    /// What must be decided on other connections first: of a Produce for a partition whose leader is news.
+    pub barriers: Vec<Arc<Barrier>>,
     /// What went wrong with it so far; nothing in the steady state.
     pub trouble: Option<Box<Trouble>>,
 }

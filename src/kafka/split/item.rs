@@ -1,9 +1,7 @@
 //! One partition of a request in parts, and how it is decided.
 
 use crate::kafka::cluster::TopicKey;
-use crate::kafka::order::Barrier;
 use crate::kafka::wire::Struct;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// How far a partition has come.
@@ -67,8 +65,6 @@ pub struct Item {
     pub refused: Option<Refusal>,
     /// It isn't sent earlier than this.
     pub not_before: Instant,
-    /// What must be decided on other connections first.
-    pub barrier: Option<Arc<Barrier>>,
 }
 
 impl Item {
@@ -82,8 +78,25 @@ impl Item {
             code: 0,
             refused: None,
             not_before: now,
-            barrier: None,
         }
+    }
+
+    /// Whether it waits to be sent.
+    pub fn is_waiting(&self) -> bool {
+        self.progress == Progress::Waiting
+    }
+
+    /// Its answer, if it is decided.
+    pub fn answer(&self) -> Option<&Struct> {
+        match &self.progress {
+            Progress::Done(answer) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// Whether it is decided.
+    pub fn is_done(&self) -> bool {
+        matches!(self.progress, Progress::Done(_))
     }
 
     pub(super) fn decide(&mut self, judgement: Judgement) {

@@ -65,6 +65,11 @@ impl Split {
         &self.items
     }
 
+    /// The partitions alone.
+    pub fn into_items(self) -> Vec<Item> {
+        self.items
+    }
+
     /// The partitions, to be changed.
     pub fn items_mut(&mut self) -> &mut [Item] {
         &mut self.items
@@ -127,6 +132,21 @@ impl Split {
         }
     }
 
+    /// Decides every item that is not decided yet, on its way or not: a late answer will find nobody.
+    pub fn settle_all(&mut self, judge: &mut impl FnMut(&Item) -> Judgement) {
+        for item in self.items.iter_mut().filter(|item| !item.is_done()) {
+            let judgement = judge(item);
+            item.decide(judgement);
+        }
+    }
+
+    /// The answer opens no fetch session, whatever a broker said.
+    pub fn forget_session(&mut self) {
+        if let Some(answer) = self.answer.as_mut().filter(|answer| answer.has("session_id")) {
+            answer.set_i32("session_id", 0);
+        }
+    }
+
     /// Whether everything is decided.
     pub fn is_done(&self) -> bool {
         self.items.iter().all(|item| matches!(item.progress, Progress::Done(_)))
@@ -142,21 +162,18 @@ impl Split {
         self.items.iter().any(|item| matches!(item.progress, Progress::Sent(_)))
     }
 
-    /// The parts that can be sent now: `route` names the node of each waiting item, or nothing if it must go on
-    /// waiting. Items of one node go together; they count as sent.
-    pub fn dispatch(&mut self, route: &mut impl FnMut(&Item) -> Option<i32>) -> Vec<Part> {
-        let mut targets: Vec<(i32, Vec<usize>)> = Vec::new();
-        for (at, item) in self.items.iter().enumerate() {
-            if item.progress != Progress::Waiting {
-                continue;
-            }
-            let Some(node) = route(item) else { continue };
-            match targets.iter_mut().find(|(target, _)| *target == node) {
+    /// The parts that can be sent now: `targets` names the node of each item, in their order, or nothing for one that
+    /// goes on waiting. Items of one node go together; they count as sent.
+    pub fn dispatch(&mut self, targets: &[Option<i32>]) -> Vec<Part> {
+        let mut by_node: Vec<(i32, Vec<usize>)> = Vec::new();
+        for (at, (item, target)) in self.items.iter().zip(targets).enumerate() {
+            let (Progress::Waiting, Some(node)) = (&item.progress, *target) else { continue };
+            match by_node.iter_mut().find(|(known, _)| *known == node) {
                 Some((_, members)) => members.push(at),
-                None => targets.push((node, vec![at])),
+                None => by_node.push((node, vec![at])),
             }
         }
-        targets.into_iter().map(|(node, members)| self.part(node, &members)).collect()
+        by_node.into_iter().map(|(node, members)| self.part(node, &members)).collect()
     }
 
     fn part(&mut self, node: i32, members: &[usize]) -> Part {

@@ -74,8 +74,7 @@ fn only_refused_partitions_are_sent_again_and_the_answers_are_merged_in_order() 
         &mut lost_in_answer,
     );
     assert!(!split.is_done());
-    let leader = |item: &Item| Some(if item.partition == 1 { 2 } else { 3 });
-    let parts = split.dispatch(&mut { leader });
+    let parts = split.dispatch(&[Some(9), Some(2), Some(3), Some(9)]);
     assert_eq!(parts.iter().map(|part| (part.node, part.items)).collect::<Vec<_>>(), [(2, 1), (3, 1)]);
     let sent = parts[0].body.structs("topic_data").next().unwrap();
     assert_eq!(sent.str("name"), Some("a"));
@@ -103,10 +102,10 @@ fn a_lost_part_waits_again_with_its_doubt_and_a_silent_broker_is_no_success() {
         Judgement::Again(Again { not_before: later, code: 0, doubt: true, refused: None })
     });
     assert!(split.items().iter().all(|item| item.doubt && item.not_before == later));
-    let parts = split.dispatch(&mut |_| Some(2));
+    let parts = split.dispatch(&[Some(2), Some(2)]);
     assert_eq!(parts.len(), 1);
     split.take_back(parts[0].number);
-    let parts = split.dispatch(&mut |item| (item.partition == 0).then_some(2));
+    let parts = split.dispatch(&[Some(2), None]);
     assert_eq!((parts.len(), parts[0].items), (1, 1), "what has no leader goes on waiting");
     split.absorb(parts[0].number, answer(&[]), &mut judge(now), &mut lost_in_answer);
     split.settle(&mut |item| Judgement::Done(error_for(shape(0).unwrap(), wire::response(0).unwrap(), item.partition, 5)));
@@ -125,6 +124,6 @@ fn topics_named_by_id_keep_their_id() {
     request.push_struct("topics", topic);
     let mut split = Split::new(shape(1).unwrap(), request, now);
     assert_eq!(split.items()[0].topic, TopicKey::Id([9; 16]));
-    let parts = split.dispatch(&mut |_| Some(1));
+    let parts = split.dispatch(&[Some(1)]);
     assert_eq!(parts[0].body.structs("topics").next().unwrap().uuid("topic_id"), [9; 16]);
 }

@@ -76,6 +76,42 @@ impl Struct {
         Self { def, fields: fields.into_boxed_slice(), unknown }
     }
 
+    /// Looks at every `error_code` in the structure, at whatever depth.
+    pub fn visit_errors(&self, visit: &mut impl FnMut(i16)) {
+        for (field, value) in self.values() {
+            match value {
+                Value::I16(code) if field.name == "error_code" => visit(*code),
+                Value::Struct(Some(inner)) => inner.visit_errors(visit),
+                Value::Array(Some(values)) => {
+                    for value in values {
+                        if let Value::Struct(Some(inner)) = value {
+                            inner.visit_errors(visit);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Replaces every `error_code` in the structure, at whatever depth.
+    pub fn map_errors(&mut self, map: &mut impl FnMut(i16) -> i16) {
+        for (field, value) in self.def.fields.iter().zip(self.fields.iter_mut()) {
+            match value {
+                Value::I16(code) if field.name == "error_code" => *code = map(*code),
+                Value::Struct(Some(inner)) => inner.map_errors(map),
+                Value::Array(Some(values)) => {
+                    for value in values {
+                        if let Value::Struct(Some(inner)) = value {
+                            inner.map_errors(map);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// What the structure is.
     pub fn def(&self) -> &'static StructDef {
         self.def

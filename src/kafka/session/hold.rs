@@ -1,0 +1,182 @@
+//! Holding: a request that can't go on keeps its place, within its bound, and is accounted for.
+
+use super::slot::{Answer, State, Trouble};
+use super::{METADATA, Session};
+use crate::kafka::honest;
+use crate::kafka::operations::Route;
+use crate::kafka::patience::hold_bound;
+use crate::kafka::split::{Judgement, Refusal, error_for};
+use crate::kafka::wire;
+use crate::metrics::{HoldEnd, HoldTrigger, ReleaseOutcome};
+use rand::RngExt;
+use std::time::{Duration, Instant};
+
+/// `JoinGroup`: the broker answers it when all members have joined.
+const JOIN_GROUP: i16 = 11;
+
+impl Session {
+    /// What went wrong with a request, from now on. Its bound is set when the trouble begins, from when it arrived.
+    pub(super) fn trouble(&mut self, number: u64, now: Instant) -> Option<&mut Trouble> {
+        let settings = self.cluster.settings();
+        let library = self.library;
+        let slot = self.slot_mut(number)?;
+        if slot.trouble.is_none() {
+            let request = wire::decode_request(&slot.frame).ok().map(|(_, request)| request);
+            let ms = |name: &str| {
+                let request = request.as_ref().filter(|request| request.has(name))?;
+                u64::try_from(request.i32(name)).ok().map(Duration::from_millis)
+            };
+            let mut bound = hold_bound(library, ms("timeout_ms"), settings.hold.max);
+            if slot.op.key == JOIN_GROUP {
+                // The library waits for the others too before it gives the request up.
+                bound += ms("rebalance_timeout_ms").unwrap_or_default();
+            }
+            slot.trouble = Some(Box::new(Trouble {
+                ticket: None,
+                deadline: slot.arrived + bound,
+                refused: None,
+                not_before: now,
+                losses: 0,
+                refusals: 0,
+                replayed: false,
+                last: None,
+            }));
+        }
+        slot.trouble.as_deref_mut()
+    }
+
+    /// A request begins to be held, or goes on being held.
+    pub(super) fn hold(&mut self, number: u64, trigger: HoldTrigger, now: Instant) {
+        let ledger = std::sync::Arc::clone(&self.cluster.ledger);
+        let metrics = std::sync::Arc::clone(&self.cluster.metrics);
+        let Some(trouble) = self.trouble(number, now) else { return };
+        if trouble.ticket.is_none() {
+            trouble.ticket = Some(ledger.hold(now));
+            metrics.hold_started.inc(trigger);
+            metrics.hold_requests.inc();
+        }
+    }
+
+    /// A held request is on its way again, or decided.
+    pub(super) fn release(&mut self, number: u64, now: Instant, outcome: Option<ReleaseOutcome>) {
+        let metrics = std::sync::Arc::clone(&self.cluster.metrics);
+        let Some(trouble) = self.slot_mut(number).and_then(|slot| slot.trouble.as_deref_mut()) else { return };
+        let deadline = trouble.deadline;
+        if let Some(ticket) = trouble.ticket.take() {
+            let waited = ticket.release(now);
+            metrics.hold_requests.dec();
+            metrics.hold_ended.inc(HoldEnd::Released);
+            metrics.hold_seconds.observe(waited.as_secs_f64());
+            metrics.hold_headroom_seconds.observe(deadline.saturating_duration_since(now).as_secs_f64());
+        }
+        if let Some(outcome) = outcome {
+            metrics.hold_released.inc(outcome);
+        }
+    }
+
+    /// A pause that grows with each refusal of the same request, with jitter.
+    pub(super) fn pause(&mut self, number: u64, now: Instant, first: Duration) -> Instant {
+        let jitter = self.rng.random::<f64>() + 0.5;
+        let Some(trouble) = self.trouble(number, now) else { return now };
+        let grown = first.saturating_mul(1 << trouble.refusals.min(4)).min(Duration::from_millis(250));
+        trouble.refusals += 1;
+        now + grown.mul_f64(jitter)
+    }
+
+    /// A node refused a whole request: it waits for a better one.
+    pub(super) fn refuse(&mut self, number: u64, node: i32, code: i16, now: Instant) {
+        self.cluster.metrics.masked_errors.kafka(code).inc();
+        let not_before = self.pause(number, now, Duration::from_millis(10));
+        if let Some(trouble) = self.trouble(number, now) {
+            trouble.refused = Some(Refusal { node, at: now });
+            trouble.not_before = not_before;
+        }
+        let trigger = match code {
+            14..=16 => HoldTrigger::Coordinator,
+            41 => HoldTrigger::Controller,
+            19 => HoldTrigger::Capacity,
+            _ => HoldTrigger::Leader,
+        };
+        self.set_state(number, State::Waiting);
+        self.hold(number, trigger, now);
+    }
+
+    /// The bound of a request is reached: the client gets the true error that there is.
+    pub(super) fn expire(&mut self, number: u64, now: Instant) {
+        let metrics = std::sync::Arc::clone(&self.cluster.metrics);
+        let Some(slot) = self.slot_mut(number) else { return };
+        let (key, version, correlation, route) = (slot.op.key, slot.version, slot.correlation, slot.op.route);
+        let mut waited = Duration::ZERO;
+        let mut last = None;
+        if let Some(trouble) = slot.trouble.as_deref_mut() {
+            last = trouble.last.take();
+            if let Some(ticket) = trouble.ticket.take() {
+                waited = ticket.expire(now);
+                metrics.hold_requests.dec();
+                metrics.hold_ended.inc(HoldEnd::Expired);
+                metrics.hold_seconds.observe(waited.as_secs_f64());
+            }
+        }
+        let name = wire::api_name(key);
+        tracing::warn!(client = %self.client_id, api = name, ?waited, "the bound of a held request is reached");
+        if key == METADATA
+            && let Some(frame) = last
+        {
+            self.answer_metadata(number, &frame, now);
+            return;
+        }
+        if let Some(frame) = last {
+            self.set_state(number, State::Done(Answer::Frame(frame)));
+            return;
+        }
+        let code = match route {
+            Route::Group(_) | Route::Transaction(_) => honest::COORDINATOR_NOT_AVAILABLE,
+            _ => honest::LEADER_NOT_AVAILABLE,
+        };
+        let answer = self.slot_mut(number).and_then(|slot| {
+            let (_, request) = wire::decode_request(&slot.frame).ok()?;
+            let answer = honest::error(key, version, &request, code)?;
+            wire::encode_response(key, version, correlation, &answer).ok()
+        });
+        let answer = if let Some(frame) = answer {
+            metrics.client_errors.kafka(code).inc();
+            Answer::Frame(frame)
+        } else {
+            metrics.client_errors.disconnected().inc();
+            Answer::Close(format!("no broker could answer {name} within the hold's bound"))
+        };
+        self.set_state(number, State::Done(answer));
+    }
+
+    /// The bound of a split request is reached: what was refused gets its true error, what may have been applied the
+    /// error that says so, a Fetch an empty success.
+    pub(super) fn expire_split(&mut self, number: u64, now: Instant) {
+        let metrics = std::sync::Arc::clone(&self.cluster.metrics);
+        let mut doubts = Vec::new();
+        let Some(slot) = self.slot_mut(number) else { return };
+        let Some(message) = wire::response(slot.op.key) else { return };
+        if let Some(ticket) = slot.trouble.as_deref_mut().and_then(|trouble| trouble.ticket.take()) {
+            let waited = ticket.expire(now);
+            metrics.hold_requests.dec();
+            metrics.hold_ended.inc(HoldEnd::Expired);
+            metrics.hold_seconds.observe(waited.as_secs_f64());
+        }
+        let State::Split(split) = &mut slot.state else { return };
+        let shape = split.shape();
+        split.settle(&mut |item| {
+            let code = if item.doubt {
+                doubts.push((item.topic.clone(), item.partition));
+                honest::REQUEST_TIMED_OUT
+            } else if item.code != 0 {
+                item.code
+            } else {
+                honest::LEADER_NOT_AVAILABLE
+            };
+            metrics.client_errors.kafka(code).inc();
+            Judgement::Done(error_for(shape, message, item.partition, code))
+        });
+        for (topic, partition) in doubts {
+            self.log_unknown(&topic, partition, "its bound was reached before a replay could settle it");
+        }
+    }
+}

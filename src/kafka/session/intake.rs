@@ -1,0 +1,132 @@
+//! A client's request arrives: it gets its place in the order of answers, and in the steady state goes straight on.
+
+use super::slot::{Answer, Slot, State};
+use super::{PRODUCE, Session};
+use crate::kafka::cluster::{API_VERSIONS, is_supported, unsupported, versions_answer};
+use crate::kafka::operations::operation;
+use crate::kafka::patience::library;
+use crate::kafka::wire::{self, produce, request_header};
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+
+impl Session {
+    /// Takes a request in.
+    ///
+    /// # Errors
+    /// Why it is no request of a Kafka client; its connection is closed, as a broker would.
+    pub(super) fn take(&mut self, frame: Bytes, now: Instant) -> Result<(), String> {
+        let header = request_header(&frame).map_err(|error| format!("not a Kafka request: {error}"))?;
+        let Some(op) = operation(header.api_key) else {
+            return Err(format!("API key {} is not one that clients are offered", header.api_key));
+        };
+        let known = wire::request(op.key).is_some_and(|message| message.versions().contains(&header.api_version));
+        if !known && op.key != API_VERSIONS {
+            let name = wire::api_name(op.key);
+            return Err(format!("{name} version {} was not offered: only what all brokers speak is", header.api_version));
+        }
+        if self.client_id.is_empty()
+            && let Some(id) = header.client_id(&frame)
+        {
+            self.client_id = String::from_utf8_lossy(id.get(..id.len().min(200)).unwrap_or(id)).into_owned();
+            self.library = library("", &self.client_id);
+        }
+        let (mut silent, mut barriers) = (false, Vec::new());
+        if op.key == PRODUCE {
+            let body = frame.get(header.body_at..).unwrap_or_default();
+            let acks = produce::acks(header.api_version, body);
+            silent = acks.map_err(|error| format!("not a Produce request: {error}"))? == 0;
+            if self.cluster.order.any_marked() {
+                barriers = self.barriers(header.api_version, body);
+            }
+            self.own.sent();
+        }
+        self.in_use.note(header.api_key, header.api_version);
+        self.held_bytes += frame.len();
+        self.cluster.ledger.charge(frame.len());
+        let number = self.base + self.slots.len() as u64;
+        let in_order = self.unsettled == 0;
+        self.slots.push_back(Slot {
+            op,
+            version: header.api_version,
+            correlation: header.correlation_id,
+            body_at: header.body_at,
+            frame,
+            silent,
+            arrived: now,
+            upstream: Duration::ZERO,
+            state: State::Waiting,
+            barriers,
+            trouble: None,
+        });
+        self.unsettled += 1;
+        if op.key == API_VERSIONS {
+            self.answer_api_versions(number);
+        } else if in_order {
+            self.go_straight_on(number, now);
+        }
+        Ok(())
+    }
+
+    /// The steady path: the node that the client chose is connected, nothing is known to be wrong. Whatever this does
+    /// not send is seen to by `advance`.
+    fn go_straight_on(&mut self, number: u64, now: Instant) {
+        let Some(home) = self.home.node else { return };
+        let slot = self.at(number).and_then(|at| self.slots.get(at));
+        let free = slot.is_some_and(|slot| slot.barriers.is_empty());
+        let nothing_wrong = free && self.stray.is_empty() && self.moved.is_empty();
+        if nothing_wrong {
+            self.send_whole(number, home, now);
+        }
+    }
+
+    /// Puts a request, as it came, on the open link to `node`. Answers whether it did.
+    pub(super) fn send_whole(&mut self, number: u64, node: i32, now: Instant) -> bool {
+        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return false };
+        let (frame, correlation) = (slot.frame.clone(), (!slot.silent).then_some(slot.correlation));
+        let Some(link) = self.link_mut(node) else { return false };
+        if !link.send(frame, number, 0, correlation, now) {
+            return false;
+        }
+        self.set_state(number, State::Sent(node));
+        true
+    }
+
+    /// Answers `ApiVersions` from what all members share. Until one member has answered, it waits.
+    pub(super) fn answer_api_versions(&mut self, number: u64) {
+        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let (version, correlation) = (slot.version, slot.correlation);
+        if !is_supported(version) {
+            // v0 form whatever was asked: the one answer that every client can read (KIP-511).
+            if let Some(frame) = unsupported().and_then(|a| wire::encode_response(API_VERSIONS, 0, correlation, &a).ok()) {
+                self.set_state(number, State::Done(Answer::Frame(frame)));
+            }
+            return;
+        }
+        let Some(shared) = self.cluster.shared_versions() else { return };
+        if version >= 3 && self.client_info.is_none() {
+            self.learn_client(number);
+        }
+        let home = self.home.node;
+        let member = self.cluster.read(|view| {
+            let of = |id: i32| view.nodes.get(&id).and_then(|node| node.versions.clone());
+            home.and_then(of).or_else(|| view.nodes.values().find_map(|node| node.versions.clone()))
+        });
+        let answer = versions_answer(&shared, member.as_deref());
+        let frame = answer.and_then(|answer| wire::encode_response(API_VERSIONS, version, correlation, &answer).ok());
+        let answer = frame.map_or_else(
+            || Answer::Close("the ApiVersions answer can't be written".to_owned()),
+            Answer::Frame,
+        );
+        self.set_state(number, State::Done(answer));
+    }
+
+    /// The library's own name and version, from `ApiVersions` v3+ (KIP-511).
+    fn learn_client(&mut self, number: u64) {
+        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Ok((_, request)) = wire::decode_request(&slot.frame) else { return };
+        let name = request.str("client_software_name").unwrap_or_default();
+        let version = request.str("client_software_version").unwrap_or_default();
+        self.library = library(name, &self.client_id);
+        self.client_info = Some(self.cluster.metrics.client(self.library, version));
+    }
+}

@@ -1,0 +1,248 @@
+//! Requests in parts: taken apart, sent to the leaders that are known, merged.
+
+use super::advance::Ahead;
+use super::slot::{Answer, State};
+use super::{FETCH, PRODUCE, Session};
+use crate::kafka::cluster::TopicKey;
+use crate::kafka::rewrite;
+use crate::kafka::split::{Item, Judgement, Split, error_for, shape};
+use crate::kafka::wire;
+use crate::metrics::{HoldTrigger, ReleaseOutcome, ReplayVerdict};
+use bytes::{Bytes, BytesMut};
+use std::time::{Duration, Instant};
+
+/// How long the node that refused a partition is not believed to lead it again, unless its epoch is newer.
+const REFUSED_FOR: Duration = Duration::from_millis(250);
+
+/// What a waiting item needs.
+enum Plan {
+    /// To this node.
+    Go(i32),
+    /// Nothing can be done before this.
+    Later(Instant),
+    /// An earlier batch of its partition is undecided.
+    Order,
+    /// Its leader has to be looked up.
+    Want,
+    /// It does not wait.
+    Nothing,
+}
+
+impl Session {
+    /// Takes a waiting request apart. One that can't be read is refused: its client's connection ends.
+    pub(super) fn split(&mut self, number: u64, now: Instant) -> bool {
+        match self.taken_apart(number, now) {
+            Some(split) => {
+                self.set_state(number, State::Split(Box::new(split)));
+                let trigger = self.at(number).and_then(|at| self.slots.get(at)).map(|slot| slot.op.key == FETCH);
+                if trigger == Some(false) {
+                    self.hold(number, HoldTrigger::Leader, now);
+                }
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The request of a slot in parts.
+    pub(super) fn taken_apart(&mut self, number: u64, now: Instant) -> Option<Split> {
+        let slot = self.at(number).and_then(|at| self.slots.get(at))?;
+        let (key, is_fetch) = (slot.op.key, slot.op.key == FETCH);
+        match wire::decode_request(&slot.frame) {
+            Ok((_, request)) => {
+                let mut split = Split::new(shape(key)?, request, now);
+                if is_fetch {
+                    let template = split.template_mut();
+                    template.set_i32("session_id", 0);
+                    template.set_i32("session_epoch", -1);
+                    template.set_structs("forgotten_topics_data", Vec::new());
+                }
+                Some(split)
+            }
+            Err(error) => {
+                let reason = format!("a {} request can't be read: {error}", wire::api_name(key));
+                self.set_state(number, State::Done(Answer::Close(reason)));
+                None
+            }
+        }
+    }
+
+    /// Sends the parts of a split request that can go. Answers whether anything changed.
+    pub(super) fn dispatch(&mut self, number: u64, ahead: &Ahead, now: Instant) -> bool {
+        let plans = self.plans(number, ahead, now);
+        let mut moved = false;
+        let mut wanted = Vec::new();
+        let mut targets = Vec::with_capacity(plans.len());
+        for (at, plan) in plans.into_iter().enumerate() {
+            let mut target = None;
+            match plan {
+                Plan::Go(node) if self.links.iter().any(|link| link.node == node && link.is_open()) => target = Some(node),
+                Plan::Go(node) => moved |= self.reach(node),
+                Plan::Later(until) => self.wake_before(until),
+                Plan::Want => wanted.extend(self.item_topic(number, at)),
+                Plan::Order | Plan::Nothing => {}
+            }
+            targets.push(target);
+        }
+        if !wanted.is_empty() {
+            self.cluster.want_topics(wanted, now);
+        }
+        if targets.iter().any(Option::is_some) {
+            self.send_parts(number, &targets, now);
+            moved = true;
+        }
+        moved
+    }
+
+    fn item_topic(&self, number: u64, at: usize) -> Option<TopicKey> {
+        let State::Split(split) = &self.slots.get(self.at(number)?)?.state else { return None };
+        split.items().get(at).map(|item| item.topic.clone())
+    }
+
+    fn plans(&self, number: u64, ahead: &Ahead, now: Instant) -> Vec<Plan> {
+        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return Vec::new() };
+        let State::Split(split) = &slot.state else { return Vec::new() };
+        let produce = slot.op.key == PRODUCE;
+        let barred = produce && (ahead.whole_produce || !slot.barriers.iter().all(|b| b.has_passed(&self.own)));
+        let mut seen = std::collections::HashSet::new();
+        let plan = |item: &Item| {
+            if !item.is_waiting() {
+                return Plan::Nothing;
+            }
+            if now < item.not_before {
+                return Plan::Later(item.not_before);
+            }
+            if produce {
+                let key = (item.topic.clone(), item.partition);
+                // The same partition twice in one request: one after the other, too.
+                if barred || ahead.partitions.contains(&key) || !seen.insert(key) {
+                    return Plan::Order;
+                }
+            }
+            self.leader_of(item, now)
+        };
+        split.items().iter().map(plan).collect()
+    }
+
+    fn leader_of(&self, item: &Item, now: Instant) -> Plan {
+        let stray = self.stray.get(&(item.topic.clone(), item.partition));
+        self.cluster.read(|view| {
+            let Some(leader) = view.leader(&item.topic, item.partition).filter(|leader| leader.node >= 0) else {
+                return Plan::Want;
+            };
+            if stray.is_some_and(|since| leader.asked < *since) || view.is_down(leader.node) {
+                return Plan::Want;
+            }
+            if let Some(refused) = item.refused {
+                let waited = now.saturating_duration_since(refused.at) > REFUSED_FOR;
+                if leader.asked <= refused.at || (leader.node == refused.node && !waited) {
+                    return Plan::Want;
+                }
+            }
+            Plan::Go(leader.node)
+        })
+    }
+
+    fn send_parts(&mut self, number: u64, targets: &[Option<i32>], now: Instant) {
+        let remaining = self.fetch_wait(number, targets, now);
+        let Some(slot) = self.slot_mut(number) else { return };
+        let (key, version, correlation) = (slot.op.key, slot.version, (!slot.silent).then_some(slot.correlation));
+        let header = slot.frame.slice(..slot.body_at.min(slot.frame.len()));
+        let State::Split(split) = &mut slot.state else { return };
+        if let Some(remaining) = remaining {
+            split.template_mut().set_i32("max_wait_ms", remaining);
+        }
+        let Some(message) = wire::request(key) else { return };
+        let mut frames = Vec::new();
+        for part in split.dispatch(targets) {
+            let mut frame = BytesMut::from(&header[..]);
+            match message.encode(version, &part.body, &mut frame) {
+                Ok(()) => frames.push((part.node, part.number, frame.freeze())),
+                Err(error) => {
+                    tracing::error!(%error, "a part of a request can't be written");
+                    split.take_back(part.number);
+                }
+            }
+        }
+        let doubt = split.items().iter().any(|item| item.doubt);
+        for (node, part, frame) in frames {
+            let sent = self.link_mut(node).is_some_and(|link| link.send(frame, number, part, correlation, now));
+            if sent {
+                let verdict = if doubt { ReplayVerdict::Unknown } else { ReplayVerdict::NotSent };
+                self.cluster.metrics.replays.inc(verdict);
+            } else if let Some(State::Split(split)) = self.slot_mut(number).map(|slot| &mut slot.state) {
+                split.take_back(part);
+            }
+        }
+    }
+
+    /// The answer to a part of a split request.
+    pub(super) fn on_part_answer(&mut self, node: i32, number: u64, part: u32, frame: &Bytes, now: Instant) {
+        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let (key, version) = (slot.op.key, slot.version);
+        let answer = match wire::decode_response(key, version, frame) {
+            Ok((_, answer)) => answer,
+            Err(error) => {
+                tracing::warn!(node, api = wire::api_name(key), %error, "a broker's answer can't be read");
+                self.set_state(number, State::Done(Answer::Close("a broker's answer can't be read".to_owned())));
+                return;
+            }
+        };
+        self.absorb(node, number, part, answer, now);
+        let done = match self.slot_mut(number).map(|slot| &slot.state) {
+            Some(State::Split(split)) => split.is_done() || (key == FETCH && self.fetch_is_enough(number)),
+            _ => false,
+        };
+        if done {
+            if key == FETCH {
+                self.settle_fetch(number);
+            }
+            self.finish_split(number, now);
+        } else {
+            let waits = matches!(self.slot_mut(number).map(|s| &s.state), Some(State::Split(s)) if s.is_waiting());
+            if waits && key != FETCH {
+                self.hold(number, HoldTrigger::Leader, now);
+            }
+        }
+    }
+
+    /// All parts are decided: one answer, in the order of the request.
+    pub(super) fn finish_split(&mut self, number: u64, now: Instant) {
+        let Some(slot) = self.slot_mut(number) else { return };
+        let (key, version, correlation, silent) = (slot.op.key, slot.version, slot.correlation, slot.silent);
+        let State::Split(split) = &mut slot.state else { return };
+        let Some(message) = wire::response(key) else { return };
+        let mut answer = split.finish(message);
+        rewrite::addresses(message, version, &mut answer, &self.doors());
+        let mut error = false;
+        answer.visit_errors(&mut |code| error |= code != 0);
+        let answer = if silent {
+            Answer::Nothing
+        } else {
+            match wire::encode_response(key, version, correlation, &answer) {
+                Ok(frame) => Answer::Frame(frame),
+                Err(error) => Answer::Close(format!("a merged answer can't be written: {error}")),
+            }
+        };
+        self.release(number, now, Some(if error { ReleaseOutcome::Error } else { ReleaseOutcome::Answered }));
+        self.set_state(number, State::Done(answer));
+    }
+
+    /// A request without an answer is in the kernel's hands, whole or in part.
+    pub(super) fn on_written(&mut self, number: u64, part: u32) {
+        let Some(slot) = self.slot_mut(number) else { return };
+        let Some(message) = wire::response(slot.op.key) else { return };
+        match &mut slot.state {
+            State::Split(split) => {
+                let shape = split.shape();
+                let mut done = |item: &Item| Judgement::Done(error_for(shape, message, item.partition, 0));
+                split.absorb(part, message.new(), &mut |_, answer| Judgement::Done(answer), &mut done);
+                if split.is_done() {
+                    self.set_state(number, State::Done(Answer::Nothing));
+                }
+            }
+            State::Sent(_) => self.set_state(number, State::Done(Answer::Nothing)),
+            _ => {}
+        }
+    }
+}
