@@ -8,10 +8,16 @@
 //!
 //! Must never: know a protocol, decide about a retry, or believe a length that came from a wire.
 
+pub mod connect;
 pub mod frame;
+pub mod listen;
+pub mod sockopt;
 pub mod stream;
 pub mod write;
 
+pub use connect::{ConnectError, ConnectOptions, Connected, connect};
 pub use frame::{FrameError, FrameReader, compact};
+pub use listen::{ListenError, ListenOptions, accept, accepted, bind};
+pub use sockopt::SocketOptions;
 pub use stream::Stream;
-pub use write::WriteQueue;
+pub use write::{FrameTooLong, WriteQueue};

@@ -135,11 +135,11 @@ async fn large_frames_pass_a_real_socket_in_order() {
     }
     let mut got = vec![0; want.len()];
     let write = poll_fn(|cx| q.poll_write(cx, &mut stream));
-    let (wrote, read) =
+    let (sent, read) =
         timeout(Duration::from_secs(30), async { tokio::join!(write, peer.read_exact(&mut got)) })
             .await
             .unwrap();
-    wrote.unwrap();
+    sent.unwrap();
     read.unwrap();
     assert!(got == want);
     assert_eq!(q.written_total(), want.len() as u64);
