@@ -3,8 +3,8 @@
 //! Floor 1 (base): may be imported by everyone, imports nothing of this crate. Never reads the process's
 //! environment by itself, never logs, never keeps anything between two calls.
 //!
-//! The way of a configuration: text and variables become one tree ([`tree`], [`env`]), the tree is read by
-//! the table of keys ([`keys`], [`parse`], [`read`]), rules between keys are checked ([`validate`]), and
+//! The way of a configuration: text and variables become one tree (`tree`, `env`), the tree is read by
+//! the table of keys (`keys`, `parse`, `read`), rules between keys are checked (`validate`), and
 //! either a [`Config`] comes out or every problem at once ([`Problems`]).
 
 mod address;
@@ -32,7 +32,8 @@ pub use reload::{Change, changes, merge_live};
 pub use types::{Admin, Config, Dns, Hold, HostPort, Kafka, Log, LogFormat, Net, PortRange, Retry, Shutdown};
 
 /// Loads a configuration from a file, with the overrides found in `env` (pairs of name and value, of which
-/// only those that begin with `EVENKEEL_` are looked at).
+/// only those that begin with `EVENKEEL_` are looked at; `std::env::vars` panics when any variable is not
+/// UTF-8, so collect them from `vars_os`).
 pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Config, Problems> {
     let file = path.display().to_string();
     match std::fs::read(path).map(String::from_utf8) {

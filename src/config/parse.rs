@@ -9,9 +9,9 @@ use super::report::Report;
 use super::suggest::nearest;
 use super::tree::{Entry, Node, Table, Value};
 use super::types::{Config, Kafka};
-use super::units::quote;
+use super::units::key;
 
-/// What a configuration with a ZooKeeper ensemble is told.
+/// What a configuration with a `[[zookeeper]]` is told.
 pub(super) const NO_ZOOKEEPER: &str =
     "this version does not serve ZooKeeper; remove it, or use a version of Evenkeel that does";
 
@@ -116,7 +116,7 @@ fn unknown_at_root(name: &str, entry: &Entry, report: &mut Report) {
             None => format!("is not a known key; remove it, or write one of {}", known.join(", ")),
         }
     };
-    report.add(&entry.key, shown(name), text);
+    report.add(&entry.key, key(name), text);
 }
 
 fn unknown_in_table(table: &str, name: &str, entry: &Entry, report: &mut Report) {
@@ -132,21 +132,21 @@ fn unknown_in_table(table: &str, name: &str, entry: &Entry, report: &mut Report)
             None => format!("is not a known key; remove it, or write one of {}", known.join(", ")),
         },
     };
-    report.add(&entry.key, format!("{table}.{}", shown(name)), text);
+    report.add(&entry.key, format!("{table}.{}", key(name)), text);
 }
 
 fn unknown_in_cluster(path: &str, name: &str, entry: &Entry, report: &mut Report) {
     let known: Vec<&str> = KAFKA.iter().map(|key| key.path).collect();
     let text = match nearest(name, known.iter().copied()) {
         Some(near) => format!("is not a known key; did you mean {near}?"),
-        None => match elsewhere(name) {
+        None => match elsewhere(name).or_else(|| tables().into_iter().find(|table| *table == name)) {
             Some(key) => {
                 format!("is not a known key of a cluster; did you mean {key}, outside of [[kafka]]?")
             }
             None => format!("is not a known key; remove it, or write one of {}", known.join(", ")),
         },
     };
-    report.add(&entry.key, format!("{path}.{}", shown(name)), text);
+    report.add(&entry.key, format!("{path}.{}", key(name)), text);
 }
 
 /// The key of another table that has exactly this name, or nearly.
@@ -154,12 +154,4 @@ fn elsewhere(name: &str) -> Option<&'static str> {
     let known = ROOT.iter().map(Key::name).filter(|known| known.len() > 3);
     let near = nearest(name, known)?;
     ROOT.iter().map(|key| key.path).find(|path| path.rsplit('.').next() == Some(near))
-}
-
-/// A key of the user in a path: bare where TOML lets it be bare, else quoted and cut.
-fn shown(name: &str) -> String {
-    let bare = !name.is_empty()
-        && name.len() <= 60
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    if bare { name.to_owned() } else { quote(name) }
 }

@@ -108,13 +108,13 @@ pub(super) fn count<T: TryFrom<i64>>(
 ) -> Option<T> {
     let number = match &field.node.value {
         Value::Integer(number) => *number,
-        Value::Text(text) => match text.parse() {
-            Ok(number) => number,
-            Err(_) => {
+        Value::Text(text) => {
+            let Ok(number) = text.parse() else {
                 let text = units::quote(text);
                 return field.bad(report, format!("{text} is not a whole number; write {}", field.example));
-            }
-        },
+            };
+            number
+        }
         _ => return field.wrong_kind(report, "a whole number"),
     };
     if !(least..=most).contains(&number) {
@@ -248,32 +248,18 @@ pub(super) fn node_ports(field: &Field<'_>, report: &mut Report) -> Option<BTree
         let canonical = id_text.parse::<i32>().ok().filter(|id| *id >= 0 && id.to_string() == id_text);
         let Some(id) = canonical else {
             let id = units::quote(&id_text);
-            field.at(&node).bad::<()>(
-                report,
-                format!(
-                    "{id} is not a broker's node id; write a whole number of 0 or more, such as \"1001\""
-                ),
-            );
+            let path = format!("{}.{}", field.path, units::key(&id_text));
+            let text = "is not a broker's node id; write a whole number of 0 or more, such as \"1001\"";
+            report.add(&node.place, path, format!("{id} {text}"));
             continue;
         };
         let path = format!("{}.{id}", field.path);
         report.seen(path.clone(), &node.place);
         let entry = Field { node: &node, path: &path, example: "19150" };
-        if let Some(port) = count(&entry, report, 1, 65535) {
-            if ports.insert(id, port).is_some() {
-                entry.bad::<()>(report, "is given twice; write each node id once");
-            }
+        let port = count(&entry, report, 1, 65535);
+        if port.is_some_and(|port| ports.insert(id, port).is_some()) {
+            entry.bad::<()>(report, "is given twice; write each node id once");
         }
     }
     Some(ports)
-}
-
-impl<'a> Field<'a> {
-    /// The same key, but at the place of one of its parts.
-    fn at(&self, node: &'a Node) -> Field<'a>
-    where
-        Self: 'a,
-    {
-        Field { node, path: self.path, example: self.example }
-    }
 }

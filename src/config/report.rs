@@ -53,6 +53,16 @@ impl Report {
         }
     }
 
+    /// Where `path` stands, for the end of a phrase about it.
+    pub(super) fn origin(&self, path: &str) -> String {
+        match self.places.get(path) {
+            Some(Place::Line(line)) => format!(" (line {line})"),
+            Some(Place::Variable(name)) => format!(" ({name})"),
+            Some(Place::File) => String::new(),
+            None => " (the default)".to_owned(),
+        }
+    }
+
     /// Adds a problem at the place of a path that was read before.
     pub(super) fn add_at(&mut self, path: &str, text: impl Into<String>) {
         let place = self.place(path);

@@ -18,6 +18,14 @@ pub(super) fn quote(text: &str) -> String {
     }
 }
 
+/// A key of the user in a path: bare where TOML lets it be bare, else quoted and cut.
+pub(super) fn key(name: &str) -> String {
+    let bare = !name.is_empty()
+        && name.len() <= 60
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    if bare { name.to_owned() } else { quote(name) }
+}
+
 /// Splits `250ms` into digits and what follows.
 fn split_number(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -62,7 +70,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     for (size, unit) in [(3_600_000, "h"), (60_000, "m"), (1000, "s")] {
-        if millis >= size && millis % size == 0 {
+        if millis >= size && millis.is_multiple_of(size) {
             return format!("{}{unit}", millis / size);
         }
     }
@@ -146,6 +154,13 @@ pub(super) fn cluster_name(text: &str) -> Result<String, String> {
     }
     if text.len() > 100 {
         return Err(format!("{} is too long for a name; write at most 100 characters", quote(text)));
+    }
+    if text.bytes().all(|byte| byte == b'.') {
+        // It stands in URLs and file names.
+        return Err(format!(
+            "{} is not a name; write a letter or digit too, such as \"orders\"",
+            quote(text)
+        ));
     }
     if text.chars().all(fits) {
         return Ok(text.to_owned());
@@ -270,6 +285,7 @@ mod tests {
         assert!(cluster_name("orders-1.eu_W").is_ok());
         assert!(cluster_name("my orders").unwrap_err().contains("\"my-orders\""));
         assert!(cluster_name("").is_err());
+        assert!(cluster_name("..").is_err());
         for good in ["info", "INFO", "info,evenkeel::kafka=debug", "warn,hyper=off"] {
             assert!(log_level(good).is_ok(), "{good}");
         }

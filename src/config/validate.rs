@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::problem::Place;
 use super::report::Report;
 use super::types::{Config, Kafka, PortRange};
 use super::units::{show_duration, show_size};
@@ -27,13 +26,12 @@ fn bounds(config: &Config, report: &mut Report) {
     let retry = &config.retry;
     if retry.min > retry.max {
         let [min, max] = [retry.min, retry.max].map(show_duration);
-        let text = |other: &str, way: &str, value: &str| {
-            format!(
-                "is {way} retry.{other}; write \"{value}\" or {way_back}",
-                way_back = if way == "above" { "less" } else { "more" }
-            )
-        };
-        ordered(report, ["retry.min", "retry.max"], &text("max", "above", &max), &text("min", "below", &min));
+        ordered(
+            report,
+            ["retry.min", "retry.max"],
+            &format!("is above retry.max; write \"{max}\" or less"),
+            &format!("is below retry.min; write \"{min}\" or more"),
+        );
     }
     let hold = &config.hold;
     if hold.connection_bytes > hold.bytes {
@@ -81,10 +79,10 @@ fn names(config: &Config, report: &mut Report) {
             continue;
         }
         if let Some(first) = seen.get(kafka.name.as_str()) {
-            let text = format!("\"{}\" is the name of {first} too; write another name", kafka.name,);
+            let text = format!("\"{}\" is the name of {first} too; write another name", kafka.name);
             report.add_at(&path, text);
         } else {
-            let first = format!("kafka[{index}]{}", origin(&report.place(&path)));
+            let first = format!("kafka[{index}]{}", report.origin(&path));
             seen.insert(&kafka.name, first);
         }
     }
@@ -199,7 +197,7 @@ fn collision(one: &Socket, other: &Socket, sockets: &[Socket], report: &Report) 
         Some(ports) => format!("write such as \"{}\"", SocketAddr::new(one.ip, ports.first)),
         None => "write other ports".to_owned(),
     };
-    let origin = origin(&report.place(&other.path));
+    let origin = report.origin(&other.path);
     format!("{} collides with {} of {}{origin}; {instead}", what(one), what(other), other.path)
 }
 
@@ -245,7 +243,7 @@ fn loops(config: &Config, sockets: &[Socket], report: &mut Report) {
                         .any(|ip| *ip == socket.ip || (ip.is_loopback() && same_address(*ip, socket.ip)))
             });
             if let Some(own) = own.filter(|_| report.is_sound(&path)) {
-                let origin = origin(&report.place(&own.path));
+                let origin = report.origin(&own.path);
                 let text = format!(
                     "\"{server}\" is Evenkeel's own {}{origin}; write the address of a broker",
                     own.path
@@ -253,14 +251,5 @@ fn loops(config: &Config, sockets: &[Socket], report: &mut Report) {
                 report.add_at(&path, text);
             }
         }
-    }
-}
-
-/// Where the other half of a contradiction stands, for the end of a phrase.
-fn origin(place: &Place) -> String {
-    match place {
-        Place::File => String::new(),
-        Place::Line(line) => format!(" (line {line})"),
-        Place::Variable(name) => format!(" ({name})"),
     }
 }
