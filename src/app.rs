@@ -1,1 +1,299 @@
-//! Wiring.
+//! The whole application: binds everything, runs it, stops it. Wiring only.
+//!
+//! The one file that sees every floor. What can be decided without the others belongs to them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::admin::{self, Admin, ClusterStatus};
+use crate::config::{self, Config, Kafka, Problems};
+use crate::lifecycle::{
+    Block, DrainOutcome, DrainTrigger, Readiness, ServiceManager, Signal, Signals, drain,
+};
+use crate::metrics::Metrics;
+use crate::telemetry::Telemetry;
+
+/// The time that answers of the admin listener get at the very end.
+const ADMIN_GRACE: Duration = Duration::from_secs(2);
+
+/// Why evenkeel can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A listener can't be bound.
+    #[error("{key}: cannot listen on {address}: {source}")]
+    Listen {
+        /// The key in the configuration.
+        key: String,
+        /// The address there.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// How the run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// After a drain, whether or not everyone had finished within its bound.
+    Drained,
+    /// By a second signal, at once.
+    Forced(Signal),
+}
+
+impl Exit {
+    /// The exit code of the process: 0, or 128 and the signal's number.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Drained => 0,
+            Self::Forced(signal) => signal.exit_code(),
+        }
+    }
+}
+
+/// Reads the configuration again.
+pub type Load = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
+
+/// What SIGHUP does.
+#[derive(Clone, Default)]
+pub struct Reload {
+    /// How to read the configuration again; without it the signal only logs a line.
+    pub load: Option<Load>,
+    /// Where a new log level goes.
+    pub telemetry: Option<Telemetry>,
+}
+
+/// Everything bound and not yet served.
+pub struct App {
+    /// What is in effect; parts that can change live hold a receiver.
+    config: watch::Sender<Arc<Config>>,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    admin: Vec<TcpListener>,
+    clusters: Vec<Arc<dyn ClusterStatus>>,
+}
+
+impl App {
+    /// Binds every listener. Nothing is answered before [`App::run`]; connections wait in the kernel until then.
+    ///
+    /// Errors: the first address that can't be bound, with its key.
+    pub async fn bind(config: Config) -> Result<Self, AppError> {
+        let metrics = Metrics::new();
+        let readiness = Readiness::new();
+        let mut admin = Vec::new();
+        for &address in &config.admin.listen {
+            let bound = TcpListener::bind(address).await;
+            let key = "admin.listen".to_owned();
+            admin.push(bound.map_err(|source| AppError::Listen { key, address, source })?);
+        }
+        // A protocol attaches here: it binds its listeners, gets its metrics, a receiver of the configuration and a
+        // block of readiness that it drops when its cluster is reached, and is shown through `ClusterStatus`.
+        let clusters = config.kafka.iter().map(|kafka| configured(kafka, &metrics, &readiness)).collect();
+        let (config, _) = watch::channel(Arc::new(config));
+        metrics.before_render({
+            let (metrics, readiness) = (Arc::downgrade(&metrics), readiness.clone());
+            move || {
+                if let Some(metrics) = metrics.upgrade() {
+                    metrics.ready.set(i64::from(readiness.is_ready()));
+                }
+            }
+        });
+        Ok(Self { config, metrics, readiness, admin, clusters })
+    }
+
+    /// Where the admin listener is, one address for each of `admin.listen`: with the real ports where those were 0.
+    pub fn admin_addrs(&self) -> Vec<SocketAddr> {
+        self.admin.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Whether evenkeel serves.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Serves until a signal says to stop.
+    ///
+    /// The first one drains: not ready, no new clients, answers in flight go out within `shutdown.grace`. Metrics and
+    /// probes are answered until that is over. A second one ends at once.
+    pub async fn run(self, mut signals: Signals, reload: Reload) -> Exit {
+        let service = ServiceManager;
+        let (clients, holder) = drain::new();
+        let (admin_end, admin_holder) = drain::new();
+        for address in self.admin_addrs() {
+            tracing::info!(%address, "admin listens");
+        }
+        let admin = Arc::new(Admin {
+            metrics: Arc::clone(&self.metrics),
+            readiness: self.readiness.clone(),
+            clusters: self.clusters,
+        });
+        for listener in self.admin {
+            let limits = admin::Limits::default();
+            tokio::spawn(admin::serve(listener, Arc::clone(&admin), limits, admin_holder.clone()));
+        }
+        drop(admin_holder);
+        // A protocol is started here, with clones of `holder` for its listeners and connections.
+        drop(holder);
+        tokio::spawn(tell_readiness(self.readiness.clone(), service));
+        if let Some(every) = service.watchdog() {
+            tokio::spawn(keep_alive(service, every));
+        }
+        service.ready(&readiness_text(&self.readiness));
+
+        let first = loop {
+            match signals.next().await {
+                Signal::Reload => reload_config(&self.config, &reload, &self.readiness, service).await,
+                stop => break stop,
+            }
+        };
+        let grace = self.config.borrow().shutdown.grace;
+        tracing::info!(
+            signal = first.name(),
+            ?grace,
+            "stopping: answers in flight go out, a second signal ends at once"
+        );
+        let _stopping = self.readiness.block("stopping");
+        service.stopping("stopping");
+        stop(&mut signals, &clients, &admin_end, grace).await
+    }
+}
+
+/// Lets the clients finish, then the readers of metrics and probes, unless another signal comes.
+async fn stop(signals: &mut Signals, clients: &DrainTrigger, admin: &DrainTrigger, grace: Duration) -> Exit {
+    let mut drained = pin!(async {
+        match clients.drain(grace).await {
+            DrainOutcome::Drained => tracing::info!("every client was let finish"),
+            DrainOutcome::TimedOut { left } => {
+                tracing::warn!(left, ?grace, "shutdown.grace is over, clients are cut off");
+            }
+        }
+        // Whoever reads metrics loses nothing by being cut off.
+        let _ = admin.drain(ADMIN_GRACE).await;
+    });
+    loop {
+        tokio::select! {
+            () = &mut drained => return Exit::Drained,
+            signal = signals.next() => match signal {
+                Signal::Reload => tracing::info!("SIGHUP is ignored while stopping"),
+                second => {
+                    tracing::warn!(signal = second.name(), "a second signal: ending at once");
+                    return Exit::Forced(second);
+                }
+            }
+        }
+    }
+}
+
+/// Takes over from a new configuration what can change live, and names the rest. A broken one changes nothing.
+async fn reload_config(
+    live: &watch::Sender<Arc<Config>>,
+    reload: &Reload,
+    readiness: &Readiness,
+    service: ServiceManager,
+) {
+    let Some(load) = reload.load.clone() else {
+        tracing::warn!("SIGHUP: there is no configuration file to read again");
+        return;
+    };
+    service.reloading();
+    // A file may be on a slow disk.
+    match tokio::task::spawn_blocking(move || load()).await {
+        Ok(Ok(new)) => apply(live, &new, reload.telemetry.as_ref()),
+        Ok(Err(problems)) => {
+            for problem in &problems {
+                tracing::error!("{problem}");
+            }
+            tracing::error!(problems = problems.len(), "the configuration was refused; nothing has changed");
+        }
+        Err(error) => tracing::error!(%error, "the configuration could not be read; nothing has changed"),
+    }
+    service.ready(&readiness_text(readiness));
+}
+
+fn apply(live: &watch::Sender<Arc<Config>>, new: &Config, telemetry: Option<&Telemetry>) {
+    let old = Arc::clone(&live.borrow());
+    let changes = config::changes(&old, new);
+    if changes.is_empty() {
+        tracing::info!("configuration read again: nothing has changed");
+        return;
+    }
+    let merged = config::merge_live(&old, new);
+    if merged.log.level != old.log.level
+        && let Some(telemetry) = telemetry
+        && let Err(error) = telemetry.set_filter(&merged.log.level)
+    {
+        tracing::error!(%error, "log.level stays as it was");
+    }
+    live.send_replace(Arc::new(merged));
+    for change in changes {
+        if change.live {
+            tracing::info!(key = change.path, "configuration changed: {}", change.note);
+        } else {
+            tracing::warn!(key = change.path, "configuration not changed yet: {}", change.note);
+        }
+    }
+}
+
+/// Logs each change of readiness, and tells the service manager.
+async fn tell_readiness(mut readiness: Readiness, service: ServiceManager) {
+    let mut last = None;
+    loop {
+        let ready = readiness.is_ready();
+        let text = readiness_text(&readiness);
+        service.status(&text);
+        if last != Some(ready) {
+            tracing::info!(ready, "{text}");
+            last = Some(ready);
+        }
+        readiness.changed().await;
+    }
+}
+
+fn readiness_text(readiness: &Readiness) -> String {
+    let reasons = readiness.reasons();
+    if reasons.is_empty() { "ready".to_owned() } else { format!("not ready: {}", reasons.join("; ")) }
+}
+
+/// The service manager's watchdog: this stops when the loop that moves bytes stands still.
+async fn keep_alive(service: ServiceManager, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    loop {
+        ticks.tick().await;
+        service.alive();
+    }
+}
+
+/// A cluster of which nothing is known but its configuration.
+struct Configured {
+    kafka: Kafka,
+    _unreached: Block,
+}
+
+fn configured(kafka: &Kafka, metrics: &Arc<Metrics>, readiness: &Readiness) -> Arc<dyn ClusterStatus> {
+    // Its series are there from the start.
+    metrics.cluster(&kafka.name, "kafka");
+    let unreached = readiness.block(format!("kafka {}: no broker reached yet", kafka.name));
+    Arc::new(Configured { kafka: kafka.clone(), _unreached: unreached })
+}
+
+impl ClusterStatus for Configured {
+    fn name(&self) -> &str {
+        &self.kafka.name
+    }
+
+    fn status(&self) -> Value {
+        let texts = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>();
+        json!({
+            "name": self.kafka.name,
+            "protocol": "kafka",
+            "listen": texts(&mut self.kafka.listen.iter().map(ToString::to_string)),
+            "bootstrap": texts(&mut self.kafka.bootstrap.iter().map(ToString::to_string)),
+        })
+    }
+}
