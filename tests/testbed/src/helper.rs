@@ -53,8 +53,3 @@ pub(crate) fn command(job: &str, jars: JarSet) -> Result<Command> {
         .args(["Bed", job]);
     Ok(command)
 }
-
-/// The JVM option for a class-data archive of a jar set, when the cache has one.
-pub(crate) fn shared_archive(_jars: JarSet) -> Option<String> {
-    None
-}

@@ -58,11 +58,11 @@ impl Server {
             log: log.to_owned(),
             frozen: false,
         };
-        if let Some(claim) = claim {
-            if let Err(error) = claim.note_process(server.child.id()) {
-                server.kill();
-                return Err(error);
-            }
+        if let Some(claim) = claim
+            && let Err(error) = claim.note_process(server.child.id())
+        {
+            server.kill();
+            return Err(error);
         }
         Ok(server)
     }

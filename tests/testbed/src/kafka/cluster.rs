@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::archive;
 use super::properties::{self, Place};
 use super::spec::{KafkaVersion, Spec};
 use super::{CLIENT_PORT, INTERNAL_PORT};
@@ -170,7 +171,7 @@ impl Cluster {
         command
             .args(helper::JVM)
             .args(["-Xmx256m", "-Xms64m", &properties::logging(version, folder)?])
-            .args(helper::shared_archive(version.jars()))
+            .args(archive::option(version)?)
             .args(["-cp", &version.jars().class_path()?, "kafka.Kafka"])
             .arg(&settings)
             .current_dir(folder);

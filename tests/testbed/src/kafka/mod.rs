@@ -4,6 +4,7 @@
 //! `127.0.N.(100+ID)` it keeps its controller quorum, its replication and the administrator of the tests, which
 //! never move. So a client's view of a node can move while the cluster's own does not.
 
+mod archive;
 mod cluster;
 mod properties;
 mod spec;
