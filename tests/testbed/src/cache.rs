@@ -54,12 +54,25 @@ pub const CLIENTS_4_3_1: JarSet = JarSet {
     name: "kafka-clients-4.3.1",
     roots: &["org.apache.kafka:kafka-clients:4.3.1", "org.slf4j:slf4j-simple:1.7.36"],
 };
-/// `ZooKeeper` servers, 3.8.6.
-pub const ZOOKEEPER_3_8_6: JarSet =
-    JarSet { name: "zookeeper-3.8.6", roots: &["org.apache.zookeeper:zookeeper:3.8.6"] };
-/// `ZooKeeper` servers, 3.9.5.
-pub const ZOOKEEPER_3_9_5: JarSet =
-    JarSet { name: "zookeeper-3.9.5", roots: &["org.apache.zookeeper:zookeeper:3.9.5"] };
+/// `ZooKeeper` servers, 3.8.6. Their pom leaves the metrics and snappy libraries to whoever runs them.
+pub const ZOOKEEPER_3_8_6: JarSet = JarSet {
+    name: "zookeeper-3.8.6",
+    roots: &[
+        "org.apache.zookeeper:zookeeper:3.8.6",
+        "io.dropwizard.metrics:metrics-core:4.1.12.1",
+        "org.xerial.snappy:snappy-java:1.1.10.5",
+    ],
+};
+/// `ZooKeeper` servers, 3.9.5. Here a logging back end is missing as well.
+pub const ZOOKEEPER_3_9_5: JarSet = JarSet {
+    name: "zookeeper-3.9.5",
+    roots: &[
+        "org.apache.zookeeper:zookeeper:3.9.5",
+        "io.dropwizard.metrics:metrics-core:4.1.12.1",
+        "org.xerial.snappy:snappy-java:1.1.10.5",
+        "ch.qos.logback:logback-classic:1.3.15",
+    ],
+};
 
 /// Everything that the tests and the demo fetch.
 pub const ALL: [JarSet; 7] =

@@ -21,6 +21,11 @@ const CLIENT_PORT: u16 = 2181;
 /// How long an ensemble may take to be ready.
 const READY: Duration = Duration::from_secs(60);
 
+/// INFO to standard output.
+const LOGGING: &str = "<configuration><appender name=\"O\" class=\"ch.qos.logback.core.ConsoleAppender\">\
+    <encoder><pattern>%d %level %logger{0} %msg%n</pattern></encoder></appender>\
+    <root level=\"INFO\"><appender-ref ref=\"O\"/></root></configuration>\n";
+
 /// A version of `ZooKeeper` that can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ZooKeeperVersion {
@@ -138,6 +143,8 @@ impl Ensemble {
             }
         }
         fs::write(&settings, text).map_err(Error::io("writing ZooKeeper settings"))?;
+        let logging = folder.join("logback.xml");
+        fs::write(&logging, LOGGING).map_err(Error::io("writing ZooKeeper's logging"))?;
         let mut command = Command::new("java");
         command
             .args(helper::JVM)
