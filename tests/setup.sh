@@ -45,3 +45,10 @@ echo "setup: installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+
+# An older JDK may still be the one that PATH finds.
+jdk="$(javac -version 2>&1 | sed -nE 's/^javac ([0-9]+).*/\1/p')"
+if [ "${jdk:-0}" -lt 17 ]; then
+    echo "setup: javac on PATH is version ${jdk:-unknown}; 17 or newer is needed (update-alternatives --config javac)" >&2
+    exit 1
+fi

@@ -79,6 +79,8 @@ pub struct Verdict {
     pub errors_in_log: usize,
     /// The longest time between two successive successes of one producer, in microseconds.
     pub longest_pause_us: i64,
+    /// The same for each partition by itself: what a writer to one partition goes through.
+    pub longest_partition_pause_us: i64,
     /// The longest time from sending to success, in microseconds.
     pub max_latency_us: i64,
 }
@@ -127,7 +129,7 @@ pub fn judge_producers(histories: &[History], log: &[Record]) -> Verdict {
             match &outcome.result {
                 Ok(_) => {
                     verdict.acked += 1;
-                    successes.push(outcome.done_us);
+                    successes.push((outcome.partition, outcome.done_us));
                     verdict.max_latency_us = verdict.max_latency_us.max(outcome.done_us - outcome.sent_us);
                     if !in_log {
                         verdict.lost.push((history.producer.clone(), outcome.partition, outcome.seq));
@@ -141,11 +143,21 @@ pub fn judge_producers(histories: &[History], log: &[Record]) -> Verdict {
                 }
             }
         }
-        successes.sort_unstable();
-        let pause = successes.iter().zip(successes.iter().skip(1)).map(|(a, b)| b - a).max().unwrap_or(0);
-        verdict.longest_pause_us = verdict.longest_pause_us.max(pause);
+        verdict.longest_pause_us = verdict.longest_pause_us.max(longest_gap(successes.iter().map(|s| s.1)));
+        let partitions: HashSet<i32> = successes.iter().map(|s| s.0).collect();
+        for partition in partitions {
+            let gap = longest_gap(successes.iter().filter(|s| s.0 == partition).map(|s| s.1));
+            verdict.longest_partition_pause_us = verdict.longest_partition_pause_us.max(gap);
+        }
     }
     verdict
+}
+
+/// The longest time between two neighbours, once they are sorted.
+fn longest_gap(times: impl Iterator<Item = i64>) -> i64 {
+    let mut times: Vec<i64> = times.collect();
+    times.sort_unstable();
+    times.iter().zip(times.iter().skip(1)).map(|(a, b)| b - a).max().unwrap_or(0)
 }
 
 #[derive(Default)]

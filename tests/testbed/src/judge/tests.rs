@@ -36,6 +36,16 @@ fn a_good_history_passes() {
 }
 
 #[test]
+fn a_partition_s_pause_is_not_hidden_by_the_others() {
+    let mut history = history();
+    for outcome in history.outcomes.iter_mut().skip(1).take(3) {
+        outcome.partition = 2;
+    }
+    let verdict = judge_producers(&[history], &[]);
+    assert_eq!((verdict.longest_pause_us, verdict.longest_partition_pause_us), (10_000, 40_000));
+}
+
+#[test]
 fn a_lost_record_is_caught() {
     let verdict = judge_producers(&[history()], &log(&[0, 1, 3, 4]));
     assert_eq!(verdict.lost, [("p".to_owned(), 1, 2)]);

@@ -89,7 +89,7 @@ fn print(text: &str) {
 /// Prints the table.
 pub(crate) fn table(version: KafkaVersion, phases: &[(Roll, Column, Column)]) {
     type Cell = fn(&Column) -> String;
-    let rows: [(&str, Cell); 13] = [
+    let rows: [(&str, Cell); 14] = [
         ("records sent", |c| c.producer.sent.to_string()),
         ("errors the application saw", |c| c.producer.errors.to_string()),
         ("  of which honest unknown outcomes", |c| c.producer.unknown.to_string()),
@@ -98,6 +98,7 @@ pub(crate) fn table(version: KafkaVersion, phases: &[(Roll, Column, Column)]) {
         ("repeated", |c| c.producer.repeated.len().to_string()),
         ("out of order", |c| c.producer.reordered.len().to_string()),
         ("longest pause", |c| seconds(c.producer.longest_pause_us)),
+        ("longest pause of one partition", |c| seconds(c.producer.longest_partition_pause_us)),
         ("slowest success", |c| seconds(c.producer.max_latency_us)),
         ("consumer: missed", |c| c.consumer.missed.len().to_string()),
         ("consumer: delivered twice", |c| c.consumer.twice.len().to_string()),

@@ -42,17 +42,23 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    fn start(label: &str, name: &str, bootstrap: &str) -> Result<Self> {
-        let topic = format!("demo-{name}-{label}");
-        let consumer = ConsumerProgram::start(&ConsumerSpec::new(
-            &format!("{label}-reader"),
-            bootstrap,
-            &topic,
-            &format!("{topic}-group"),
-        ))?;
-        consumer.wait_assigned(PATIENCE)?;
-        let producer = ProducerProgram::start(&ProducerSpec::new(label, bootstrap, &topic, PARTITIONS))?;
-        Ok(Self { topic, producer, consumer })
+    /// Starts one pair for each label and bootstrap: all consumers first, so that the producers start close together.
+    fn start(name: &str, wanted: [(&str, &str); 2]) -> Result<[Self; 2]> {
+        let reader = |(label, bootstrap): (&str, &str)| {
+            let topic = format!("demo-{name}-{label}");
+            let group = format!("{topic}-group");
+            ConsumerProgram::start(&ConsumerSpec::new(&format!("{label}-reader"), bootstrap, &topic, &group))
+        };
+        let writer = |(label, bootstrap): (&str, &str), consumer| {
+            let topic = format!("demo-{name}-{label}");
+            let producer = ProducerProgram::start(&ProducerSpec::new(label, bootstrap, &topic, PARTITIONS))?;
+            Ok(Self { topic, producer, consumer })
+        };
+        let [one, two] = wanted;
+        let (first, second) = (reader(one)?, reader(two)?);
+        first.wait_assigned(PATIENCE)?;
+        second.wait_assigned(PATIENCE)?;
+        Ok([writer(one, first)?, writer(two, second)?])
     }
 
     pub(crate) fn producer(&self) -> &ProducerProgram {
@@ -86,8 +92,7 @@ pub(crate) fn run(
     // Every broker leads something, so that each stop matters.
     cluster.admin().elect_preferred()?;
     let [direct, through] = bootstraps;
-    let direct = Pair::start("direct", name, direct)?;
-    let through = Pair::start("through", name, through)?;
+    let [direct, through] = Pair::start(name, [("direct", direct), ("through", through)])?;
     for pair in [&direct, &through] {
         pair.producer.wait_outcomes(400, PATIENCE)?;
     }
