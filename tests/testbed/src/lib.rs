@@ -1,1 +1,29 @@
 //! Real clusters for the tests and the demo.
+//!
+//! Starts Kafka brokers and `ZooKeeper` servers from their Maven jars on loopback addresses, breaks them on purpose
+//! (stop, kill, freeze, move, another version), runs client programs against them and judges what came out.
+//! Synchronous on purpose: threads and child processes are easier to trust than a second async runtime in a test.
+//!
+//! This crate never imports `evenkeel`: it sees the sidecar only from outside, as a process ([`sidecar::Sidecar`]).
+
+pub mod admin;
+pub mod cache;
+pub mod claim;
+pub mod clients;
+mod error;
+pub mod helper;
+pub mod judge;
+pub mod kafka;
+pub mod process;
+pub mod python;
+pub mod sidecar;
+pub mod wait;
+pub mod zookeeper;
+
+pub use admin::Admin;
+pub use clients::{ConsumerProgram, ConsumerSpec, Library, ProducerProgram, ProducerSpec};
+pub use error::{Error, Result};
+pub use judge::{ConsumerVerdict, Verdict, judge_consumer, judge_producers};
+pub use kafka::{Cluster, KafkaVersion, Roll, Session, Spec};
+pub use sidecar::Sidecar;
+pub use zookeeper::{Ensemble, ZooKeeperVersion};

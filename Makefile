@@ -1,0 +1,48 @@
+# Everything that a person or a CI runs here. Needs Rust and a C linker; tests/setup.sh sees to the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+
+# Real clusters are heavy: a small machine carries one at a time. Unit tests run in parallel all the same.
+CLUSTER_TESTS := --test-threads=1
+
+.PHONY: help setup demo test acceptance bench lint fmt docs clean-cache
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+setup: ## sees to JDK, Maven and Python, or says which command does
+	@tests/setup.sh
+
+demo: setup ## three real brokers are rolled under a client with no retries, directly and through Evenkeel
+	$(CARGO) build --release --bin evenkeel
+	$(CARGO) run --quiet --release -p testbed --bin demo
+
+test: setup lint ## format, lints, unit tests, component tests, short runs on real clusters
+	$(CARGO) test --workspace --lib --bins
+	$(CARGO) test --workspace --doc
+	$(CARGO) test --workspace --test '*' -- $(CLUSTER_TESTS)
+
+acceptance: setup ## the long proofs; results go to docs/acceptance.md (ARGS="--only NAME" runs one)
+	$(CARGO) build --release --bin evenkeel
+	$(CARGO) run --release -p testbed --bin acceptance -- $(ARGS)
+
+bench: ## Evenkeel against a bare copy loop and HAProxy
+	$(CARGO) build --release --bin evenkeel
+	bench/run
+
+lint: ## formatting and clippy, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+fmt: ## formats the code
+	$(CARGO) fmt --all
+
+docs: ## the crates' documentation, warnings are errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+clean-cache: ## removes the fetched servers' jars and the clients' environments
+	@cache="$${EVENKEEL_CACHE:-$$HOME/.cache/evenkeel}"; echo "removing $$cache"; rm -rf -- "$$cache"

@@ -1,0 +1,242 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.FeatureUpdate;
+import org.apache.kafka.clients.admin.ListTopicsOptions;
+import org.apache.kafka.clients.admin.NewPartitions;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.admin.UpdateFeaturesOptions;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.ElectionType;
+import org.apache.kafka.common.Node;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.errors.ElectionNotNeededException;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+
+/** Answers one command for each line (its words separated by tabs) with one JSON object; {@code read} with many. */
+final class AdminLoop {
+    private final String bootstrap;
+    private final Admin admin;
+
+    private AdminLoop(String bootstrap) {
+        this.bootstrap = bootstrap;
+        Properties p = new Properties();
+        p.put("bootstrap.servers", bootstrap);
+        p.put("request.timeout.ms", "5000");
+        p.put("default.api.timeout.ms", "15000");
+        p.put("reconnect.backoff.max.ms", "200");
+        p.put("metadata.max.age.ms", "1000");
+        admin = Admin.create(p);
+    }
+
+    static void run(Map<String, String> o) throws Exception {
+        AdminLoop loop = new AdminLoop(o.get("--bootstrap"));
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            try {
+                Bed.line(loop.answer(line.split("\t", -1)));
+            } catch (Exception e) {
+                Throwable cause = e instanceof java.util.concurrent.ExecutionException ? e.getCause() : e;
+                Bed.line("{" + Bed.error(cause) + "}");
+            }
+        }
+        Runtime.getRuntime().halt(0);
+    }
+
+    private String answer(String[] w) throws Exception {
+        return switch (w[0]) {
+            case "create" -> create(w[1], Integer.parseInt(w[2]), Short.parseShort(w[3]), w[4]);
+            case "delete" -> {
+                admin.deleteTopics(List.of(w[1])).all().get();
+                yield "{\"ok\":true}";
+            }
+            case "grow" -> {
+                admin.createPartitions(Map.of(w[1], NewPartitions.increaseTo(Integer.parseInt(w[2])))).all().get();
+                yield "{\"ok\":true}";
+            }
+            case "topic" -> topic(w[1]);
+            case "cluster" -> cluster();
+            case "ready" -> ready(w[1]);
+            case "elect" -> elect();
+            case "group" -> group(w[1]);
+            case "committed" -> committed(w[1]);
+            case "offsets" -> offsets(w[1]);
+            case "read" -> read(w[1], w[2]);
+            case "finalize" -> finalizeFeatures();
+            default -> throw new IllegalArgumentException("no such command: " + w[0]);
+        };
+    }
+
+    private String create(String name, int partitions, short rf, String configs) throws Exception {
+        admin.createTopics(List.of(new NewTopic(name, partitions, rf).configs(Bed.pairs(configs)))).all().get();
+        return "{\"ok\":true}";
+    }
+
+    private static String ids(Collection<Node> nodes) {
+        return nodes.stream().map(n -> String.valueOf(n.id())).collect(Collectors.joining(",", "[", "]"));
+    }
+
+    private String topic(String name) throws Exception {
+        TopicDescription d = admin.describeTopics(List.of(name)).allTopicNames().get().get(name);
+        List<String> out = new ArrayList<>();
+        for (TopicPartitionInfo p : d.partitions()) {
+            out.add("{\"p\":" + p.partition() + ",\"leader\":" + (p.leader() == null ? -1 : p.leader().id())
+                    + ",\"replicas\":" + ids(p.replicas()) + ",\"isr\":" + ids(p.isr()) + "}");
+        }
+        return "{\"id\":" + Bed.quote(d.topicId().toString()) + ",\"partitions\":[" + String.join(",", out) + "]}";
+    }
+
+    private String cluster() throws Exception {
+        var c = admin.describeCluster();
+        Node controller = c.controller().get();
+        List<String> out = new ArrayList<>();
+        for (Node n : c.nodes().get()) {
+            out.add("{\"id\":" + n.id() + ",\"host\":" + Bed.quote(n.host()) + ",\"port\":" + n.port() + "}");
+        }
+        return "{\"cluster\":" + Bed.quote(c.clusterId().get()) + ",\"controller\":"
+                + (controller == null ? -1 : controller.id()) + ",\"nodes\":[" + String.join(",", out) + "]}";
+    }
+
+    /** Whether the nodes named are all registered, and every partition has a leader and its replicas on them in sync. */
+    private String ready(String wanted) throws Exception {
+        Set<Integer> up = Arrays.stream(wanted.split(",")).map(Integer::valueOf).collect(Collectors.toSet());
+        Set<Integer> seen = admin.describeCluster().nodes().get().stream().map(Node::id).collect(Collectors.toSet());
+        if (!seen.containsAll(up)) {
+            return "{\"ready\":false,\"why\":" + Bed.quote("nodes " + seen + " of " + up) + "}";
+        }
+        Set<String> names = admin.listTopics(new ListTopicsOptions().listInternal(true)).names().get();
+        for (TopicDescription d : admin.describeTopics(names).allTopicNames().get().values()) {
+            for (TopicPartitionInfo p : d.partitions()) {
+                Set<Integer> lacking = p.replicas().stream().map(Node::id).filter(up::contains)
+                        .collect(Collectors.toSet());
+                p.isr().forEach(n -> lacking.remove(n.id()));
+                if (p.leader() == null || p.leader().isEmpty() || !up.contains(p.leader().id()) || !lacking.isEmpty()) {
+                    return "{\"ready\":false,\"why\":" + Bed.quote(d.name() + "-" + p.partition() + " leader "
+                            + p.leader() + ", not in sync: " + lacking) + "}";
+                }
+            }
+        }
+        return "{\"ready\":true}";
+    }
+
+    private String elect() throws Exception {
+        var result = admin.electLeaders(ElectionType.PREFERRED, null).partitions().get();
+        for (var e : result.entrySet()) {
+            if (e.getValue().isPresent() && !(e.getValue().get() instanceof ElectionNotNeededException)) {
+                throw new IllegalStateException(e.getKey() + ": " + e.getValue().get());
+            }
+        }
+        return "{\"elected\":" + result.size() + "}";
+    }
+
+    private String group(String name) throws Exception {
+        var d = admin.describeConsumerGroups(List.of(name)).all().get().get(name);
+        List<String> members = new ArrayList<>();
+        for (var m : d.members()) {
+            String parts = m.assignment().topicPartitions().stream().map(tp -> Bed.quote(tp.toString())).sorted()
+                    .collect(Collectors.joining(",", "[", "]"));
+            members.add("{\"id\":" + Bed.quote(m.consumerId()) + ",\"client\":" + Bed.quote(m.clientId())
+                    + ",\"assigned\":" + parts + "}");
+        }
+        return "{\"state\":" + Bed.quote(String.valueOf(d.state())) + ",\"coordinator\":"
+                + (d.coordinator() == null ? -1 : d.coordinator().id()) + ",\"members\":["
+                + String.join(",", members) + "]}";
+    }
+
+    private String committed(String group) throws Exception {
+        Map<String, Long> sorted = new TreeMap<>();
+        admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get()
+                .forEach((tp, o) -> sorted.put(tp.toString(), o == null ? -1 : o.offset()));
+        return sorted.entrySet().stream().map(e -> Bed.quote(e.getKey()) + ":" + e.getValue())
+                .collect(Collectors.joining(",", "{\"offsets\":{", "}}"));
+    }
+
+    private KafkaConsumer<byte[], byte[]> reader(String isolation) {
+        Properties p = new Properties();
+        p.put("bootstrap.servers", bootstrap);
+        p.put("enable.auto.commit", "false");
+        p.put("isolation.level", isolation);
+        p.put("auto.offset.reset", "none");
+        p.put("default.api.timeout.ms", "30000");
+        return new KafkaConsumer<>(p, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+    }
+
+    private List<TopicPartition> partitions(KafkaConsumer<?, ?> reader, String topic) {
+        List<TopicPartition> out = new ArrayList<>();
+        reader.partitionsFor(topic).forEach(i -> out.add(new TopicPartition(topic, i.partition())));
+        return out;
+    }
+
+    private String offsets(String topic) {
+        try (KafkaConsumer<byte[], byte[]> reader = reader("read_uncommitted")) {
+            List<TopicPartition> all = partitions(reader, topic);
+            Map<TopicPartition, Long> first = reader.beginningOffsets(all);
+            Map<TopicPartition, Long> last = reader.endOffsets(all);
+            return all.stream().map(tp -> "{\"p\":" + tp.partition() + ",\"first\":" + first.get(tp) + ",\"end\":"
+                    + last.get(tp) + "}").collect(Collectors.joining(",", "{\"offsets\":[", "]}"));
+        }
+    }
+
+    /** Everything that the topic holds now, up to the end offsets at the start of the call. */
+    private String read(String topic, String isolation) {
+        long n = 0;
+        try (KafkaConsumer<byte[], byte[]> reader = reader(isolation)) {
+            List<TopicPartition> all = partitions(reader, topic);
+            Map<TopicPartition, Long> end = new HashMap<>(reader.endOffsets(all));
+            reader.assign(all);
+            reader.seekToBeginning(all);
+            TreeSet<Integer> open = new TreeSet<>();
+            all.forEach(tp -> open.add(tp.partition()));
+            long patience = System.nanoTime() + 60_000_000_000L;
+            while (!open.isEmpty()) {
+                for (ConsumerRecord<byte[], byte[]> r : reader.poll(Duration.ofMillis(100))) {
+                    if (r.offset() >= end.get(new TopicPartition(topic, r.partition()))) {
+                        continue;
+                    }
+                    n++;
+                    patience = System.nanoTime() + 60_000_000_000L;
+                    Bed.line("{\"p\":" + r.partition() + ",\"o\":" + r.offset() + ",\"k\":" + text(r.key()) + ",\"v\":"
+                            + text(r.value()) + "}");
+                }
+                all.forEach(tp -> {
+                    if (reader.position(tp) >= end.get(tp)) {
+                        open.remove(tp.partition());
+                    }
+                });
+                if (System.nanoTime() > patience) {
+                    throw new IllegalStateException("partitions " + open + " of " + topic + " can't be read to the end");
+                }
+            }
+        }
+        return "{\"end\":true,\"records\":" + n + "}";
+    }
+
+    private static String text(byte[] bytes) {
+        return bytes == null ? "null" : Bed.quote(new String(bytes, StandardCharsets.UTF_8));
+    }
+
+    /** Raises metadata.version as far as all members go. */
+    private String finalizeFeatures() throws Exception {
+        var f = admin.describeFeatures().featureMetadata().get();
+        short to = f.supportedFeatures().get("metadata.version").maxVersion();
+        admin.updateFeatures(Map.of("metadata.version", new FeatureUpdate(to, FeatureUpdate.UpgradeType.UPGRADE)),
+                new UpdateFeaturesOptions()).all().get();
+        return "{\"level\":" + to + "}";
+    }
+}

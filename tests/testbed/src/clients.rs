@@ -1,0 +1,398 @@
+//! Client programs run as child processes: producers and consumers that know nothing of retries or of evenkeel.
+//!
+//! Each prints JSON lines that a thread reads as they come; [`crate::judge`] gets what was collected.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::admin::{int, ints, long, text};
+use crate::cache::{CLIENTS_3_9_2, JarSet};
+use crate::judge::{ClientError, ConsumerEvent, History, Outcome};
+use crate::python::{self, PythonClient};
+use crate::{Error, Result, helper, wait};
+
+/// Which library a producer uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// Java's own, from these jars.
+    Java(JarSet),
+    /// A Python one.
+    Python(PythonClient),
+}
+
+/// A producer to be started.
+#[derive(Clone, Debug)]
+pub struct ProducerSpec {
+    /// Its name, which it writes into its records; no `|` in it.
+    pub id: String,
+    /// Where it connects at first.
+    pub bootstrap: String,
+    /// Its topic.
+    pub topic: String,
+    /// Number of partitions that it writes to, in turn.
+    pub partitions: u32,
+    /// Records in a second.
+    pub rate: f64,
+    /// Ends by itself after this number of records; 0: only when told.
+    pub count: u64,
+    /// Bytes of padding in each value.
+    pub padding: usize,
+    /// The library.
+    pub library: Library,
+    /// Further or other settings of the library. The Java defaults here: `acks=all`, `retries=0`,
+    /// `enable.idempotence=false`, `linger.ms=0`.
+    pub config: Vec<(String, String)>,
+}
+
+impl ProducerSpec {
+    /// A Java producer with no retries, no idempotence and `acks=all` at 200 records a second.
+    pub fn new(id: &str, bootstrap: &str, topic: &str, partitions: u32) -> Self {
+        Self {
+            id: id.to_owned(),
+            bootstrap: bootstrap.to_owned(),
+            topic: topic.to_owned(),
+            partitions,
+            rate: 200.0,
+            count: 0,
+            padding: 100,
+            library: Library::Java(CLIENTS_3_9_2),
+            config: Vec::new(),
+        }
+    }
+
+    /// The same at another rate.
+    #[must_use]
+    pub fn rate(mut self, rate: f64) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// The same with an end after `count` records.
+    #[must_use]
+    pub fn count(mut self, count: u64) -> Self {
+        self.count = count;
+        self
+    }
+
+    /// The same with another library.
+    #[must_use]
+    pub fn library(mut self, library: Library) -> Self {
+        self.library = library;
+        self
+    }
+
+    /// The same with a setting of the library.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.config.push((key.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// How far a producer has got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Outcomes known.
+    pub outcomes: usize,
+    /// Of them errors.
+    pub errors: usize,
+    /// When the last success came, in microseconds since the epoch.
+    pub last_success_us: i64,
+}
+
+/// A running producer. Dropping it kills it.
+#[derive(Debug)]
+pub struct ProducerProgram {
+    id: String,
+    program: Program<Outcome>,
+}
+
+impl ProducerProgram {
+    /// Starts a producer and waits until it knows its topic.
+    pub fn start(spec: &ProducerSpec) -> Result<Self> {
+        let mut command = match spec.library {
+            Library::Java(jars) => helper::command("produce", jars)?,
+            Library::Python(client) => python::command(client)?,
+        };
+        command
+            .args(["--id", &spec.id, "--bootstrap", &spec.bootstrap, "--topic", &spec.topic])
+            .args(["--partitions", &spec.partitions.to_string(), "--rate", &spec.rate.to_string()])
+            .args(["--count", &spec.count.to_string(), "--padding", &spec.padding.to_string()])
+            .args(["--config", &joined(&spec.config)]);
+        let program = Program::start(&spec.id, command, |value| {
+            let result = match value.get("err") {
+                Some(_) => Err(client_error(value)),
+                None => Ok(long(value, "off")),
+            };
+            (text(value, "t") == "r").then(|| Outcome {
+                partition: int(value, "p"),
+                seq: long(value, "s"),
+                sent_us: long(value, "sent"),
+                done_us: long(value, "done"),
+                result,
+            })
+        })?;
+        program.wait_for("ready", Duration::from_secs(60))?;
+        Ok(Self { id: spec.id.clone(), program })
+    }
+
+    /// How far it has got.
+    pub fn progress(&self) -> Progress {
+        let state = self.program.state();
+        Progress {
+            outcomes: state.items.len(),
+            errors: state.items.iter().filter(|o| o.result.is_err()).count(),
+            last_success_us: state
+                .items
+                .iter()
+                .filter(|o| o.result.is_ok())
+                .map(|o| o.done_us)
+                .max()
+                .unwrap_or(0),
+        }
+    }
+
+    /// The outcomes known so far.
+    pub fn history(&self) -> History {
+        History { producer: self.id.clone(), outcomes: self.program.state().items.clone() }
+    }
+
+    /// Waits until `count` outcomes are known.
+    pub fn wait_outcomes(&self, count: usize, bound: Duration) -> Result<()> {
+        let what = format!("{count} outcomes of {}", self.id);
+        wait::until(&what, bound, || self.program.state().items.len() >= count)
+    }
+
+    /// Waits until it has ended by itself (see [`ProducerSpec::count`]); gives all outcomes.
+    pub fn finish(mut self, bound: Duration) -> Result<History> {
+        self.program.wait_for("end", bound)?;
+        self.program.end(Duration::from_secs(30))?;
+        Ok(self.history())
+    }
+
+    /// Tells it to stop, waits until it has the outcome of each record (at most 150 s), gives them all.
+    pub fn stop(mut self) -> Result<History> {
+        self.program.stop(Duration::from_secs(150))?;
+        Ok(self.history())
+    }
+}
+
+/// A member of a consumer group to be started.
+#[derive(Clone, Debug)]
+pub struct ConsumerSpec {
+    /// Its client id.
+    pub id: String,
+    /// Where it connects at first.
+    pub bootstrap: String,
+    /// Its topic.
+    pub topic: String,
+    /// Its group.
+    pub group: String,
+    /// The library's jars.
+    pub jars: JarSet,
+    /// Further or other settings of the library, such as `group.protocol`.
+    pub config: Vec<(String, String)>,
+}
+
+impl ConsumerSpec {
+    /// A member of the classic protocol that commits every second.
+    pub fn new(id: &str, bootstrap: &str, topic: &str, group: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            bootstrap: bootstrap.to_owned(),
+            topic: topic.to_owned(),
+            group: group.to_owned(),
+            jars: CLIENTS_3_9_2,
+            config: Vec::new(),
+        }
+    }
+
+    /// The same with a setting of the library.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.config.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same with the protocol of KIP-848, and a library for it.
+    #[must_use]
+    pub fn kip848(mut self) -> Self {
+        self.jars = crate::cache::CLIENTS_4_3_1;
+        self.set("group.protocol", "consumer")
+    }
+}
+
+/// A running group member. Dropping it kills it.
+#[derive(Debug)]
+pub struct ConsumerProgram {
+    program: Program<ConsumerEvent>,
+}
+
+impl ConsumerProgram {
+    /// Starts a member; doesn't wait for its assignment.
+    pub fn start(spec: &ConsumerSpec) -> Result<Self> {
+        let mut command = helper::command("consume", spec.jars)?;
+        command.args(["--id", &spec.id, "--bootstrap", &spec.bootstrap, "--topic", &spec.topic]).args([
+            "--group",
+            &spec.group,
+            "--config",
+            &joined(&spec.config),
+        ]);
+        let program = Program::start(&spec.id, command, |value| match text(value, "t").as_str() {
+            "r" => Some(ConsumerEvent::Record { partition: int(value, "p"), offset: long(value, "o") }),
+            "assigned" => {
+                Some(ConsumerEvent::Assigned { partitions: ints(value, "p"), generation: int(value, "gen") })
+            }
+            "revoked" => Some(ConsumerEvent::Revoked(ints(value, "p"))),
+            "lost" => Some(ConsumerEvent::Lost(ints(value, "p"))),
+            "error" => Some(ConsumerEvent::Failed { call: text(value, "in"), error: client_error(value) }),
+            "commit" => Some(ConsumerEvent::Committed),
+            _ => None,
+        })?;
+        Ok(Self { program })
+    }
+
+    /// What it went through so far.
+    pub fn events(&self) -> Vec<ConsumerEvent> {
+        self.program.state().items.clone()
+    }
+
+    /// Number of records delivered so far.
+    pub fn delivered(&self) -> usize {
+        self.program.state().items.iter().filter(|e| matches!(e, ConsumerEvent::Record { .. })).count()
+    }
+
+    /// Waits for its first assignment that has partitions.
+    pub fn wait_assigned(&self, bound: Duration) -> Result<()> {
+        wait::until("a consumer's assignment", bound, || {
+            let state = self.program.state();
+            state
+                .items
+                .iter()
+                .any(|e| matches!(e, ConsumerEvent::Assigned { partitions, .. } if !partitions.is_empty()))
+        })
+    }
+
+    /// Waits until it was delivered `count` records (repeats included); false if that didn't come in time.
+    pub fn wait_delivered(&self, count: usize, bound: Duration) -> bool {
+        wait::until("deliveries", bound, || self.delivered() >= count).is_ok()
+    }
+
+    /// Tells it to commit, leave and end; gives all that it went through.
+    pub fn stop(mut self) -> Result<Vec<ConsumerEvent>> {
+        self.program.stop(Duration::from_secs(90))?;
+        Ok(self.events())
+    }
+}
+
+fn joined(config: &[(String, String)]) -> String {
+    config.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("\n")
+}
+
+fn client_error(value: &Value) -> ClientError {
+    ClientError { class: text(value, "err"), message: text(value, "msg") }
+}
+
+#[derive(Debug)]
+struct State<T> {
+    items: Vec<T>,
+    /// The kinds of lines seen that are no item: `ready`, `end`.
+    marks: Vec<String>,
+    closed: bool,
+}
+
+/// A child process whose lines become items.
+#[derive(Debug)]
+struct Program<T> {
+    name: String,
+    child: Child,
+    state: Arc<Mutex<State<T>>>,
+    reader: Option<JoinHandle<()>>,
+    complaints: PathBuf,
+}
+
+impl<T: Send + 'static> Program<T> {
+    fn start(name: &str, mut command: Command, item: fn(&Value) -> Option<T>) -> Result<Self> {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let complaints =
+            std::env::temp_dir().join(format!("evenkeel-client-{}-{number}.log", std::process::id()));
+        let log = File::create(&complaints).map_err(Error::io("creating a client's log"))?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(Error::io(format!("starting {name}")))?;
+        let state = Arc::new(Mutex::new(State { items: Vec::new(), marks: Vec::new(), closed: false }));
+        let stdout = child.stdout.take();
+        let shared = Arc::clone(&state);
+        let reader = std::thread::spawn(move || {
+            for line in
+                stdout.into_iter().flat_map(|out| BufReader::new(out).lines()).map_while(std::io::Result::ok)
+            {
+                let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
+                let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                match item(&value) {
+                    Some(item) => state.items.push(item),
+                    None => state.marks.push(text(&value, "t")),
+                }
+            }
+            shared.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        });
+        Ok(Self { name: name.to_owned(), child, state, reader: Some(reader), complaints })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for(&self, mark: &str, bound: Duration) -> Result<()> {
+        wait::poll(&format!("{mark:?} of {}", self.name), bound, Duration::from_millis(20), || {
+            let state = self.state();
+            if state.marks.iter().any(|m| m == mark) {
+                return Ok(Some(()));
+            }
+            if state.closed {
+                let tail = crate::process::tail(&self.complaints, 20);
+                return Err(Error::program(&self.name, format!("ended without {mark:?}: {tail}")));
+            }
+            Ok(None)
+        })
+    }
+
+    fn stop(&mut self, bound: Duration) -> Result<()> {
+        if let Some(stdin) = self.child.stdin.as_mut() {
+            // It may have ended by itself: then what it said before counts.
+            let _ = stdin.write_all(b"stop\n").and_then(|()| stdin.flush());
+        }
+        self.wait_for("end", bound)?;
+        self.end(Duration::from_secs(30))
+    }
+
+    fn end(&mut self, bound: Duration) -> Result<()> {
+        let child = &mut self.child;
+        wait::poll(&format!("the end of {}", self.name), bound, Duration::from_millis(10), || {
+            child.try_wait().map_err(Error::io("waiting for a client"))
+        })?;
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        Ok(())
+    }
+}
+
+impl<T> Drop for Program<T> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.complaints);
+    }
+}

@@ -1,0 +1,215 @@
+//! Evenkeel itself, as users run it: the binary as a child process with a configuration file.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::process::{self, Server};
+use crate::{Error, Result, wait};
+
+/// A running sidecar. Dropping it kills it and removes its folder (kept with `EVENKEEL_KEEP=1`).
+#[derive(Debug)]
+pub struct Sidecar {
+    server: Option<Server>,
+    binary: PathBuf,
+    folder: PathBuf,
+    admin: SocketAddr,
+}
+
+impl Sidecar {
+    /// The binary to run: `$EVENKEEL_BIN`, else `target/release/evenkeel`, else `target/debug/evenkeel` of this workspace.
+    pub fn binary() -> Result<PathBuf> {
+        if let Some(set) = std::env::var_os("EVENKEEL_BIN").filter(|v| !v.is_empty()) {
+            return Ok(PathBuf::from(set));
+        }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        ["release", "debug"]
+            .iter()
+            .map(|profile| root.join("target").join(profile).join("evenkeel"))
+            .find(|path| path.is_file())
+            .ok_or_else(|| {
+                Error::Missing("no evenkeel binary: cargo build --release, or set EVENKEEL_BIN".to_owned())
+            })
+    }
+
+    /// Starts `binary run --config FILE` with `rest` as the configuration after `[admin]`, whose address is chosen here.
+    /// Doesn't wait until it is ready.
+    pub fn start(binary: &Path, rest: &str) -> Result<Self> {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("evenkeel-sidecar-{}-{number}", std::process::id()));
+        let admin = free_addr(Ipv4Addr::LOCALHOST)?;
+        fs::create_dir_all(&folder).map_err(Error::io(format!("creating {}", folder.display())))?;
+        let text = format!("[admin]\nlisten = \"{admin}\"\n\n{rest}");
+        fs::write(folder.join("evenkeel.toml"), text).map_err(Error::io("writing a configuration"))?;
+        let mut sidecar = Self { server: None, binary: binary.to_owned(), folder, admin };
+        sidecar.launch()?;
+        Ok(sidecar)
+    }
+
+    /// The `[[kafka]]` section of the smallest configuration. `bootstrap` has addresses separated by commas; `first_port` is
+    /// the first of 100 ports for brokers.
+    pub fn kafka_section(name: &str, listen: SocketAddr, bootstrap: &str, first_port: u16) -> String {
+        let servers: Vec<String> = bootstrap.split(',').map(|s| format!("{s:?}")).collect();
+        format!(
+            "[[kafka]]\nname = {name:?}\nlisten = \"{listen}\"\nbootstrap = [{}]\nbroker_ports = \"{first_port}-{}\"\n",
+            servers.join(", "),
+            first_port.saturating_add(99)
+        )
+    }
+
+    /// Starts it again after [`Sidecar::stop`] or [`Sidecar::kill`], with the same configuration.
+    pub fn launch(&mut self) -> Result<()> {
+        let mut command = Command::new(&self.binary);
+        command.args(["run", "--config"]).arg(self.config());
+        self.server = Some(Server::spawn("evenkeel", command, &self.log(), None)?);
+        Ok(())
+    }
+
+    /// Its configuration file; rewrite it and send SIGHUP to reload.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("evenkeel.toml")
+    }
+
+    /// Its log file.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("evenkeel.log")
+    }
+
+    /// The last lines of its log.
+    pub fn log_tail(&self, lines: usize) -> String {
+        process::tail(&self.log(), lines)
+    }
+
+    /// Its admin address.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Server::pid)
+    }
+
+    /// Status and body of an admin path such as `/metrics`.
+    pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        let ask = || {
+            let mut stream = TcpStream::connect_timeout(&self.admin, Duration::from_secs(2))?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin)?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer)?;
+            Ok(String::from_utf8_lossy(&answer).into_owned())
+        };
+        let answer = ask().map_err(Error::io(format!("asking evenkeel for {path}")))?;
+        let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok());
+        match (status, answer.split_once("\r\n\r\n")) {
+            (Some(status), Some((_, body))) => Ok((status, body.to_owned())),
+            _ => Err(Error::program("evenkeel", format!("an answer that is no HTTP: {answer:?}"))),
+        }
+    }
+
+    /// Waits until `/readyz` answers 200.
+    pub fn wait_ready(&mut self, bound: Duration) -> Result<()> {
+        let mut last = String::new();
+        let ready = wait::poll("/readyz", bound, Duration::from_millis(20), || {
+            if let Some(server) = self.server.as_mut() {
+                server.check()?;
+            }
+            last = match self.get("/readyz") {
+                Ok((200, _)) => return Ok(Some(())),
+                Ok((status, body)) => format!("{status}: {body}"),
+                Err(error) => error.to_string(),
+            };
+            Ok(None)
+        });
+        ready.map_err(|error| match error {
+            Error::Timeout { seconds, .. } => {
+                Error::Timeout { what: format!("/readyz, which says {last}"), seconds }
+            }
+            other => other,
+        })
+    }
+
+    /// The value of one series of `/metrics`, named as it stands there, labels included.
+    pub fn metric(&self, series: &str) -> Result<Option<f64>> {
+        let (_, body) = self.get("/metrics")?;
+        Ok(body.lines().find_map(|l| l.strip_prefix(series)?.strip_prefix(' ')?.trim().parse().ok()))
+    }
+
+    /// The sum of all series of a metric name that carry all of `labels` (each as `key="value"`).
+    pub fn metric_sum(&self, name: &str, labels: &[&str]) -> Result<f64> {
+        let (_, body) = self.get("/metrics")?;
+        let series = body.lines().filter(|l| {
+            l.strip_prefix(name).is_some_and(|r| r.starts_with(['{', ' ']))
+                && labels.iter().all(|k| l.contains(k))
+        });
+        Ok(series.filter_map(|l| l.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.server.as_ref().ok_or_else(|| Error::program("evenkeel", "doesn't run"))?.signal(signal)
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub fn stop(&mut self, bound: Duration) -> Result<ExitStatus> {
+        let mut server = self.server.take().ok_or_else(|| Error::program("evenkeel", "doesn't run"))?;
+        server.stop(bound)
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        drop(self.server.take());
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        self.kill();
+        if std::env::var_os("EVENKEEL_KEEP").is_none_or(|v| v != "1") {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// An address whose port is free now.
+pub fn free_addr(ip: Ipv4Addr) -> Result<SocketAddr> {
+    TcpListener::bind((ip, 0)).and_then(|l| l.local_addr()).map_err(Error::io("looking for a free port"))
+}
+
+/// The first of `count` neighbouring ports that are all free now on `ip`, below the range of ephemeral ports.
+pub fn free_ports(ip: Ipv4Addr, count: u16) -> Result<u16> {
+    // Processes that look at the same time start at different places.
+    let offset = u16::try_from(std::process::id() % 100).unwrap_or(0) * 100;
+    (0..200u16)
+        .map(|k| 12_000 + (offset + k * count) % 20_000)
+        .find(|&first| (first..first.saturating_add(count)).all(|port| TcpListener::bind((ip, port)).is_ok()))
+        .ok_or_else(|| Error::Missing(format!("no {count} neighbouring free ports on {ip}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kafka_section_is_the_smallest_configuration() {
+        let text = Sidecar::kafka_section("demo", ([127, 0, 0, 1], 9092).into(), "a:1,b:2", 19092);
+        assert_eq!(
+            text,
+            "[[kafka]]\nname = \"demo\"\nlisten = \"127.0.0.1:9092\"\nbootstrap = [\"a:1\", \"b:2\"]\n\
+             broker_ports = \"19092-19191\"\n"
+        );
+    }
+
+    #[test]
+    fn a_range_of_ports_is_free() {
+        let first = free_ports(Ipv4Addr::LOCALHOST, 50).unwrap();
+        assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, first + 49)).is_ok());
+    }
+}
