@@ -1,6 +1,6 @@
 //! Floor 2, `dns`: names to addresses, anew for each connect.
 //!
-//! What it is: [`Resolver`], a small cache in front of DNS ([`query`]) and of the hosts file. It reports addresses and
+//! What it is: [`Resolver`], a small cache in front of DNS (`query.rs`) and of the hosts file. It reports addresses and
 //! never health.
 //!
 //! May import: `config`, `metrics`, `telemetry`, `lifecycle`.
