@@ -1,6 +1,6 @@
 //! Floor 2, `dns`: names to addresses, anew for each connect.
 //!
-//! What it is: [`Resolver`], a small cache in front of DNS ([`query`]) and of the hosts file. It reports addresses and
+//! What it is: [`Resolver`], a small cache in front of DNS (`query.rs`) and of the hosts file. It reports addresses and
 //! never health.
 //!
 //! May import: `config`, `metrics`, `telemetry`, `lifecycle`.
@@ -13,7 +13,6 @@ mod query;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +20,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use query::{Backend, Family};
+use query::{Backend, Family, Files};
 
 /// Names come from configurations and from members' metadata. Beyond so many, those that are out of date and not in use
 /// are forgotten.
@@ -30,7 +29,7 @@ const MAX_NAMES: usize = 1024;
 /// How names are resolved.
 #[derive(Debug, Clone)]
 pub struct DnsOptions {
-    /// The servers to ask; empty: those of the system's configuration, with its search domains.
+    /// The servers to ask, with no search domains; empty: those of the system's configuration, with its search domains.
     pub servers: Vec<SocketAddr>,
     /// The least time for which an answer is used, whatever its TTL says.
     pub min_ttl: Duration,
@@ -131,16 +130,12 @@ impl Resolver {
     /// # Errors
     /// [`DnsError::Setup`] when the named servers can't be used.
     pub fn new(options: DnsOptions, on_change: Option<OnChange>) -> Result<Self, DnsError> {
-        Self::with_hosts_file(options, on_change, PathBuf::from("/etc/hosts"))
+        Self::with_files(options, on_change, Files::of_the_system())
     }
 
-    fn with_hosts_file(
-        options: DnsOptions,
-        on_change: Option<OnChange>,
-        hosts: PathBuf,
-    ) -> Result<Self, DnsError> {
+    fn with_files(options: DnsOptions, on_change: Option<OnChange>, files: Files) -> Result<Self, DnsError> {
         let min_ttl = Mutex::new(options.min_ttl);
-        let backend = Backend::new(options.servers, options.timeout, hosts)?;
+        let backend = Backend::new(options.servers, options.timeout, files)?;
         let (names, changes) = (Mutex::default(), AtomicU64::new(0));
         Ok(Self { inner: Arc::new(Inner { backend, min_ttl, names, changes, on_change }) })
     }
@@ -165,7 +160,7 @@ impl Resolver {
             return state.outcome(host);
         }
         let (v6, v4) = self.inner.backend.lookup(host).await?;
-        self.note(host, &mut state, v6, v4, start);
+        self.note(host, &mut state, &v6, &v4, start);
         entry.finished.fetch_add(1, Ordering::Release);
         state.outcome(host)
     }
@@ -193,12 +188,12 @@ impl Resolver {
     }
 
     /// Takes over what a lookup brought, family by family: one that failed keeps what it had.
-    fn note(&self, host: &str, state: &mut State, v6: Family, v4: Family, start: Instant) {
+    fn note(&self, host: &str, state: &mut State, v6: &Family, v4: &Family, start: Instant) {
         let now = Instant::now();
         let min_ttl = *self.inner.min_ttl.lock().unwrap_or_else(PoisonError::into_inner);
         let (ttl6, ttl4) = (v6.ttl(), v4.ttl());
         let Some(ttl) = [ttl6, ttl4].into_iter().flatten().min() else {
-            let reason = v6.reason("AAAA", &v4);
+            let reason = v6.reason(v4);
             if state.error.is_none() && !state.addrs().is_empty() {
                 warn!(host, reason, "DNS fails; the last known addresses stay in use");
             }

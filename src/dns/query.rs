@@ -4,13 +4,14 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
+use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
@@ -62,10 +63,11 @@ impl Family {
         }
     }
 
-    pub(super) fn reason(&self, label: &str, v4: &Self) -> String {
+    /// Why neither family (`self` is IPv6) has an address.
+    pub(super) fn reason(&self, v4: &Self) -> String {
         match (self.text(), v4.text()) {
             (a, b) if a == b => a.to_owned(),
-            (a, b) => format!("A: {b}; {label}: {a}"),
+            (a, b) => format!("A: {b}; AAAA: {a}"),
         }
     }
 
@@ -77,9 +79,22 @@ impl Family {
     }
 }
 
+/// The system's files, by path: tests have their own.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    pub(super) hosts: PathBuf,
+    pub(super) resolv_conf: PathBuf,
+}
+
+impl Files {
+    pub(super) fn of_the_system() -> Self {
+        Self { hosts: "/etc/hosts".into(), resolv_conf: "/etc/resolv.conf".into() }
+    }
+}
+
 pub(super) struct Backend {
     servers: Vec<SocketAddr>,
-    hosts: PathBuf,
+    files: Files,
     live: Mutex<Live>,
 }
 
@@ -90,8 +105,8 @@ struct Live {
 }
 
 impl Backend {
-    pub(super) fn new(servers: Vec<SocketAddr>, timeout: Duration, hosts: PathBuf) -> Result<Self, DnsError> {
-        let client = match client(&servers, timeout) {
+    pub(super) fn new(servers: Vec<SocketAddr>, timeout: Duration, files: Files) -> Result<Self, DnsError> {
+        let client = match client(&servers, &files.resolv_conf, timeout) {
             Ok(client) => Some(client),
             Err(reason) if servers.is_empty() => {
                 warn!(
@@ -102,11 +117,11 @@ impl Backend {
             }
             Err(reason) => return Err(DnsError::Setup { reason }),
         };
-        Ok(Self { servers, hosts, live: Mutex::new(Live { timeout, client }) })
+        Ok(Self { servers, files, live: Mutex::new(Live { timeout, client }) })
     }
 
     pub(super) fn set_timeout(&self, timeout: Duration) {
-        let new = client(&self.servers, timeout);
+        let new = client(&self.servers, &self.files.resolv_conf, timeout);
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         live.timeout = timeout;
         match new {
@@ -139,7 +154,7 @@ impl Backend {
     fn client(&self) -> Result<(TokioResolver, Duration), String> {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         if live.client.is_none() {
-            live.client = Some(client(&self.servers, live.timeout)?);
+            live.client = Some(client(&self.servers, &self.files.resolv_conf, live.timeout)?);
         }
         live.client.clone().map(|c| (c, live.timeout)).ok_or_else(String::new)
     }
@@ -148,12 +163,12 @@ impl Backend {
     /// resolver, a name in it is not asked for anywhere else.
     fn lookup_hosts(&self, name: &Name) -> Option<(Family, Family)> {
         let mut hosts = Hosts::default();
-        if let Err(e) = std::fs::File::open(&self.hosts).and_then(|f| hosts.read_hosts_conf(f)) {
-            tracing::debug!(file = %self.hosts.display(), error = %e, "the hosts file can't be read");
+        if let Err(e) = std::fs::File::open(&self.files.hosts).and_then(|f| hosts.read_hosts_conf(f)) {
+            tracing::debug!(file = %self.files.hosts.display(), error = %e, "the hosts file can't be read");
         }
         let find = |kind| {
             let found = hosts.lookup_static_host(&Query::query(name.clone(), kind));
-            let records = found.iter().flat_map(|l| l.answers());
+            let records = found.iter().flat_map(Lookup::answers);
             let addrs: Vec<IpAddr> = records.filter_map(|r| r.data.ip_addr()).collect();
             if addrs.is_empty() {
                 return Family::Nothing("not in the hosts file".to_owned());
@@ -165,9 +180,10 @@ impl Backend {
     }
 }
 
-fn client(servers: &[SocketAddr], limit: Duration) -> Result<TokioResolver, String> {
+fn client(servers: &[SocketAddr], resolv_conf: &Path, limit: Duration) -> Result<TokioResolver, String> {
     let (config, mut options) = if servers.is_empty() {
-        system_conf::read_system_conf().map_err(|e| format!("/etc/resolv.conf: {e}"))?
+        let text = std::fs::read(resolv_conf).map_err(|e| format!("{}: {e}", resolv_conf.display()))?;
+        system_conf::parse_resolv_conf(text).map_err(|e| format!("{}: {e}", resolv_conf.display()))?
     } else {
         let config = ResolverConfig::from_name_servers(servers.iter().map(name_server).collect());
         (config, ResolverOpts::default())

@@ -18,13 +18,21 @@ enum Answer {
     Silence,
 }
 
+type Question = (String, u16);
+
+#[derive(Default)]
+struct Records {
+    answers: HashMap<Question, Answer>,
+    asked: Vec<Question>,
+}
+
 /// The server's answers, and the queries that came.
 #[derive(Clone, Default)]
-struct Zone(Arc<Mutex<(HashMap<(String, u16), Answer>, Vec<(String, u16)>)>>);
+struct Zone(Arc<Mutex<Records>>);
 
 impl Zone {
     fn set(&self, name: &str, kind: u16, answer: Answer) {
-        self.0.lock().unwrap().0.insert((name.to_owned(), kind), answer);
+        self.0.lock().unwrap().answers.insert((name.to_owned(), kind), answer);
     }
 
     fn set_both(&self, name: &str, answer: &Answer) {
@@ -33,7 +41,7 @@ impl Zone {
     }
 
     fn queries(&self, name: &str, kind: u16) -> usize {
-        self.0.lock().unwrap().1.iter().filter(|(n, k)| n == name && *k == kind).count()
+        self.0.lock().unwrap().asked.iter().filter(|(n, k)| n == name && *k == kind).count()
     }
 
     /// A response, or nothing. The query's name starts at byte 12; the rest of the message is of no interest.
@@ -47,8 +55,8 @@ impl Zone {
         }
         let kind = u16::from_be_bytes([query[at + 1], query[at + 2]]);
         let mut zone = self.0.lock().unwrap();
-        zone.1.push((name.clone(), kind));
-        let answer = zone.0.get(&(name, kind)).cloned().unwrap_or(Answer::NxDomain);
+        zone.asked.push((name.clone(), kind));
+        let answer = zone.answers.get(&(name, kind)).cloned().unwrap_or(Answer::NxDomain);
         let (code, addrs, ttl) = match answer {
             Answer::Silence => return None,
             Answer::Addrs(addrs, ttl) => (0, addrs, ttl),
@@ -295,7 +303,8 @@ async fn the_hosts_file_comes_first_and_is_read_anew() {
     zone.set("k.test.", A, found(&["10.0.0.1"], 0));
     let file = std::env::temp_dir().join(format!("evenkeel-hosts-{}", std::process::id()));
     std::fs::write(&file, "127.0.0.7 k.test other\n::7 k.test\n").unwrap();
-    let resolver = Resolver::with_hosts_file(options(server, Duration::ZERO), None, file.clone()).unwrap();
+    let files = Files { hosts: file.clone(), ..Files::of_the_system() };
+    let resolver = Resolver::with_files(options(server, Duration::ZERO), None, files).unwrap();
     assert_eq!(resolver.resolve("k.test").await.unwrap().addrs, ips(&["::7", "127.0.0.7"]));
     assert_eq!(zone.queries("k.test.", A), 0);
     std::fs::write(&file, "127.0.0.8 k.test\n").unwrap();
@@ -303,6 +312,26 @@ async fn the_hosts_file_comes_first_and_is_read_anew() {
     std::fs::remove_file(&file).unwrap();
     assert_eq!(resolver.resolve("k.test").await.unwrap().addrs, ips(&["10.0.0.1"]));
     assert_eq!(resolver.changes_total(), 2);
+}
+
+#[tokio::test]
+async fn a_system_without_dns_has_its_hosts_file() {
+    let dir = std::env::temp_dir().join(format!("evenkeel-dns-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let files = Files { hosts: dir.join("hosts"), resolv_conf: dir.join("resolv.conf") };
+    std::fs::write(&files.hosts, "127.0.0.7 k.test\n").unwrap();
+    let system = DnsOptions { servers: vec![], min_ttl: Duration::ZERO, timeout: Duration::from_millis(300) };
+    let resolver = Resolver::with_files(system, None, files.clone()).unwrap();
+    assert_eq!(resolver.resolve("k.test").await.unwrap().addrs, ips(&["127.0.0.7"]));
+    assert_eq!(resolver.resolve("127.0.0.1").await.unwrap().addrs, ips(&["127.0.0.1"]));
+    let none = "not in the hosts file, and no DNS server is known";
+    let err = resolver.resolve("other.test").await.unwrap_err().to_string();
+    assert!(err.contains(none) && err.contains("resolv.conf"), "{err}");
+    // It appears later, as in a container whose network comes up late: the next lookup uses it.
+    std::fs::write(&files.resolv_conf, "search example.test\nnameserver 127.0.0.1\n").unwrap();
+    let err = resolver.resolve("other.test").await.unwrap_err().to_string();
+    assert!(!err.contains(none), "{err}");
+    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 #[tokio::test]

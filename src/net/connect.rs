@@ -148,9 +148,12 @@ async fn race(addrs: Vec<SocketAddr>, options: &ConnectOptions) -> Result<Connec
     let untried = waiting.len();
     let started = addrs.len() - untried;
     let tried = addrs.iter().zip(reasons).enumerate().map(|(i, (addr, reason))| {
-        let reason = reason.unwrap_or_else(|| match i < started {
-            true => format!("no answer within {:?}", options.timeout),
-            false => "not tried: the time was up".to_owned(),
+        let reason = reason.unwrap_or_else(|| {
+            if i < started {
+                format!("no answer within {:?}", options.timeout)
+            } else {
+                "not tried: the time was up".to_owned()
+            }
         });
         (*addr, reason)
     });

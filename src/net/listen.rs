@@ -54,10 +54,10 @@ fn advice(source: &io::Error, addr: &SocketAddr) -> String {
 /// # Errors
 /// [`ListenError`], with the address and advice.
 pub fn bind(addr: SocketAddr, options: &ListenOptions) -> Result<TcpListener, ListenError> {
-    try_bind(addr, options).map_err(|source| ListenError { addr, source })
+    try_bind(addr, options.backlog).map_err(|source| ListenError { addr, source })
 }
 
-fn try_bind(addr: SocketAddr, options: &ListenOptions) -> io::Result<TcpListener> {
+fn try_bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the old process's connections to leave TIME_WAIT.
     socket.set_reuse_address(true)?;
@@ -66,7 +66,7 @@ fn try_bind(addr: SocketAddr, options: &ListenOptions) -> io::Result<TcpListener
     }
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
-    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     TcpListener::from_std(socket.into())
 }
 

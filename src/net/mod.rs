@@ -1,8 +1,8 @@
 //! Floor 2, `net`: sockets, frames and write queues.
 //!
-//! What it is: everything between the kernel and a protocol's session. [`listen`] and [`connect`] make sockets with
-//! the options that a sidecar needs, [`stream`] hides what kind of byte stream it is, [`frame`] cuts it into frames,
-//! [`write`] sends frames back.
+//! What it is: everything between the kernel and a protocol's session. [`mod@listen`] and [`mod@connect`] make sockets with
+//! the options that a sidecar needs, [`mod@stream`] hides what kind of byte stream it is, [`mod@frame`] cuts it into frames,
+//! [`mod@write`] sends frames back.
 //!
 //! May import: `config`, `metrics`, `telemetry`, `lifecycle` and `dns`.
 //!

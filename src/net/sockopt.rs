@@ -1,6 +1,6 @@
 //! The options that every TCP socket gets, accepted or connected.
 //!
-//! May import: nothing of the project. Must never: fail a connection over an option that the system doesn't know.
+//! May import: nothing of the project. Must never: touch an option that is left at zero.
 
 use std::io;
 use std::time::Duration;
