@@ -8,16 +8,21 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::admin::{self, Admin, ClusterStatus};
-use crate::config::{self, Config, Kafka, Problems};
+use crate::config::{self, Config, Problems};
+use crate::dns::{DnsError, DnsOptions, Resolver};
+use crate::hold::Ledger;
+use crate::kafka::cluster::Cluster;
+use crate::kafka::service::{self, Service};
 use crate::lifecycle::{
-    Block, DrainOutcome, DrainTrigger, Readiness, ServiceManager, Signal, Signals, drain,
+    DrainOutcome, DrainTrigger, Readiness, ServiceManager, Signal, Signals, drain,
 };
 use crate::metrics::Metrics;
+use crate::net::ListenError;
 use crate::telemetry::Telemetry;
 
 /// The time that answers of the admin listener get at the very end.
@@ -36,6 +41,17 @@ pub enum AppError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A cluster's listener can't be bound.
+    #[error("{key}: {error}")]
+    Kafka {
+        /// The table in the configuration.
+        key: String,
+        /// What is wrong.
+        error: ListenError,
+    },
+    /// Names can't be resolved.
+    #[error("dns: {0}")]
+    Dns(#[from] DnsError),
 }
 
 /// How the run ended.
@@ -76,7 +92,21 @@ pub struct App {
     metrics: Arc<Metrics>,
     readiness: Readiness,
     admin: Vec<TcpListener>,
-    clusters: Vec<Arc<dyn ClusterStatus>>,
+    kafka: Vec<Service>,
+    shared: Shared,
+}
+
+/// What all clusters share.
+#[derive(Clone)]
+struct Shared {
+    ledger: Arc<Ledger>,
+    resolver: Resolver,
+}
+
+/// A cluster as the admin listener shows it.
+struct Shown {
+    name: String,
+    cluster: Arc<Cluster>,
 }
 
 impl App {
@@ -92,24 +122,49 @@ impl App {
             let key = "admin.listen".to_owned();
             admin.push(bound.map_err(|source| AppError::Listen { key, address, source })?);
         }
-        // A protocol attaches here: it binds its listeners, gets its metrics, a receiver of the configuration and a
-        // block of readiness that it drops when its cluster is reached, and is shown through `ClusterStatus`.
-        let clusters = config.kafka.iter().map(|kafka| configured(kafka, &metrics, &readiness)).collect();
+        let ledger = Ledger::new(config.hold.bytes);
+        let options = DnsOptions {
+            servers: config.dns.servers.clone(),
+            min_ttl: config.dns.min_ttl,
+            timeout: config.dns.timeout,
+        };
+        let handles: Vec<_> = config.kafka.iter().map(|kafka| metrics.cluster(&kafka.name, "kafka")).collect();
+        let counters: Vec<_> = handles.iter().map(|handle| handle.dns_changes.clone()).collect();
+        // One resolver serves all clusters: a change of a name counts for each of them.
+        let on_change: crate::dns::OnChange =
+            Arc::new(move |_, _, _| counters.iter().for_each(prometheus::IntCounter::inc));
+        let resolver = Resolver::new(options, Some(on_change))?;
+        let shared = Shared { ledger, resolver };
+        let mut kafka = Vec::new();
+        for (index, handle) in handles.into_iter().enumerate() {
+            let Some(settings) = service::settings(&config, index) else { continue };
+            let block = readiness.block(format!("kafka {}: no broker reached yet", settings.kafka.name));
+            let (ledger, resolver) = (Arc::clone(&shared.ledger), shared.resolver.clone());
+            let bound = Service::bind(settings, config.state_dir.as_deref(), resolver, handle, ledger, block);
+            kafka.push(bound.map_err(|error| AppError::Kafka { key: format!("kafka[{index}]"), error })?);
+        }
         let (config, _) = watch::channel(Arc::new(config));
         metrics.before_render({
             let (metrics, readiness) = (Arc::downgrade(&metrics), readiness.clone());
+            let clusters: Vec<_> = kafka.iter().map(Service::cluster).collect();
             move || {
+                clusters.iter().for_each(|cluster| cluster.before_render());
                 if let Some(metrics) = metrics.upgrade() {
                     metrics.ready.set(i64::from(readiness.is_ready()));
                 }
             }
         });
-        Ok(Self { config, metrics, readiness, admin, clusters })
+        Ok(Self { config, metrics, readiness, admin, kafka, shared })
     }
 
     /// Where the admin listener is, one address for each of `admin.listen`: with the real ports where those were 0.
     pub fn admin_addrs(&self) -> Vec<SocketAddr> {
         self.admin.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Where the bootstrap listeners of each Kafka cluster are, in the order of the configuration.
+    pub fn kafka_addrs(&self) -> Vec<Vec<SocketAddr>> {
+        self.kafka.iter().map(Service::bootstrap_addrs).collect()
     }
 
     /// Whether evenkeel serves.
@@ -128,18 +183,22 @@ impl App {
         for address in self.admin_addrs() {
             tracing::info!(%address, "admin listens");
         }
+        let clusters: Vec<Arc<Cluster>> = self.kafka.iter().map(Service::cluster).collect();
         let admin = Arc::new(Admin {
             metrics: Arc::clone(&self.metrics),
             readiness: self.readiness.clone(),
-            clusters: self.clusters,
+            clusters: clusters.iter().map(shown).collect(),
         });
         for listener in self.admin {
             let limits = admin::Limits::default();
             tokio::spawn(admin::serve(listener, Arc::clone(&admin), limits, admin_holder.clone()));
         }
         drop(admin_holder);
-        // A protocol is started here, with clones of `holder` for its listeners and connections.
+        for service in self.kafka {
+            service.start(&holder);
+        }
         drop(holder);
+        tokio::spawn(follow_config(self.config.subscribe(), clusters, self.shared));
         tokio::spawn(tell_readiness(self.readiness.clone(), service));
         if let Some(every) = service.watchdog() {
             tokio::spawn(keep_alive(service, every));
@@ -162,6 +221,10 @@ impl App {
         service.stopping("stopping");
         stop(&mut signals, &clients, &admin_end, grace).await
     }
+}
+
+fn shown(cluster: &Arc<Cluster>) -> Arc<dyn ClusterStatus> {
+    Arc::new(Shown { name: cluster.settings().kafka.name.clone(), cluster: Arc::clone(cluster) })
 }
 
 /// Lets the clients finish, then the readers of metrics and probes, unless another signal comes.
@@ -269,31 +332,27 @@ async fn keep_alive(service: ServiceManager, every: Duration) {
     }
 }
 
-/// A cluster of which nothing is known but its configuration.
-struct Configured {
-    kafka: Kafka,
-    _unreached: Block,
+/// Gives each cluster its part of every new configuration.
+async fn follow_config(mut config: watch::Receiver<Arc<Config>>, clusters: Vec<Arc<Cluster>>, shared: Shared) {
+    while config.changed().await.is_ok() {
+        let config = Arc::clone(&config.borrow_and_update());
+        shared.ledger.set_limit(config.hold.bytes);
+        shared.resolver.set_options(config.dns.min_ttl, config.dns.timeout);
+        for (index, cluster) in clusters.iter().enumerate() {
+            cluster.metrics.hold_limit_bytes.set(i64::try_from(config.hold.bytes).unwrap_or(i64::MAX));
+            if let Some(settings) = service::settings(&config, index) {
+                cluster.set_settings(settings);
+            }
+        }
+    }
 }
 
-fn configured(kafka: &Kafka, metrics: &Arc<Metrics>, readiness: &Readiness) -> Arc<dyn ClusterStatus> {
-    // Its series are there from the start.
-    metrics.cluster(&kafka.name, "kafka");
-    let unreached = readiness.block(format!("kafka {}: no broker reached yet", kafka.name));
-    Arc::new(Configured { kafka: kafka.clone(), _unreached: unreached })
-}
-
-impl ClusterStatus for Configured {
+impl ClusterStatus for Shown {
     fn name(&self) -> &str {
-        &self.kafka.name
+        &self.name
     }
 
     fn status(&self) -> Value {
-        let texts = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>();
-        json!({
-            "name": self.kafka.name,
-            "protocol": "kafka",
-            "listen": texts(&mut self.kafka.listen.iter().map(ToString::to_string)),
-            "bootstrap": texts(&mut self.kafka.bootstrap.iter().map(ToString::to_string)),
-        })
+        self.cluster.status_json()
     }
 }

@@ -3,7 +3,8 @@
 //! Invariant, asserted in tests and visible in the metrics: started = released + expired + cancelled + waiting.
 //! It holds by construction: a [`Ticket`] is taken when a wait starts and each way of giving it up counts once.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ pub struct Ledger {
     released: AtomicU64,
     expired: AtomicU64,
     cancelled: AtomicU64,
+    /// When the waits began that have not ended, by number. Only requests in trouble come here.
+    began: Mutex<BTreeMap<u64, Instant>>,
 }
 
 /// The account at one moment, in requests.
@@ -72,9 +75,19 @@ impl Ledger {
 
     /// Begins a wait.
     pub fn hold(self: &Arc<Self>, now: Instant) -> Ticket {
-        self.started.fetch_add(1, Relaxed);
+        let number = self.started.fetch_add(1, Relaxed);
         self.waiting.fetch_add(1, Relaxed);
-        Ticket { ledger: Arc::clone(self), since: now, ended: false }
+        self.began().insert(number, now);
+        Ticket { ledger: Arc::clone(self), number, since: now, ended: false }
+    }
+
+    fn began(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
+        self.began.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the oldest wait has lasted, if anything waits.
+    pub fn oldest(&self, now: Instant) -> Option<Duration> {
+        self.began().first_key_value().map(|(_, since)| now.saturating_duration_since(*since))
     }
 
     /// The account now.
@@ -93,6 +106,7 @@ impl Ledger {
 #[derive(Debug)]
 pub struct Ticket {
     ledger: Arc<Ledger>,
+    number: u64,
     since: Instant,
     ended: bool,
 }
@@ -121,6 +135,7 @@ impl Ticket {
 
     fn end(mut self, counter: &AtomicU64) {
         self.ended = true;
+        self.ledger.began().remove(&self.number);
         self.ledger.waiting.fetch_sub(1, Relaxed);
         counter.fetch_add(1, Relaxed);
     }
@@ -129,6 +144,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.ended {
+            self.ledger.began().remove(&self.number);
             self.ledger.waiting.fetch_sub(1, Relaxed);
             self.ledger.cancelled.fetch_add(1, Relaxed);
         }
@@ -156,6 +172,7 @@ mod tests {
                 let a = ledger.account();
                 prop_assert_eq!(a.started, a.released + a.expired + a.cancelled + a.waiting);
                 prop_assert_eq!(a.waiting, tickets.len() as u64);
+                prop_assert_eq!(ledger.oldest(now).is_some(), a.waiting > 0);
             }
         }
     }

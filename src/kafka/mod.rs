@@ -1,2 +1,18 @@
-//! The Kafka protocol proxy.
+//! The Kafka protocol: virtual brokers on loopback that never go down.
+//!
+//! Floor 4. Imports the floors below, never another protocol. [`operations`] is the table that decides, [`session`] the
+//! life of a client connection, [`cluster`] what all of them know together, [`wire`] the bytes.
+
+pub mod channel;
+pub mod cluster;
+pub mod honest;
+pub mod listener;
+pub mod operations;
+pub mod order;
+pub mod patience;
+pub mod ports;
+pub mod rewrite;
+pub mod service;
+pub mod session;
+pub mod split;
 pub mod wire;

@@ -59,7 +59,7 @@ pub struct Dialed {
 }
 
 /// A connection of our own, with the Metadata answer of its handshake and when that was asked for.
-pub struct Opened {
+pub(super) struct Opened {
     /// The connection.
     pub channel: Channel,
     /// What the peer speaks.
@@ -77,7 +77,7 @@ pub async fn dial(cluster: &Arc<Cluster>, node: i32) -> Result<Dialed, DialError
 }
 
 /// As [`dial`], for a connection of our own.
-pub async fn open_node(cluster: &Arc<Cluster>, node: i32) -> Result<Opened, DialError> {
+pub(super) async fn open_node(cluster: &Arc<Cluster>, node: i32) -> Result<Opened, DialError> {
     let started = now();
     let address = cluster.read(|view| view.nodes.get(&node).map(|node| (node.host.clone(), node.port)));
     let (host, port) = address.ok_or(DialError::UnknownNode(node))?;
@@ -93,7 +93,7 @@ pub async fn open_node(cluster: &Arc<Cluster>, node: i32) -> Result<Opened, Dial
 }
 
 /// Connects to whatever listens at `host:port` and checks the cluster, and the node if one is expected.
-pub async fn open(cluster: &Arc<Cluster>, host: &str, port: u16, node: Option<i32>) -> Result<Opened, DialError> {
+pub(super) async fn open(cluster: &Arc<Cluster>, host: &str, port: u16, node: Option<i32>) -> Result<Opened, DialError> {
     let settings = cluster.settings();
     let options = ConnectOptions {
         timeout: settings.net.connect_timeout,
@@ -178,9 +178,8 @@ fn check_node(node: i32, configs: &Struct) -> Result<(), String> {
 fn outcome(error: &DialError) -> ConnectOutcome {
     match error {
         DialError::WrongNode { .. } => ConnectOutcome::WrongNode,
-        DialError::Connect(error) if error.is_dns() => ConnectOutcome::Dns,
-        DialError::Connect(error) if error.is_timeout() => ConnectOutcome::Timeout,
-        DialError::Connect(error) if error.is_refused() => ConnectOutcome::Refused,
+        DialError::Connect(ConnectError::Dns { .. }) => ConnectOutcome::Dns,
+        DialError::Connect(ConnectError::Unreachable { .. }) => ConnectOutcome::Refused,
         DialError::Handshake { error: ChannelError::Timeout(_), .. } => ConnectOutcome::Timeout,
         DialError::Handshake { error: ChannelError::Closed, .. } => ConnectOutcome::Refused,
         _ => ConnectOutcome::Error,

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 impl Cluster {
-    /// Takes in a Metadata answer and tells all that wait. Answers the nodes that are new.
-    pub fn learn_metadata(&self, answer: &Struct, asked: Instant) -> Vec<i32> {
+    /// Takes in a Metadata answer and tells all that wait.
+    pub fn learn_metadata(&self, answer: &Struct, asked: Instant) {
         let changes = self.update(|view| view.absorb_metadata(answer, asked));
         self.note(&changes);
-        changes.new_nodes
+        if !changes.new_nodes.is_empty() {
+            self.poke.notify_one(); // for its probe to be started
+        }
     }
 
     /// Logs and counts what an answer changed, and gives new nodes their port.

@@ -4,6 +4,13 @@ use super::{Cluster, Health};
 use serde_json::{Value, json};
 
 impl Cluster {
+    /// Sets the gauges that are looked at rather than counted.
+    pub fn before_render(&self) {
+        self.metrics.hold_bytes.set(i64::try_from(self.ledger.bytes()).unwrap_or(i64::MAX));
+        let oldest = self.ledger.oldest(crate::time::now());
+        self.metrics.hold_oldest_seconds.set(oldest.map_or(0.0, |age| age.as_secs_f64()));
+    }
+
     /// Members with their health and addresses, what is held, and the versions that clients are offered.
     pub fn status_json(&self) -> Value {
         let settings = self.settings();

@@ -46,7 +46,7 @@ impl Versions {
 /// The ranges that all `members` share, of the APIs that are in the operation table and in the wire format that is
 /// known here. 4.x brokers offer Produce from version 0 on purpose (KAFKA-18659), though no version below 3 works:
 /// that is kept.
-pub fn intersection<'a>(members: impl IntoIterator<Item = &'a Versions>) -> BTreeMap<i16, (i16, i16)> {
+pub(super) fn intersection<'a>(members: impl IntoIterator<Item = &'a Versions>) -> BTreeMap<i16, (i16, i16)> {
     let mut members = members.into_iter();
     let Some(first) = members.next() else { return BTreeMap::new() };
     let mut shared = first.ranges.clone();

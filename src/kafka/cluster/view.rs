@@ -136,7 +136,7 @@ impl View {
     }
 
     fn absorb_topic(&mut self, topic: &Struct, asked: Instant, changes: &mut Changes) {
-        let Some(name) = topic.bytes_of("name") else { return };
+        let Some(name) = topic.bytes_field("name").cloned() else { return };
         // UNKNOWN_TOPIC_OR_PARTITION: gone, or a broker that has just come back and doesn't know yet; what is known
         // stays, it does no harm.
         if topic.i16("error_code") != 0 && topic.structs("partitions").next().is_none() {

@@ -2,7 +2,7 @@
 //! waits for them, one question in flight; and one probe for each broker.
 
 use super::dial::{Opened, open, open_node};
-use super::{Cluster, Health, TopicKey, lock};
+use super::{Cluster, TopicKey};
 use crate::kafka::channel::{Channel, ChannelError, Question};
 use crate::kafka::wire::{self, Struct};
 use crate::lifecycle::Drain;
@@ -10,6 +10,7 @@ use crate::retry::Backoff;
 use crate::time::now;
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub async fn watch(cluster: Arc<Cluster>, drain: Drain) {
         cluster,
         drain: drain.clone(),
         look: Duration::ZERO,
+        probed: BTreeSet::new(),
     };
     let end = drain.signaled();
     tokio::select! {
@@ -48,6 +50,7 @@ struct Watcher {
     turn: usize,
     drain: Drain,
     look: Duration,
+    probed: BTreeSet<i32>,
 }
 
 impl Watcher {
@@ -90,9 +93,9 @@ impl Watcher {
                 self.cluster.update(|view| view.absorb_coordinator(kind, key, node, asked));
             }
         }
-        let new = self.cluster.learn_metadata(&answer, asked);
+        self.cluster.learn_metadata(&answer, asked);
         self.cluster.forget_stale();
-        self.spawn_probes(&new);
+        self.spawn_probes();
         Ok(())
     }
 
@@ -114,8 +117,8 @@ impl Watcher {
         let Some(at) = bootstrap.get(turn % bootstrap.len().max(1)) else { return Err(ChannelError::Closed) };
         match open(&self.cluster, &at.host, at.port, None).await {
             Ok(opened) => {
-                let new = self.cluster.learn_metadata(&opened.metadata, opened.asked);
-                self.spawn_probes(&new);
+                self.cluster.learn_metadata(&opened.metadata, opened.asked);
+                self.spawn_probes();
                 self.channel = Some((None, opened));
                 Ok(())
             }
@@ -140,8 +143,10 @@ impl Watcher {
         }
     }
 
-    fn spawn_probes(&self, nodes: &[i32]) {
-        for &node in nodes {
+    /// One probe for each node that is listed, whoever learned of it; a forgotten one ends by itself.
+    fn spawn_probes(&mut self) {
+        let nodes: BTreeSet<i32> = self.cluster.read(|view| view.nodes.keys().copied().collect());
+        for &node in nodes.difference(&self.probed) {
             let (cluster, end) = (Arc::clone(&self.cluster), self.drain.signaled());
             tokio::spawn(async move {
                 tokio::select! {
@@ -150,6 +155,7 @@ impl Watcher {
                 }
             });
         }
+        self.probed = nodes;
     }
 }
 

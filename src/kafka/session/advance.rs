@@ -46,7 +46,7 @@ impl Session {
             let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { break };
             match &slot.state {
                 State::Done(_) => {}
-                State::Sent(_) => ahead.whole_produce |= slot.is_produce(),
+                State::Sent => ahead.whole_produce |= slot.is_produce(),
                 State::Waiting => moved |= self.advance_whole(number, &mut ahead, now),
                 State::Split(_) => moved |= self.advance_split(number, &mut ahead, now),
             }

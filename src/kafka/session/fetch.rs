@@ -130,10 +130,6 @@ impl Session {
         let part = split.was_sent_whole();
         self.set_state(number, State::Split(Box::new(split)));
         self.on_part_answer(node, number, part, frame, now);
-        // The session that the broker may have opened is not told to the client: what it asks next goes in parts.
-        if let Some(State::Split(split)) = self.slot_mut(number).map(|slot| &mut slot.state) {
-            split.forget_session();
-        }
     }
 
     /// The wait that the parts of a Fetch are sent with, in ms: what is left of the client's own.

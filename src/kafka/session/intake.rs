@@ -87,7 +87,7 @@ impl Session {
         if !link.send(frame, number, 0, correlation, now) {
             return false;
         }
-        self.set_state(number, State::Sent(node));
+        self.set_state(number, State::Sent);
         true
     }
 

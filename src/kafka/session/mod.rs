@@ -23,7 +23,7 @@ mod watermarks;
 use crate::kafka::cluster::{Cluster, TopicKey};
 use crate::kafka::order::Progress;
 use crate::lifecycle::Drain;
-use crate::metrics::{ApiVersionsInUse, ClientGuard, Library};
+use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
 use crate::net::{FrameError, FrameReader, Stream, WriteQueue};
 use crate::time::now;
 use bytes::Bytes;
@@ -364,6 +364,9 @@ impl Drop for Session {
         self.own.gone();
         self.cluster.forget_waker(self.id);
         self.cluster.ledger.refund(self.held_bytes);
+        let waiting = self.slots.iter().filter_map(|slot| slot.trouble.as_ref()?.ticket.as_ref()).count();
+        self.cluster.metrics.hold_requests.sub(i64::try_from(waiting).unwrap_or(0));
+        self.cluster.metrics.hold_ended.get(HoldEnd::Cancelled).inc_by(waiting as u64);
         if self.cluster.order.any_marked() {
             self.cluster.wake_all();
         }

@@ -7,7 +7,7 @@ use super::{PRODUCE, Session};
 use crate::kafka::cluster::TopicKey;
 use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::order::Barrier;
-use crate::kafka::split::{Again, Item, Judgement, Refusal, error_for, shape};
+use crate::kafka::split::{Again, Item, Judgement, Refusal, error_for};
 use crate::kafka::wire::{self, Struct, TopicRef, batch, produce};
 use crate::metrics::{HoldTrigger, ReleaseOutcome, UnknownAction};
 use bytes::Bytes;
@@ -278,6 +278,7 @@ pub(super) fn owned(topic: TopicRef<'_>) -> TopicKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::split::shape;
 
     fn item(sequenced: bool) -> Item {
         let mut request = wire::request(PRODUCE).unwrap().new();

@@ -38,8 +38,8 @@ pub(super) struct Slot {
 pub(super) enum State {
     /// It waits to be sent as it is.
     Waiting,
-    /// It is at this node as it came.
-    Sent(i32),
+    /// It is at a node as it came.
+    Sent,
     /// It goes to several leaders in parts.
     Split(Box<Split>),
     /// It is decided.

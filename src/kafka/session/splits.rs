@@ -213,6 +213,10 @@ impl Session {
         let State::Split(split) = &mut slot.state else { return };
         let Some(message) = wire::response(key) else { return };
         let mut answer = split.finish(message);
+        if key == FETCH {
+            // A session that a broker may have opened is not told: what the client asks next may go in parts again.
+            answer.set_i32("session_id", 0);
+        }
         rewrite::addresses(message, version, &mut answer, &self.doors());
         let mut error = false;
         answer.visit_errors(&mut |code| error |= code != 0);
@@ -241,7 +245,7 @@ impl Session {
                     self.set_state(number, State::Done(Answer::Nothing));
                 }
             }
-            State::Sent(_) => self.set_state(number, State::Done(Answer::Nothing)),
+            State::Sent => self.set_state(number, State::Done(Answer::Nothing)),
             _ => {}
         }
     }

@@ -140,13 +140,6 @@ impl Split {
         }
     }
 
-    /// The answer opens no fetch session, whatever a broker said.
-    pub fn forget_session(&mut self) {
-        if let Some(answer) = self.answer.as_mut().filter(|answer| answer.has("session_id")) {
-            answer.set_i32("session_id", 0);
-        }
-    }
-
     /// Whether everything is decided.
     pub fn is_done(&self) -> bool {
         self.items.iter().all(|item| matches!(item.progress, Progress::Done(_)))

@@ -1,0 +1,98 @@
+//! The listeners of one cluster: the bootstrap address and a port for each possible broker, on every host that it
+//! listens on. All are bound at the start and stay open whatever brokers do.
+
+use super::cluster::{Cluster, Settings};
+use super::ports::Ports;
+use super::session::{End, Session};
+use crate::lifecycle::Drain;
+use crate::net::{ListenError, ListenOptions, SocketOptions, Stream, accept, accepted, bind};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Everything a cluster listens on, bound and not yet served.
+pub struct Listeners {
+    bootstrap: Vec<TcpListener>,
+    brokers: Vec<(u16, TcpListener)>,
+}
+
+impl Listeners {
+    /// Binds the bootstrap addresses, and on each of their hosts the whole range of broker ports.
+    ///
+    /// # Errors
+    /// The first address that can't be bound.
+    pub fn bind(settings: &Settings) -> Result<Self, ListenError> {
+        let options = ListenOptions { backlog: settings.net.backlog };
+        let kafka = &settings.kafka;
+        let bootstrap = kafka.listen.iter().map(|&address| bind(address, &options)).collect::<Result<_, _>>()?;
+        let mut hosts: Vec<IpAddr> = kafka.listen.iter().map(SocketAddr::ip).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let mut brokers = Vec::new();
+        for host in hosts {
+            for port in kafka.broker_ports.ports() {
+                brokers.push((port, bind(SocketAddr::new(host, port), &options)?));
+            }
+        }
+        Ok(Self { bootstrap, brokers })
+    }
+
+    /// Where the bootstrap listeners are, with the real ports where the configuration said 0.
+    pub fn bootstrap_addrs(&self) -> Vec<SocketAddr> {
+        self.bootstrap.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Serves clients until the process drains: then no new ones are let in.
+    pub fn serve(self, cluster: &Arc<Cluster>, drain: &Drain) {
+        for listener in self.bootstrap {
+            tokio::spawn(serve(listener, None, Arc::clone(cluster), drain.clone()));
+        }
+        for (port, listener) in self.brokers {
+            tokio::spawn(serve(listener, Some(port), Arc::clone(cluster), drain.clone()));
+        }
+    }
+}
+
+/// The map of node ids to ports that a cluster's settings ask for.
+pub fn ports(settings: &Settings, state_dir: Option<&std::path::Path>) -> Ports {
+    let kafka = &settings.kafka;
+    let file = state_dir.map(|dir| dir.join(format!("kafka-{}.ports", kafka.name)));
+    Ports::new(kafka.broker_ports, &kafka.node_ports, file)
+}
+
+async fn serve(listener: TcpListener, port: Option<u16>, cluster: Arc<Cluster>, drain: Drain) {
+    let end = drain.signaled();
+    tokio::select! {
+        () = end => {}
+        () = async {
+            loop {
+                let (stream, peer) = accept(&listener).await;
+                welcome(stream, peer, port, &cluster, &drain);
+            }
+        } => {}
+    }
+}
+
+fn welcome(stream: TcpStream, peer: SocketAddr, port: Option<u16>, cluster: &Arc<Cluster>, drain: &Drain) {
+    let settings = cluster.settings();
+    let options = SocketOptions { keepalive: settings.net.keepalive, user_timeout: settings.net.user_timeout };
+    if let Err(error) = accepted(&stream, &options) {
+        tracing::debug!(%peer, %error, "a client was gone before it was served");
+        return;
+    }
+    let own = stream.local_addr().map(|address| address.ip());
+    let host = match (&settings.kafka.advertise, own) {
+        (Some(host), _) => host.clone(),
+        (None, Ok(ip)) => ip.to_string(),
+        (None, Err(_)) => return,
+    };
+    let session = Session::new(Arc::clone(cluster), Stream::Tcp(stream), port, host, drain.clone());
+    tokio::spawn(async move {
+        match session.run().await {
+            End::Client | End::Drained => tracing::debug!(%peer, "client connection ended"),
+            End::Broken(error) => tracing::debug!(%peer, %error, "client connection broke"),
+            End::Rejected(reason) => tracing::warn!(%peer, reason, "client connection closed: not a Kafka client's bytes"),
+            End::Closed(reason) => tracing::warn!(%peer, reason, "client connection closed"),
+        }
+    });
+}

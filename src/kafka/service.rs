@@ -1,0 +1,61 @@
+//! One configured cluster, from its listeners to what the admin listener shows of it.
+
+use super::cluster::{Cluster, Settings, watch};
+use super::listener::{Listeners, ports};
+use crate::config::Config;
+use crate::dns::Resolver;
+use crate::hold::Ledger;
+use crate::lifecycle::{Block, Drain};
+use crate::metrics::ClusterMetrics;
+use crate::net::ListenError;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A cluster that is bound and not yet served.
+pub struct Service {
+    cluster: Arc<Cluster>,
+    listeners: Listeners,
+}
+
+/// The settings of the `index`th `[[kafka]]` of a configuration.
+pub fn settings(config: &Config, index: usize) -> Option<Settings> {
+    let kafka = config.kafka.get(index)?.clone();
+    Some(Settings { net: config.net.clone(), hold: config.hold.clone(), retry: config.retry.clone(), kafka })
+}
+
+impl Service {
+    /// Binds a cluster's listeners.
+    ///
+    /// # Errors
+    /// The first address that can't be bound.
+    pub fn bind(
+        settings: Settings,
+        state_dir: Option<&std::path::Path>,
+        resolver: Resolver,
+        metrics: Arc<ClusterMetrics>,
+        ledger: Arc<Ledger>,
+        not_ready: Block,
+    ) -> Result<Self, ListenError> {
+        let listeners = Listeners::bind(&settings)?;
+        metrics.hold_limit_bytes.set(i64::try_from(ledger.limit()).unwrap_or(i64::MAX));
+        let ports = ports(&settings, state_dir);
+        let cluster = Cluster::new(settings, ports, resolver, metrics, ledger, not_ready);
+        Ok(Self { cluster, listeners })
+    }
+
+    /// The shared state, for the admin listener and reloads.
+    pub fn cluster(&self) -> Arc<Cluster> {
+        Arc::clone(&self.cluster)
+    }
+
+    /// Where its bootstrap listeners are.
+    pub fn bootstrap_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.bootstrap_addrs()
+    }
+
+    /// Serves clients and watches the cluster until the process drains.
+    pub fn start(self, drain: &Drain) {
+        self.listeners.serve(&self.cluster, drain);
+        tokio::spawn(watch(self.cluster, drain.clone()));
+    }
+}

@@ -1,0 +1,145 @@
+//! An answer arrives: passed on as the bytes it came in, unless it says "not here", or carries an address.
+
+use super::link::Due;
+use super::slot::{Answer, State};
+use super::{FETCH, FIND_COORDINATOR, METADATA, PRODUCE, Session};
+use crate::kafka::operations::{CONCURRENT_TRANSACTIONS, Route, Unknown, is_stale_route};
+use crate::kafka::rewrite;
+use crate::kafka::wire;
+use crate::metrics::ReleaseOutcome;
+use bytes::Bytes;
+use std::time::Instant;
+
+/// `EndTxn`.
+const END_TXN: i16 = 26;
+
+impl Session {
+    /// An answer from `node`.
+    pub(super) fn on_answer(&mut self, node: i32, due: Due, frame: Bytes, now: Instant) {
+        let Some(slot) = self.slot_mut(due.slot) else { return }; // decided without it
+        slot.upstream += now.saturating_duration_since(due.since);
+        match &slot.state {
+            State::Sent => self.on_whole_answer(node, due.slot, frame, now),
+            State::Split(_) => self.on_part_answer(node, due.slot, due.part, &frame, now),
+            State::Waiting | State::Done(_) => {}
+        }
+    }
+
+    fn on_whole_answer(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
+        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let op = slot.op;
+        match (op.key, op.route) {
+            (PRODUCE, _) => self.on_produced(node, number, frame, now),
+            (FETCH, _) => self.on_fetched(node, number, frame, now),
+            (METADATA, _) => self.on_metadata(node, number, frame, now),
+            (FIND_COORDINATOR, _) => self.on_coordinator(node, number, &frame, now),
+            (_, Route::Leader) => self.on_leader_answer(node, number, frame, now),
+            (_, Route::Group(_) | Route::Transaction(_) | Route::Controller) => {
+                self.on_routed_answer(node, number, frame, now);
+            }
+            _ if op.addresses => self.on_addresses(number, &frame, now),
+            _ => self.pass(number, frame, now),
+        }
+    }
+
+    /// Passes an answer on as it came.
+    pub(super) fn pass(&mut self, number: u64, frame: Bytes, now: Instant) {
+        self.release(number, now, None);
+        self.set_state(number, State::Done(Answer::Frame(frame)));
+    }
+
+    /// `ListOffsets` and the like: partitions that are led elsewhere are asked there.
+    fn on_leader_answer(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
+        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let (key, version, route) = (slot.op.key, slot.version, slot.op.route);
+        let Ok((_, answer)) = wire::decode_response(key, version, &frame) else {
+            self.pass(number, frame, now);
+            return;
+        };
+        let mut stale = false;
+        answer.visit_errors(&mut |code| stale |= is_stale_route(route, code));
+        if !stale {
+            self.pass(number, frame, now);
+            return;
+        }
+        let Some(mut split) = self.taken_apart(number, now) else { return };
+        let part = split.was_sent_whole();
+        self.set_state(number, State::Split(Box::new(split)));
+        self.on_part_answer(node, number, part, &frame, now);
+    }
+
+    /// Groups, transactions, controller: "not here" sends the request to where it belongs.
+    fn on_routed_answer(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
+        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let (op, version, correlation) = (slot.op, slot.version, slot.correlation);
+        let replayed = slot.trouble.as_ref().is_some_and(|trouble| trouble.replayed);
+        let Ok((_, mut answer)) = wire::decode_response(op.key, version, &frame) else {
+            self.pass(number, frame, now);
+            return;
+        };
+        let (mut stale, mut error) = (None, false);
+        answer.visit_errors(&mut |code| {
+            error |= code != 0;
+            let concurrent = op.key == END_TXN && replayed && code == CONCURRENT_TRANSACTIONS;
+            if is_stale_route(op.route, code) || concurrent {
+                stale = Some(code);
+            }
+        });
+        if let Some(code) = stale {
+            if let Some(trouble) = self.trouble(number, now) {
+                trouble.last = Some(frame);
+            }
+            self.refuse(number, node, code, now);
+            return;
+        }
+        if self.slot_mut(number).is_some_and(|slot| slot.trouble.is_some()) {
+            let outcome = if error { ReleaseOutcome::Error } else { ReleaseOutcome::Answered };
+            self.release(number, now, Some(outcome));
+        }
+        if let Unknown::ReplayThen(done) = op.unknown
+            && replayed
+            && error
+        {
+            let metrics = &self.cluster.metrics;
+            answer.map_errors(&mut |code| {
+                if done.contains(&code) {
+                    metrics.masked_errors.kafka(code).inc();
+                    return 0;
+                }
+                code
+            });
+            if let Ok(frame) = wire::encode_response(op.key, version, correlation, &answer) {
+                self.set_state(number, State::Done(Answer::Frame(frame)));
+                return;
+            }
+        }
+        self.count_errors(&answer);
+        self.set_state(number, State::Done(Answer::Frame(frame)));
+    }
+
+    /// An answer that carries addresses and nothing else of interest.
+    fn on_addresses(&mut self, number: u64, frame: &Bytes, now: Instant) {
+        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let (key, version, correlation) = (slot.op.key, slot.version, slot.correlation);
+        let shown = wire::decode_response(key, version, frame).and_then(|(_, mut answer)| {
+            if let Some(message) = wire::response(key) {
+                rewrite::addresses(message, version, &mut answer, &self.doors());
+            }
+            wire::encode_response(key, version, correlation, &answer)
+        });
+        self.release(number, now, None);
+        // An answer that can't be read can't be freed of addresses: it must not pass.
+        let answer = shown.map_or_else(|error| Answer::Close(format!("a broker's answer: {error}")), Answer::Frame);
+        self.set_state(number, State::Done(answer));
+    }
+
+    /// Counts the errors of an answer that the client will see.
+    pub(super) fn count_errors(&self, answer: &wire::Struct) {
+        let metrics = &self.cluster.metrics;
+        answer.visit_errors(&mut |code| {
+            if code != 0 {
+                metrics.client_errors.kafka(code).inc();
+            }
+        });
+    }
+}

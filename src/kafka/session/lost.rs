@@ -1,0 +1,134 @@
+//! An upstream connection is lost or refused: what was unanswered gets its verdict from the operation table.
+
+use super::link::Lost;
+use super::slot::{Answer, State};
+use super::{FETCH, PRODUCE, Session};
+use crate::kafka::cluster::DialError;
+use crate::kafka::honest;
+use crate::kafka::operations::Unknown;
+use crate::kafka::split::{Again, Judgement};
+use crate::kafka::wire;
+use crate::metrics::{HoldTrigger, UnknownAction};
+use crate::retry::Verdict;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A request whose connection is lost so often each time it was written is what brokers close connections for.
+const LOSSES_MAX: u32 = 5;
+
+impl Session {
+    /// A node can't be connected: what waits for it is routed anew.
+    pub(super) fn on_refused(&mut self, node: i32, error: &DialError) {
+        tracing::debug!(client = %self.client_id, node, %error, "no connection to a broker");
+        if matches!(error, DialError::UnknownNode(_)) && self.home.port.is_none() && self.home.node == Some(node) {
+            self.home.node = None;
+        }
+    }
+
+    /// The connection to `node` is gone.
+    pub(super) fn on_disconnect(&mut self, node: i32, reason: &str, lost: Vec<Lost>, now: Instant) {
+        if lost.is_empty() {
+            // Brokers close idle connections (connections.max.idle.ms); the next request opens another.
+            tracing::debug!(client = %self.client_id, node, reason, "an idle connection to a broker is gone");
+        } else {
+            tracing::info!(client = %self.client_id, node, reason, pending = lost.len(), "a connection to a broker is lost");
+        }
+        self.cluster.metrics.upstream_errors.disconnected().inc();
+        self.cluster.suspect(node);
+        for lost in lost {
+            self.on_lost(node, lost, now);
+        }
+    }
+
+    fn on_lost(&mut self, node: i32, lost: Lost, now: Instant) {
+        let Some(slot) = self.slot_mut(lost.slot) else { return };
+        let (op, silent) = (slot.op, slot.silent);
+        match &slot.state {
+            State::Split(_) => self.part_lost(lost, now),
+            State::Sent if lost.verdict == Verdict::NotSent => {
+                self.set_state(lost.slot, State::Waiting);
+                self.hold(lost.slot, HoldTrigger::Disconnect, now);
+            }
+            State::Sent if op.key == PRODUCE => {
+                if silent {
+                    self.strays_of(lost.slot, now);
+                }
+                self.produce_lost(lost.slot, None, now);
+            }
+            State::Sent => self.whole_lost(node, lost.slot, now),
+            State::Waiting | State::Done(_) => {}
+        }
+    }
+
+    /// A request other than Produce was written whole and never answered.
+    fn whole_lost(&mut self, node: i32, number: u64, now: Instant) {
+        let metrics = Arc::clone(&self.cluster.metrics);
+        let Some(slot) = self.slot_mut(number) else { return };
+        let (op, version, correlation, frame) = (slot.op, slot.version, slot.correlation, slot.frame.clone());
+        let name = wire::api_name(op.key);
+        match op.unknown {
+            Unknown::Replay | Unknown::ReplayThen(_) | Unknown::Sequenced => {
+                let not_before = self.pause(number, now, Duration::from_millis(5));
+                let Some(trouble) = self.trouble(number, now) else { return };
+                trouble.losses += 1;
+                trouble.replayed = true;
+                trouble.not_before = not_before;
+                if trouble.losses >= LOSSES_MAX {
+                    metrics.client_errors.disconnected().inc();
+                    let reason = format!("brokers close the connection at this {name} each time");
+                    self.set_state(number, State::Done(Answer::Close(reason)));
+                    return;
+                }
+                metrics.unknown_outcomes.inc(UnknownAction::Replayed);
+                self.set_state(number, State::Waiting);
+                if op.key != FETCH {
+                    self.hold(number, HoldTrigger::Disconnect, now);
+                }
+            }
+            Unknown::Settle(code) => {
+                metrics.unknown_outcomes.inc(UnknownAction::Error);
+                metrics.client_errors.kafka(code).inc();
+                tracing::warn!(client = %self.client_id, node, api = name, code, "unknown outcome: the client settles it");
+                let answer = wire::decode_request(&frame).ok().and_then(|(_, request)| {
+                    let answer = honest::error(op.key, version, &request, code)?;
+                    wire::encode_response(op.key, version, correlation, &answer).ok()
+                });
+                let answer = answer.map_or_else(|| Answer::Close(format!("{name} was lost")), Answer::Frame);
+                self.set_state(number, State::Done(answer));
+            }
+            Unknown::Disconnect => {
+                metrics.unknown_outcomes.inc(UnknownAction::Error);
+                metrics.client_errors.disconnected().inc();
+                tracing::warn!(client = %self.client_id, node, api = name, "unknown outcome: the client's connection is closed");
+                let reason = format!("the broker was lost with a {name} whose outcome can't be known");
+                self.set_state(number, State::Done(Answer::Close(reason)));
+            }
+        }
+    }
+
+    /// A part of a split request was lost.
+    fn part_lost(&mut self, lost: Lost, now: Instant) {
+        let Some(slot) = self.slot_mut(lost.slot) else { return };
+        if slot.is_produce() && lost.verdict == Verdict::Unknown {
+            self.produce_lost(lost.slot, Some(lost.part), now);
+            return;
+        }
+        let fetch = slot.op.key == FETCH;
+        if let State::Split(split) = &mut slot.state {
+            split.lose(lost.part, lost.verdict, &mut |_, _| {
+                Judgement::Again(Again { not_before: now + Duration::from_millis(5), code: 0, doubt: false, refused: None })
+            });
+        }
+        if !fetch {
+            self.hold(lost.slot, HoldTrigger::Disconnect, now);
+        }
+    }
+
+    /// A broker that isn't the leader closes the connection at a Produce with acks=0: its partitions are looked up anew.
+    fn strays_of(&mut self, number: u64, now: Instant) {
+        let Some(split) = self.taken_apart(number, now) else { return };
+        for item in split.items() {
+            self.stray.insert((item.topic.clone(), item.partition), now);
+        }
+    }
+}
