@@ -89,7 +89,7 @@ pub static OPERATIONS: &[Operation] = &[
     op(21, Leader, Replay),                            // DeleteRecords: to an offset, so a repeat changes nothing
     op(22, Transaction("transactional_id"), Replay),   // InitProducerId: a new id or epoch, the first is unused
     op(23, Leader, Replay),                            // OffsetForLeaderEpoch
-    op(24, Transaction("transactional_id"), Replay),   // AddPartitionsToTxn: a repeat of the step gives 0
+    op(24, Transaction("v3_and_below_transactional_id"), Replay), // AddPartitionsToTxn: a repeat of the step gives 0
     op(25, Transaction("transactional_id"), Replay),   // AddOffsetsToTxn
     op(26, Transaction("transactional_id"), Replay),   // EndTxn: 51 a few times, then 0
     op(28, Group("group_id"), Replay),                 // TxnOffsetCommit
