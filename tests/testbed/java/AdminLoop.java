@@ -3,19 +3,16 @@ import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
-import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.FeatureUpdate;
-import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.TopicDescription;
@@ -72,7 +69,6 @@ final class AdminLoop {
             }
             case "topic" -> topic(w[1]);
             case "cluster" -> cluster();
-            case "ready" -> ready(w[1]);
             case "elect" -> elect();
             case "group" -> group(w[1]);
             case "committed" -> committed(w[1]);
@@ -111,28 +107,6 @@ final class AdminLoop {
         }
         return "{\"cluster\":" + Bed.quote(c.clusterId().get()) + ",\"controller\":"
                 + (controller == null ? -1 : controller.id()) + ",\"nodes\":[" + String.join(",", out) + "]}";
-    }
-
-    /** Whether the nodes named are all registered, and every partition has a leader and its replicas on them in sync. */
-    private String ready(String wanted) throws Exception {
-        Set<Integer> up = Arrays.stream(wanted.split(",")).map(Integer::valueOf).collect(Collectors.toSet());
-        Set<Integer> seen = admin.describeCluster().nodes().get().stream().map(Node::id).collect(Collectors.toSet());
-        if (!seen.containsAll(up)) {
-            return "{\"ready\":false,\"why\":" + Bed.quote("nodes " + seen + " of " + up) + "}";
-        }
-        Set<String> names = admin.listTopics(new ListTopicsOptions().listInternal(true)).names().get();
-        for (TopicDescription d : admin.describeTopics(names).allTopicNames().get().values()) {
-            for (TopicPartitionInfo p : d.partitions()) {
-                Set<Integer> lacking = p.replicas().stream().map(Node::id).filter(up::contains)
-                        .collect(Collectors.toSet());
-                p.isr().forEach(n -> lacking.remove(n.id()));
-                if (p.leader() == null || p.leader().isEmpty() || !up.contains(p.leader().id()) || !lacking.isEmpty()) {
-                    return "{\"ready\":false,\"why\":" + Bed.quote(d.name() + "-" + p.partition() + " leader "
-                            + p.leader() + ", not in sync: " + lacking) + "}";
-                }
-            }
-        }
-        return "{\"ready\":true}";
     }
 
     private String elect() throws Exception {

@@ -159,14 +159,6 @@ impl Admin {
         Ok(text(&self.ask(&["cluster"])?, "cluster"))
     }
 
-    /// `None` when the named nodes are registered and all partitions have a leader and all their replicas on these nodes
-    /// in sync; else what is lacking.
-    pub fn not_ready(&mut self, nodes: &[i32]) -> Result<Option<String>> {
-        let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
-        let answer = self.ask(&["ready", &nodes.join(",")])?;
-        Ok(if answer.get("ready") == Some(&Value::Bool(true)) { None } else { Some(text(&answer, "why")) })
-    }
-
     /// Gives each partition's leadership to its preferred leader.
     pub fn elect_preferred(&mut self) -> Result<()> {
         self.ask(&["elect"]).map(drop)

@@ -39,7 +39,8 @@ impl ClientError {
         match self.class.as_str() {
             "TimeoutException" => self.message == "The request timed out.",
             "REQUEST_TIMED_OUT" => true,
-            "RequestTimedOutError" => self.message.starts_with("[Error 7]"),
+            // kafka-python gives its own expiry the same class, with words after it.
+            "RequestTimedOutError" => self.message == "[Error 7] RequestTimedOutError",
             _ => false,
         }
     }

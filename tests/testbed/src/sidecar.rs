@@ -207,6 +207,42 @@ mod tests {
         );
     }
 
+    /// Stands in for the binary: refuses `/readyz` twice, then is ready and has two series.
+    const STAND_IN: &str = r#"#!/usr/bin/env python3
+import http.server, re, sys
+assert sys.argv[1:3] == ["run", "--config"]
+host, port = re.search(r'listen = "(.*):(\d+)"', open(sys.argv[3]).read()).groups()
+asked = 0
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        global asked
+        asked += self.path == "/readyz"
+        self.send_response(503 if asked < 3 else 200)
+        self.end_headers()
+        self.wfile.write(b'x_total{a="1"} 2\nx_total{a="2"} 3\nx_total_more 9\n')
+http.server.HTTPServer((host, int(port)), H).serve_forever()
+"#;
+
+    #[test]
+    fn a_stand_in_is_started_asked_and_stopped() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = std::env::temp_dir().join(format!("evenkeel-stand-in-{}", std::process::id()));
+        fs::write(&path, STAND_IN).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut sidecar = Sidecar::start(&path, "").unwrap();
+        sidecar.wait_ready(Duration::from_secs(30)).unwrap();
+        assert_eq!(sidecar.metric("x_total{a=\"2\"}").unwrap(), Some(3.0));
+        assert!((sidecar.metric_sum("x_total", &[]).unwrap() - 5.0).abs() < f64::EPSILON);
+        sidecar.stop(Duration::from_secs(10)).unwrap();
+        assert!(sidecar.get("/readyz").is_err() && sidecar.pid().is_none());
+        sidecar.launch().unwrap();
+        sidecar.wait_ready(Duration::from_secs(30)).unwrap();
+        let folder = sidecar.folder.clone();
+        drop(sidecar);
+        assert!(std::env::var_os("EVENKEEL_KEEP").is_some() || !folder.exists());
+        fs::remove_file(path).unwrap();
+    }
+
     #[test]
     fn a_range_of_ports_is_free() {
         let first = free_ports(Ipv4Addr::LOCALHOST, 50).unwrap();

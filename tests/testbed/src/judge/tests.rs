@@ -97,6 +97,15 @@ fn an_error_is_no_loss_and_an_honest_one_is_told_from_others() {
     assert_eq!(verdict.longest_pause_us, 40_000);
 }
 
+#[test]
+fn each_library_s_own_expiry_is_no_honest_answer() {
+    assert!(error("REQUEST_TIMED_OUT", "Broker: Request timed out").is_honest_unknown());
+    assert!(!error("_MSG_TIMED_OUT", "Local: Message timed out").is_honest_unknown());
+    assert!(error("RequestTimedOutError", "[Error 7] RequestTimedOutError").is_honest_unknown());
+    let own = "[Error 7] RequestTimedOutError: Request timed out after 30000 ms";
+    assert!(!error("RequestTimedOutError", own).is_honest_unknown());
+}
+
 fn records(offsets: &[i64]) -> Vec<ConsumerEvent> {
     let mut events = vec![ConsumerEvent::Assigned { partitions: vec![1], generation: 1 }];
     events.extend(offsets.iter().map(|&offset| ConsumerEvent::Record { partition: 1, offset }));

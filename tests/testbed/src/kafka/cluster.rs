@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::archive;
 use super::properties::{self, Place};
 use super::spec::{KafkaVersion, Spec};
+use super::view::{self, View};
 use super::{CLIENT_PORT, INTERNAL_PORT};
 use crate::admin::Admin;
 use crate::claim::Claim;
@@ -192,11 +193,17 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until every node that runs and isn't frozen serves clients, is registered and unfenced, and all partitions have
-    /// a leader and all their replicas on these nodes in sync. Gives the time that it took.
+    /// Waits until every node that runs and isn't frozen serves clients, and each of them by itself says that all of them
+    /// are registered and unfenced, and that all partitions have a leader and all their replicas on these nodes in sync.
+    /// Gives the time that it took.
     pub fn wait_ready(&mut self) -> Result<Duration> {
+        self.wait_views(|_| None)
+    }
+
+    /// The same, with something else that each node's view may lack.
+    fn wait_views(&mut self, lacks: impl Fn(&View) -> Option<String>) -> Result<Duration> {
         let start = Instant::now();
-        let mut why = String::from("nothing asked yet");
+        let mut why = String::new();
         let done = wait::poll("the cluster", READY, Duration::from_millis(50), || {
             let mut up = Vec::new();
             for node in &mut self.nodes {
@@ -208,14 +215,21 @@ impl Cluster {
                     why = format!("kafka-{} doesn't accept yet", node.id);
                     return Ok(None);
                 }
-                up.push(i32::from(node.id));
+                up.push((node.id, i32::from(node.id)));
             }
-            why = match self.admin.not_ready(&up) {
-                Ok(None) => return Ok(Some(())),
-                Ok(Some(why)) => why,
-                Err(error) => error.to_string(),
-            };
-            Ok(None)
+            let ids: Vec<i32> = up.iter().map(|&(_, id)| id).collect();
+            for (id, _) in up {
+                // Each by itself: one may know less than another for a moment.
+                let lacking = match view::ask((self.claim.ip(100 + id), INTERNAL_PORT).into()) {
+                    Ok(view) => view.lacks(&ids).or_else(|| lacks(&view)),
+                    Err(error) => Some(format!("an answer: {error}")),
+                };
+                if let Some(lacking) = lacking {
+                    why = format!("kafka-{id} lacks {lacking}");
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
         });
         match done {
             Ok(()) => Ok(start.elapsed()),
@@ -248,7 +262,7 @@ impl Cluster {
         self.ids().into_iter().try_for_each(|id| self.restart(id, Roll::Hard).map(drop))
     }
 
-    /// Makes a topic and waits until all its replicas are in sync.
+    /// Makes a topic and waits until every node knows it and all its replicas are in sync.
     pub fn create_topic(
         &mut self,
         name: &str,
@@ -257,7 +271,9 @@ impl Cluster {
         configs: &[(&str, &str)],
     ) -> Result<()> {
         self.admin.create_topic(name, partitions, rf, configs)?;
-        self.wait_ready().map(drop)
+        let wanted = usize::try_from(partitions).unwrap_or(usize::MAX);
+        let known = |view: &View| view.topics.get(name).is_some_and(|p| p.len() == wanted);
+        self.wait_views(|view| (!known(view)).then(|| format!("the topic {name}"))).map(drop)
     }
 
     fn start_zookeeper(&mut self) -> Result<()> {

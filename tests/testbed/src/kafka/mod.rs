@@ -8,6 +8,7 @@ mod archive;
 mod cluster;
 mod properties;
 mod spec;
+mod view;
 
 pub use cluster::{Cluster, Roll};
 pub use spec::{KafkaVersion, Session, Spec};
