@@ -18,9 +18,7 @@ use crate::dns::{DnsError, DnsOptions, Resolver};
 use crate::hold::Ledger;
 use crate::kafka::cluster::Cluster;
 use crate::kafka::service::{self, Service};
-use crate::lifecycle::{
-    DrainOutcome, DrainTrigger, Readiness, ServiceManager, Signal, Signals, drain,
-};
+use crate::lifecycle::{DrainOutcome, DrainTrigger, Readiness, ServiceManager, Signal, Signals, drain};
 use crate::metrics::Metrics;
 use crate::net::ListenError;
 use crate::telemetry::Telemetry;
@@ -128,7 +126,8 @@ impl App {
             min_ttl: config.dns.min_ttl,
             timeout: config.dns.timeout,
         };
-        let handles: Vec<_> = config.kafka.iter().map(|kafka| metrics.cluster(&kafka.name, "kafka")).collect();
+        let handles: Vec<_> =
+            config.kafka.iter().map(|kafka| metrics.cluster(&kafka.name, "kafka")).collect();
         let counters: Vec<_> = handles.iter().map(|handle| handle.dns_changes.clone()).collect();
         // One resolver serves all clusters: a change of a name counts for each of them.
         let on_change: crate::dns::OnChange =
@@ -333,7 +332,11 @@ async fn keep_alive(service: ServiceManager, every: Duration) {
 }
 
 /// Gives each cluster its part of every new configuration.
-async fn follow_config(mut config: watch::Receiver<Arc<Config>>, clusters: Vec<Arc<Cluster>>, shared: Shared) {
+async fn follow_config(
+    mut config: watch::Receiver<Arc<Config>>,
+    clusters: Vec<Arc<Cluster>>,
+    shared: Shared,
+) {
     while config.changed().await.is_ok() {
         let config = Arc::clone(&config.borrow_and_update());
         shared.ledger.set_limit(config.hold.bytes);

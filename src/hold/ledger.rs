@@ -4,8 +4,8 @@
 //! It holds by construction: a [`Ticket`] is taken when a wait starts and each way of giving it up counts once.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Counts what is held in the whole process. Cheap to share.

@@ -72,11 +72,16 @@ impl Channel {
     ///
     /// # Errors
     /// As [`ask`](Self::ask).
-    pub async fn ask_all(&mut self, questions: &[Question<'_>], bound: Duration) -> Result<Vec<Struct>, ChannelError> {
+    pub async fn ask_all(
+        &mut self,
+        questions: &[Question<'_>],
+        bound: Duration,
+    ) -> Result<Vec<Struct>, ChannelError> {
         let first = self.correlation;
         for question in questions {
             let id = self.correlation;
-            let frame = wire::encode_request(question.key, question.version, id, &self.client_id, question.body)?;
+            let frame =
+                wire::encode_request(question.key, question.version, id, &self.client_id, question.body)?;
             self.correlation = self.correlation.wrapping_add(1);
             self.out.push_frame([frame]).map_err(|error| io::Error::other(error.to_string()))?;
         }

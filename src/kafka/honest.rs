@@ -136,7 +136,10 @@ mod tests {
         request.push_struct("topics", topic);
         let answer = error(1, 11, &request, 0).unwrap();
         let row = answer.structs("responses").next().unwrap().structs("partitions").next().unwrap().clone();
-        assert_eq!((row.i32("partition_index"), row.i16("error_code"), row.i64("high_watermark")), (4, 0, -1));
+        assert_eq!(
+            (row.i32("partition_index"), row.i16("error_code"), row.i64("high_watermark")),
+            (4, 0, -1)
+        );
         assert_eq!(row.bytes_field("records").map(Bytes::len), Some(0));
     }
 }

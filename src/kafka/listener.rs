@@ -24,7 +24,8 @@ impl Listeners {
     pub fn bind(settings: &Settings) -> Result<Self, ListenError> {
         let options = ListenOptions { backlog: settings.net.backlog };
         let kafka = &settings.kafka;
-        let bootstrap = kafka.listen.iter().map(|&address| bind(address, &options)).collect::<Result<_, _>>()?;
+        let bootstrap =
+            kafka.listen.iter().map(|&address| bind(address, &options)).collect::<Result<_, _>>()?;
         let mut hosts: Vec<IpAddr> = kafka.listen.iter().map(SocketAddr::ip).collect();
         hosts.sort_unstable();
         hosts.dedup();
@@ -75,7 +76,8 @@ async fn serve(listener: TcpListener, port: Option<u16>, cluster: Arc<Cluster>, 
 
 fn welcome(stream: TcpStream, peer: SocketAddr, port: Option<u16>, cluster: &Arc<Cluster>, drain: &Drain) {
     let settings = cluster.settings();
-    let options = SocketOptions { keepalive: settings.net.keepalive, user_timeout: settings.net.user_timeout };
+    let options =
+        SocketOptions { keepalive: settings.net.keepalive, user_timeout: settings.net.user_timeout };
     if let Err(error) = accepted(&stream, &options) {
         tracing::debug!(%peer, %error, "a client was gone before it was served");
         return;
@@ -91,7 +93,9 @@ fn welcome(stream: TcpStream, peer: SocketAddr, port: Option<u16>, cluster: &Arc
         match session.run().await {
             End::Client | End::Drained => tracing::debug!(%peer, "client connection ended"),
             End::Broken(error) => tracing::debug!(%peer, %error, "client connection broke"),
-            End::Rejected(reason) => tracing::warn!(%peer, reason, "client connection closed: not a Kafka client's bytes"),
+            End::Rejected(reason) => {
+                tracing::warn!(%peer, reason, "client connection closed: not a Kafka client's bytes")
+            }
             End::Closed(reason) => tracing::warn!(%peer, reason, "client connection closed"),
         }
     });

@@ -69,77 +69,77 @@ const SHARE_SESSION: Unknown = Settle(122);
 /// Every API that is offered to clients, by key. Those between brokers (4–7, 27, 52–54, 56, 58, 59, 62, 63, 67, 70,
 /// 73, 82–87) are not offered.
 pub static OPERATIONS: &[Operation] = &[
-    addressed(0, Leader, Sequenced),                   // Produce
-    addressed(1, Leader, Replay),                      // Fetch
-    op(2, Leader, Replay),                             // ListOffsets
-    addressed(3, Any, Replay),                         // Metadata
-    op(8, Group("group_id"), Replay),                  // OffsetCommit
-    op(9, Group("group_id"), Replay),                  // OffsetFetch (v8+: the first of its groups)
-    addressed(10, Any, Replay),                        // FindCoordinator
-    op(11, Group("group_id"), Replay),                 // JoinGroup
-    op(12, Group("group_id"), Replay),                 // Heartbeat
-    op(13, Group("group_id"), ReplayThen(&[25])),      // LeaveGroup: UNKNOWN_MEMBER_ID is "has left"
-    op(14, Group("group_id"), Replay),                 // SyncGroup
-    op(15, Group("groups"), Replay),                   // DescribeGroups
-    op(16, Node, Replay),                              // ListGroups: each broker lists its own
-    op(17, Node, Disconnect),                          // SaslHandshake
-    op(18, Local, Replay),                             // ApiVersions
-    op(19, Controller, ReplayThen(&[36])),             // CreateTopics: TOPIC_ALREADY_EXISTS
-    op(20, Controller, ReplayThen(&[3, 100])),         // DeleteTopics: UNKNOWN_TOPIC_OR_PARTITION, _ID
-    op(21, Leader, Replay),                            // DeleteRecords: to an offset, so a repeat changes nothing
-    op(22, Transaction("transactional_id"), Replay),   // InitProducerId: a new id or epoch, the first is unused
-    op(23, Leader, Replay),                            // OffsetForLeaderEpoch
+    addressed(0, Leader, Sequenced),                              // Produce
+    addressed(1, Leader, Replay),                                 // Fetch
+    op(2, Leader, Replay),                                        // ListOffsets
+    addressed(3, Any, Replay),                                    // Metadata
+    op(8, Group("group_id"), Replay),                             // OffsetCommit
+    op(9, Group("group_id"), Replay), // OffsetFetch (v8+: the first of its groups)
+    addressed(10, Any, Replay),       // FindCoordinator
+    op(11, Group("group_id"), Replay), // JoinGroup
+    op(12, Group("group_id"), Replay), // Heartbeat
+    op(13, Group("group_id"), ReplayThen(&[25])), // LeaveGroup: UNKNOWN_MEMBER_ID is "has left"
+    op(14, Group("group_id"), Replay), // SyncGroup
+    op(15, Group("groups"), Replay),  // DescribeGroups
+    op(16, Node, Replay),             // ListGroups: each broker lists its own
+    op(17, Node, Disconnect),         // SaslHandshake
+    op(18, Local, Replay),            // ApiVersions
+    op(19, Controller, ReplayThen(&[36])), // CreateTopics: TOPIC_ALREADY_EXISTS
+    op(20, Controller, ReplayThen(&[3, 100])), // DeleteTopics: UNKNOWN_TOPIC_OR_PARTITION, _ID
+    op(21, Leader, Replay),           // DeleteRecords: to an offset, so a repeat changes nothing
+    op(22, Transaction("transactional_id"), Replay), // InitProducerId: a new id or epoch, the first is unused
+    op(23, Leader, Replay),           // OffsetForLeaderEpoch
     op(24, Transaction("v3_and_below_transactional_id"), Replay), // AddPartitionsToTxn: a repeat of the step gives 0
-    op(25, Transaction("transactional_id"), Replay),   // AddOffsetsToTxn
-    op(26, Transaction("transactional_id"), Replay),   // EndTxn: 51 a few times, then 0
-    op(28, Group("group_id"), Replay),                 // TxnOffsetCommit
-    op(29, Any, Replay),                               // DescribeAcls
-    op(30, Controller, Replay),                        // CreateAcls: the same binding again is no change
-    op(31, Controller, Replay),                        // DeleteAcls
-    op(32, Node, Replay),                              // DescribeConfigs: a broker's own are asked of it
-    op(33, Node, Replay),                              // AlterConfigs: the same whole state again
-    op(34, Node, Replay),                              // AlterReplicaLogDirs
-    op(35, Node, Replay),                              // DescribeLogDirs
-    op(36, Node, Disconnect),                          // SaslAuthenticate
-    op(37, Controller, ReplayThen(&[37])),             // CreatePartitions: INVALID_PARTITIONS, has them already
-    op(38, Controller, Disconnect),                    // CreateDelegationToken: each makes another token
-    op(39, Controller, Replay),                        // RenewDelegationToken
-    op(40, Controller, Disconnect),                    // ExpireDelegationToken
-    op(41, Any, Replay),                               // DescribeDelegationToken
-    op(42, Group("groups_names"), ReplayThen(&[69])),  // DeleteGroups: GROUP_ID_NOT_FOUND
-    op(43, Controller, ReplayThen(&[84])),             // ElectLeaders: ELECTION_NOT_NEEDED
-    op(44, Node, Disconnect),                          // IncrementalAlterConfigs: appends are not repeatable
-    op(45, Controller, ReplayThen(&[85])),             // AlterPartitionReassignments: NO_REASSIGNMENT_IN_PROGRESS
-    op(46, Controller, Replay),                        // ListPartitionReassignments
-    op(47, Group("group_id"), Replay),                 // OffsetDelete
-    op(48, Any, Replay),                               // DescribeClientQuotas
-    op(49, Controller, Replay),                        // AlterClientQuotas: sets values
-    op(50, Any, Replay),                               // DescribeUserScramCredentials
-    op(51, Controller, Disconnect),                    // AlterUserScramCredentials
-    addressed(55, Any, Replay),                        // DescribeQuorum
-    op(57, Controller, Disconnect),                    // UpdateFeatures
-    addressed(60, Any, Replay),                        // DescribeCluster
-    op(61, Node, Replay),                              // DescribeProducers: of the partitions it leads
-    op(64, Controller, Disconnect),                    // UnregisterBroker
-    op(65, Transaction("transactional_ids"), Replay),  // DescribeTransactions
-    op(66, Node, Replay),                              // ListTransactions: each broker lists its own
-    op(68, Group("group_id"), COORDINATOR),            // ConsumerGroupHeartbeat: epochs are never made up
-    op(69, Group("group_ids"), Replay),                // ConsumerGroupDescribe
-    op(71, Any, Replay),                               // GetTelemetrySubscriptions
-    op(72, Any, Disconnect),                           // PushTelemetry
-    op(74, Any, Replay),                               // ListConfigResources
-    op(75, Any, Replay),                               // DescribeTopicPartitions: node ids only
-    op(76, Group("group_id"), COORDINATOR),            // ShareGroupHeartbeat
-    op(77, Group("group_ids"), Replay),                // ShareGroupDescribe
-    addressed(78, Node, SHARE_SESSION),                // ShareFetch: epochs and acknowledgements inside
-    addressed(79, Node, SHARE_SESSION),                // ShareAcknowledge
-    op(80, Controller, Disconnect),                    // AddRaftVoter
-    op(81, Controller, Disconnect),                    // RemoveRaftVoter
-    op(88, Group("group_id"), COORDINATOR),            // StreamsGroupHeartbeat: its endpoints are the applications'
-    op(89, Group("group_ids"), Replay),                // StreamsGroupDescribe
-    op(90, Group("groups"), Replay),                   // DescribeShareGroupOffsets
-    op(91, Group("group_id"), Replay),                 // AlterShareGroupOffsets
-    op(92, Group("group_id"), Replay),                 // DeleteShareGroupOffsets
+    op(25, Transaction("transactional_id"), Replay),              // AddOffsetsToTxn
+    op(26, Transaction("transactional_id"), Replay),              // EndTxn: 51 a few times, then 0
+    op(28, Group("group_id"), Replay),                            // TxnOffsetCommit
+    op(29, Any, Replay),                                          // DescribeAcls
+    op(30, Controller, Replay), // CreateAcls: the same binding again is no change
+    op(31, Controller, Replay), // DeleteAcls
+    op(32, Node, Replay),       // DescribeConfigs: a broker's own are asked of it
+    op(33, Node, Replay),       // AlterConfigs: the same whole state again
+    op(34, Node, Replay),       // AlterReplicaLogDirs
+    op(35, Node, Replay),       // DescribeLogDirs
+    op(36, Node, Disconnect),   // SaslAuthenticate
+    op(37, Controller, ReplayThen(&[37])), // CreatePartitions: INVALID_PARTITIONS, has them already
+    op(38, Controller, Disconnect), // CreateDelegationToken: each makes another token
+    op(39, Controller, Replay), // RenewDelegationToken
+    op(40, Controller, Disconnect), // ExpireDelegationToken
+    op(41, Any, Replay),        // DescribeDelegationToken
+    op(42, Group("groups_names"), ReplayThen(&[69])), // DeleteGroups: GROUP_ID_NOT_FOUND
+    op(43, Controller, ReplayThen(&[84])), // ElectLeaders: ELECTION_NOT_NEEDED
+    op(44, Node, Disconnect),   // IncrementalAlterConfigs: appends are not repeatable
+    op(45, Controller, ReplayThen(&[85])), // AlterPartitionReassignments: NO_REASSIGNMENT_IN_PROGRESS
+    op(46, Controller, Replay), // ListPartitionReassignments
+    op(47, Group("group_id"), Replay), // OffsetDelete
+    op(48, Any, Replay),        // DescribeClientQuotas
+    op(49, Controller, Replay), // AlterClientQuotas: sets values
+    op(50, Any, Replay),        // DescribeUserScramCredentials
+    op(51, Controller, Disconnect), // AlterUserScramCredentials
+    addressed(55, Any, Replay), // DescribeQuorum
+    op(57, Controller, Disconnect), // UpdateFeatures
+    addressed(60, Any, Replay), // DescribeCluster
+    op(61, Node, Replay),       // DescribeProducers: of the partitions it leads
+    op(64, Controller, Disconnect), // UnregisterBroker
+    op(65, Transaction("transactional_ids"), Replay), // DescribeTransactions
+    op(66, Node, Replay),       // ListTransactions: each broker lists its own
+    op(68, Group("group_id"), COORDINATOR), // ConsumerGroupHeartbeat: epochs are never made up
+    op(69, Group("group_ids"), Replay), // ConsumerGroupDescribe
+    op(71, Any, Replay),        // GetTelemetrySubscriptions
+    op(72, Any, Disconnect),    // PushTelemetry
+    op(74, Any, Replay),        // ListConfigResources
+    op(75, Any, Replay),        // DescribeTopicPartitions: node ids only
+    op(76, Group("group_id"), COORDINATOR), // ShareGroupHeartbeat
+    op(77, Group("group_ids"), Replay), // ShareGroupDescribe
+    addressed(78, Node, SHARE_SESSION), // ShareFetch: epochs and acknowledgements inside
+    addressed(79, Node, SHARE_SESSION), // ShareAcknowledge
+    op(80, Controller, Disconnect), // AddRaftVoter
+    op(81, Controller, Disconnect), // RemoveRaftVoter
+    op(88, Group("group_id"), COORDINATOR), // StreamsGroupHeartbeat: its endpoints are the applications'
+    op(89, Group("group_ids"), Replay), // StreamsGroupDescribe
+    op(90, Group("groups"), Replay), // DescribeShareGroupOffsets
+    op(91, Group("group_id"), Replay), // AlterShareGroupOffsets
+    op(92, Group("group_id"), Replay), // DeleteShareGroupOffsets
 ];
 
 /// The row of an API key, if clients are offered it.

@@ -15,7 +15,9 @@ pub fn library(software_name: &str, client_id: &str) -> Library {
         "kgo" => return Library::FranzGo,
         "kafka-python" => return Library::KafkaPython,
         "aiokafka" => return Library::Aiokafka,
-        name if name.starts_with("confluent-kafka") || name.starts_with("librdkafka") => return Library::Librdkafka,
+        name if name.starts_with("confluent-kafka") || name.starts_with("librdkafka") => {
+            return Library::Librdkafka;
+        }
         _ => {}
     }
     let starts = |prefix: &str| client_id.starts_with(prefix);

@@ -27,10 +27,14 @@ impl Ports {
         for (node, port) in remembered {
             let (fits, free) = (ports.contains(port), !ports.by_port.contains_key(&port));
             match ports.by_node.get(&node) {
-                Some(&now) if now != port => tracing::warn!(node, port, now, "the port of a broker has moved"),
+                Some(&now) if now != port => {
+                    tracing::warn!(node, port, now, "the port of a broker has moved")
+                }
                 Some(_) => {}
                 None if fits && free => ports.put(node, port),
-                None => tracing::warn!(node, port, "a remembered broker port is no longer free: it will move"),
+                None => {
+                    tracing::warn!(node, port, "a remembered broker port is no longer free: it will move")
+                }
             }
         }
         ports
@@ -75,7 +79,8 @@ impl Ports {
         let Some(file) = &self.file else { return };
         let text: String = self.by_node.iter().map(|(node, port)| format!("{node} {port}\n")).collect();
         let temporary = file.with_extension("new");
-        if let Err(error) = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, file)) {
+        if let Err(error) = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, file))
+        {
             tracing::warn!(file = %file.display(), %error, "the broker ports can't be remembered");
         }
     }

@@ -130,10 +130,18 @@ mod tests {
 
     #[test]
     fn no_answer_with_addresses_leaks_one_in_any_version() {
-        let carriers = [(0, "node_endpoints", "node_id"), (1, "node_endpoints", "node_id"), (60, "brokers", "broker_id"),
-            (78, "node_endpoints", "node_id"), (79, "node_endpoints", "node_id")];
+        let carriers = [
+            (0, "node_endpoints", "node_id"),
+            (1, "node_endpoints", "node_id"),
+            (60, "brokers", "broker_id"),
+            (78, "node_endpoints", "node_id"),
+            (79, "node_endpoints", "node_id"),
+        ];
         for (key, array, id) in carriers {
-            assert!(OPERATIONS.iter().any(|row| row.key == key && row.addresses), "{key} is marked in the table");
+            assert!(
+                OPERATIONS.iter().any(|row| row.key == key && row.addresses),
+                "{key} is marked in the table"
+            );
             let message = wire::response(key).unwrap();
             for version in message.versions() {
                 let mut answer = message.new();
@@ -184,12 +192,16 @@ mod tests {
         let message = wire::response(3).unwrap();
         let mut view = View::default();
         let mut full = message.new();
-        full.set_structs("brokers", vec![broker(&full, "brokers", "node_id", 1), broker(&full, "brokers", "node_id", 2)]);
+        full.set_structs(
+            "brokers",
+            vec![broker(&full, "brokers", "node_id", 1), broker(&full, "brokers", "node_id", 2)],
+        );
         view.absorb_metadata(&full, Instant::now());
         let mut answer = message.new();
         answer.set_structs("brokers", vec![broker(&answer, "brokers", "node_id", 2)]);
         metadata(&mut answer, &view, &Fixed);
-        let mut shown: Vec<_> = answer.structs("brokers").map(|b| (b.i32("node_id"), b.i32("port"))).collect();
+        let mut shown: Vec<_> =
+            answer.structs("brokers").map(|b| (b.i32("node_id"), b.i32("port"))).collect();
         shown.sort_unstable();
         assert_eq!(shown, [(1, 19001), (2, 19002)]);
         assert!(!leaks(message, 9, &answer));

@@ -93,7 +93,12 @@ pub(super) async fn open_node(cluster: &Arc<Cluster>, node: i32) -> Result<Opene
 }
 
 /// Connects to whatever listens at `host:port` and checks the cluster, and the node if one is expected.
-pub(super) async fn open(cluster: &Arc<Cluster>, host: &str, port: u16, node: Option<i32>) -> Result<Opened, DialError> {
+pub(super) async fn open(
+    cluster: &Arc<Cluster>,
+    host: &str,
+    port: u16,
+    node: Option<i32>,
+) -> Result<Opened, DialError> {
     let settings = cluster.settings();
     let options = ConnectOptions {
         timeout: settings.net.connect_timeout,
@@ -113,7 +118,12 @@ pub(super) async fn open(cluster: &Arc<Cluster>, host: &str, port: u16, node: Op
     if let (Some(node), Some(configs)) = (node, &answers.configs) {
         check_node(node, configs).map_err(wrong)?;
     }
-    Ok(Opened { channel, versions: Arc::new(Versions::new(answers.versions)), metadata: answers.metadata, asked })
+    Ok(Opened {
+        channel,
+        versions: Arc::new(Versions::new(answers.versions)),
+        metadata: answers.metadata,
+        asked,
+    })
 }
 
 struct Answers {
@@ -163,7 +173,9 @@ fn check_cluster(cluster: &Cluster, metadata: &Struct) -> Result<(), String> {
             Ok(())
         }
         Some(known) if known == said => Ok(()),
-        Some(known) => Err(format!("a broker of another cluster answers here (cluster id {said}, expected {known})")),
+        Some(known) => {
+            Err(format!("a broker of another cluster answers here (cluster id {said}, expected {known})"))
+        }
     })
 }
 

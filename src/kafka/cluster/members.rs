@@ -24,15 +24,21 @@ impl Cluster {
     pub fn note(&self, changes: &Changes) {
         for &node in &changes.new_nodes {
             let port = lock(&self.ports).assign(node);
-            let address = self.read(|view| view.nodes.get(&node).map(|node| format!("{}:{}", node.host, node.port)));
+            let address =
+                self.read(|view| view.nodes.get(&node).map(|node| format!("{}:{}", node.host, node.port)));
             match port {
                 Some(port) => tracing::info!(node, address, port, "broker seen for the first time"),
-                None => tracing::error!(node, address, "no port is left in broker_ports for this broker: widen the range"),
+                None => tracing::error!(
+                    node,
+                    address,
+                    "no port is left in broker_ports for this broker: widen the range"
+                ),
             }
             self.metrics.member(&node.to_string());
         }
         for &node in &changes.moved_nodes {
-            let address = self.read(|view| view.nodes.get(&node).map(|node| format!("{}:{}", node.host, node.port)));
+            let address =
+                self.read(|view| view.nodes.get(&node).map(|node| format!("{}:{}", node.host, node.port)));
             tracing::info!(node, address, "broker has another address");
             self.suspect(node);
         }

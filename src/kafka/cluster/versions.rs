@@ -22,8 +22,9 @@ pub struct Versions {
 impl Versions {
     /// From a member's `ApiVersions` answer.
     pub fn new(answer: Struct) -> Self {
-        let ranges =
-            answer.structs("api_keys").map(|row| (row.i16("api_key"), (row.i16("min_version"), row.i16("max_version"))));
+        let ranges = answer
+            .structs("api_keys")
+            .map(|row| (row.i16("api_key"), (row.i16("min_version"), row.i16("max_version"))));
         Self { ranges: ranges.collect(), answer }
     }
 

@@ -115,10 +115,24 @@ impl View {
         changes
     }
 
-    fn absorb_node(&mut self, id: i32, host: &str, port: u16, rack: Option<String>, at: Instant, to: &mut Changes) {
+    fn absorb_node(
+        &mut self,
+        id: i32,
+        host: &str,
+        port: u16,
+        rack: Option<String>,
+        at: Instant,
+        to: &mut Changes,
+    ) {
         let Some(node) = self.nodes.get_mut(&id) else {
-            let fresh =
-                Node { host: host.to_owned(), port, rack, listed: at, health: Health::Untried, versions: None };
+            let fresh = Node {
+                host: host.to_owned(),
+                port,
+                rack,
+                listed: at,
+                health: Health::Untried,
+                versions: None,
+            };
             self.nodes.insert(id, fresh);
             to.new_nodes.push(id);
             return;
@@ -161,7 +175,14 @@ impl View {
     }
 
     /// Takes in a hint (KIP-951): the current leader that an error in a Produce or Fetch answer names.
-    pub fn absorb_hint(&mut self, topic: &TopicKey, partition: i32, node: i32, epoch: i32, at: Instant) -> Changes {
+    pub fn absorb_hint(
+        &mut self,
+        topic: &TopicKey,
+        partition: i32,
+        node: i32,
+        epoch: i32,
+        at: Instant,
+    ) -> Changes {
         let mut changes = Changes::default();
         if let Some(known) = self.name_of(topic).and_then(|name| self.topics.get_mut(&name)) {
             set_leader(&mut known.partitions, partition, node, epoch, at, &mut changes);
@@ -225,7 +246,8 @@ impl View {
     /// unless there is no other. `pick` spreads callers over the candidates.
     pub fn any_node(&self, except: Option<i32>, pick: usize) -> Option<i32> {
         let of = |wanted: fn(Health) -> bool| {
-            let fitting = |(id, node): (&i32, &Node)| (wanted(node.health) && Some(*id) != except).then_some(*id);
+            let fitting =
+                |(id, node): (&i32, &Node)| (wanted(node.health) && Some(*id) != except).then_some(*id);
             self.nodes.iter().filter_map(fitting).collect::<Vec<i32>>()
         };
         let mut candidates = of(|health| health == Health::Up);

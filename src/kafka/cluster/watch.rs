@@ -185,7 +185,11 @@ async fn probe(cluster: &Arc<Cluster>, node: i32) {
     }
 }
 
-async fn ask_metadata(channel: &mut Channel, version: i16, wanted: &[TopicKey]) -> Result<Struct, ChannelError> {
+async fn ask_metadata(
+    channel: &mut Channel,
+    version: i16,
+    wanted: &[TopicKey],
+) -> Result<Struct, ChannelError> {
     let mut body = wire::request(METADATA).map(wire::Message::new).ok_or(ChannelError::Closed)?;
     let topics = wanted.iter().filter_map(|topic| {
         let mut row = body.new_struct("topics");

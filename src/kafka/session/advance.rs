@@ -111,7 +111,9 @@ impl Session {
 
     /// A request that had been in trouble is on its way.
     fn sent_again(&mut self, number: u64, now: Instant) {
-        let Some(trouble) = self.slot_mut(number).and_then(|slot| slot.trouble.as_deref_mut()) else { return };
+        let Some(trouble) = self.slot_mut(number).and_then(|slot| slot.trouble.as_deref_mut()) else {
+            return;
+        };
         let verdict = if trouble.replayed { ReplayVerdict::Unknown } else { ReplayVerdict::NotSent };
         self.cluster.metrics.replays.inc(verdict);
         self.release(number, now, None);
@@ -156,7 +158,8 @@ impl Session {
             } else {
                 self.expire_split(number, now);
             }
-            let done = matches!(self.slot_mut(number).map(|slot| &slot.state), Some(State::Split(s)) if s.is_done());
+            let done =
+                matches!(self.slot_mut(number).map(|slot| &slot.state), Some(State::Split(s)) if s.is_done());
             if done {
                 self.finish_split(number, now);
             }
@@ -171,7 +174,8 @@ impl Session {
             self.release(number, now, None);
         }
         if key == PRODUCE
-            && let Some(State::Split(split)) = self.at(number).and_then(|at| self.slots.get(at)).map(|slot| &slot.state)
+            && let Some(State::Split(split)) =
+                self.at(number).and_then(|at| self.slots.get(at)).map(|slot| &slot.state)
         {
             let undecided = split.items().iter().filter(|item| !item.is_done());
             ahead.partitions.extend(undecided.map(|item| (item.topic.clone(), item.partition)));

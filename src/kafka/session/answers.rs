@@ -129,7 +129,8 @@ impl Session {
         });
         self.release(number, now, None);
         // An answer that can't be read can't be freed of addresses: it must not pass.
-        let answer = shown.map_or_else(|error| Answer::Close(format!("a broker's answer: {error}")), Answer::Frame);
+        let answer =
+            shown.map_or_else(|error| Answer::Close(format!("a broker's answer: {error}")), Answer::Frame);
         self.set_state(number, State::Done(answer));
     }
 

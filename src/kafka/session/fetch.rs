@@ -4,8 +4,8 @@
 //! Incremental sessions live in one broker's memory. When that broker can't be asked any more the client is told so
 //! (70), which is true, and every client that uses sessions then asks for all its partitions again by itself.
 
-use super::slot::{Answer, State};
 use super::route::Target;
+use super::slot::{Answer, State};
 use super::{FETCH, Session};
 use crate::kafka::honest::fetch_session_gone;
 use crate::kafka::rewrite;
@@ -49,7 +49,11 @@ impl Session {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return false };
         let mut partitions = Vec::new();
         let body = slot.frame.get(slot.body_at..).unwrap_or_default();
-        if fetch::scan_request(slot.version, body, &mut |row| partitions.push((owned(row.topic), row.partition))).is_err() {
+        if fetch::scan_request(slot.version, body, &mut |row| {
+            partitions.push((owned(row.topic), row.partition))
+        })
+        .is_err()
+        {
             return false;
         }
         let now = crate::time::now();
@@ -60,7 +64,8 @@ impl Session {
     pub(super) fn fetch_session_is_gone(&mut self, number: u64) {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
         let (version, correlation) = (slot.version, slot.correlation);
-        let frame = fetch_session_gone().and_then(|a| wire::encode_response(FETCH, version, correlation, &a).ok());
+        let frame =
+            fetch_session_gone().and_then(|a| wire::encode_response(FETCH, version, correlation, &a).ok());
         let answer =
             frame.map_or_else(|| Answer::Close("a Fetch answer can't be written".to_owned()), Answer::Frame);
         self.set_state(number, State::Done(answer));
@@ -83,7 +88,10 @@ impl Session {
             Ok(head) => head,
             Err(error) => {
                 tracing::warn!(node, %error, "a broker's Fetch answer can't be read");
-                self.set_state(number, State::Done(Answer::Close("a broker's answer can't be read".to_owned())));
+                self.set_state(
+                    number,
+                    State::Done(Answer::Close("a broker's answer can't be read".to_owned())),
+                );
                 return;
             }
         };
@@ -112,11 +120,12 @@ impl Session {
             let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
             let (version, mut strays) = (slot.version, Vec::new());
             let body_at = wire::response_body_at(FETCH, version, frame).unwrap_or(frame.len());
-            let scanned = fetch::scan_response(version, frame.get(body_at..).unwrap_or_default(), &mut |row| {
-                if matches!(row.error_code, 5 | 6 | 9 | 56) {
-                    strays.push(((owned(row.topic), row.partition), row.error_code));
-                }
-            });
+            let scanned =
+                fetch::scan_response(version, frame.get(body_at..).unwrap_or_default(), &mut |row| {
+                    if matches!(row.error_code, 5 | 6 | 9 | 56) {
+                        strays.push(((owned(row.topic), row.partition), row.error_code));
+                    }
+                });
             debug_assert!(scanned.is_ok(), "it was scanned before");
             for (key, code) in strays {
                 self.cluster.metrics.masked_errors.kafka(code).inc();
@@ -147,7 +156,8 @@ impl Session {
     pub(super) fn fetch_is_enough(&mut self, number: u64) -> bool {
         let Some(State::Split(split)) = self.slot_mut(number).map(|slot| &slot.state) else { return false };
         split.items().iter().filter_map(super::super::split::Item::answer).any(|answer| {
-            answer.i16("error_code") != 0 || answer.bytes_field("records").is_some_and(|records| !records.is_empty())
+            answer.i16("error_code") != 0
+                || answer.bytes_field("records").is_some_and(|records| !records.is_empty())
         })
     }
 

@@ -60,7 +60,9 @@ impl Session {
     /// A held request is on its way again, or decided.
     pub(super) fn release(&mut self, number: u64, now: Instant, outcome: Option<ReleaseOutcome>) {
         let metrics = std::sync::Arc::clone(&self.cluster.metrics);
-        let Some(trouble) = self.slot_mut(number).and_then(|slot| slot.trouble.as_deref_mut()) else { return };
+        let Some(trouble) = self.slot_mut(number).and_then(|slot| slot.trouble.as_deref_mut()) else {
+            return;
+        };
         let deadline = trouble.deadline;
         if let Some(ticket) = trouble.ticket.take() {
             let waited = ticket.release(now);

@@ -19,10 +19,14 @@ impl Session {
         let Some(op) = operation(header.api_key) else {
             return Err(format!("API key {} is not one that clients are offered", header.api_key));
         };
-        let known = wire::request(op.key).is_some_and(|message| message.versions().contains(&header.api_version));
+        let known =
+            wire::request(op.key).is_some_and(|message| message.versions().contains(&header.api_version));
         if !known && op.key != API_VERSIONS {
             let name = wire::api_name(op.key);
-            return Err(format!("{name} version {} was not offered: only what all brokers speak is", header.api_version));
+            return Err(format!(
+                "{name} version {} was not offered: only what all brokers speak is",
+                header.api_version
+            ));
         }
         if self.client_id.is_empty()
             && let Some(id) = header.client_id(&frame)
@@ -97,7 +101,9 @@ impl Session {
         let (version, correlation) = (slot.version, slot.correlation);
         if !is_supported(version) {
             // v0 form whatever was asked: the one answer that every client can read (KIP-511).
-            if let Some(frame) = unsupported().and_then(|a| wire::encode_response(API_VERSIONS, 0, correlation, &a).ok()) {
+            if let Some(frame) =
+                unsupported().and_then(|a| wire::encode_response(API_VERSIONS, 0, correlation, &a).ok())
+            {
                 self.set_state(number, State::Done(Answer::Frame(frame)));
             }
             return;
@@ -112,7 +118,8 @@ impl Session {
             home.and_then(of).or_else(|| view.nodes.values().find_map(|node| node.versions.clone()))
         });
         let answer = versions_answer(&shared, member.as_deref());
-        let frame = answer.and_then(|answer| wire::encode_response(API_VERSIONS, version, correlation, &answer).ok());
+        let frame =
+            answer.and_then(|answer| wire::encode_response(API_VERSIONS, version, correlation, &answer).ok());
         let answer = frame.map_or_else(
             || Answer::Close("the ApiVersions answer can't be written".to_owned()),
             Answer::Frame,

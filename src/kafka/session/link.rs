@@ -118,7 +118,14 @@ impl Link {
     }
 
     /// Queues a request on an open link. Answers `false` if the link isn't open; nothing is queued then.
-    pub(super) fn send(&mut self, frame: Bytes, slot: u64, part: u32, correlation: Option<i32>, now: Instant) -> bool {
+    pub(super) fn send(
+        &mut self,
+        frame: Bytes,
+        slot: u64,
+        part: u32,
+        correlation: Option<i32>,
+        now: Instant,
+    ) -> bool {
         let State::Open(open) = &mut self.state else { return false };
         if open.out.push_frame([frame]).is_err() {
             return false;
@@ -214,7 +221,8 @@ impl Link {
         let correlation = frame.first_chunk::<4>().map(|bytes| i32::from_be_bytes(*bytes));
         if correlation != Some(due.correlation) {
             let expected = due.correlation;
-            return self.disconnect(format!("an answer with correlation id {correlation:?}, expected {expected}"));
+            return self
+                .disconnect(format!("an answer with correlation id {correlation:?}, expected {expected}"));
         }
         open.due.pop_front();
         self.metrics.in_flight.dec();

@@ -20,7 +20,10 @@ impl Session {
     /// A node can't be connected: what waits for it is routed anew.
     pub(super) fn on_refused(&mut self, node: i32, error: &DialError) {
         tracing::debug!(client = %self.client_id, node, %error, "no connection to a broker");
-        if matches!(error, DialError::UnknownNode(_)) && self.home.port.is_none() && self.home.node == Some(node) {
+        if matches!(error, DialError::UnknownNode(_))
+            && self.home.port.is_none()
+            && self.home.node == Some(node)
+        {
             self.home.node = None;
         }
     }
@@ -116,7 +119,12 @@ impl Session {
         let fetch = slot.op.key == FETCH;
         if let State::Split(split) = &mut slot.state {
             split.lose(lost.part, lost.verdict, &mut |_, _| {
-                Judgement::Again(Again { not_before: now + Duration::from_millis(5), code: 0, doubt: false, refused: None })
+                Judgement::Again(Again {
+                    not_before: now + Duration::from_millis(5),
+                    code: 0,
+                    doubt: false,
+                    refused: None,
+                })
             });
         }
         if !fetch {

@@ -20,7 +20,10 @@ impl Session {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
         let (version, arrived) = (slot.version, slot.arrived);
         let Ok((_, answer)) = wire::decode_response(METADATA, version, &frame) else {
-            self.set_state(number, State::Done(Answer::Close("a broker's Metadata can't be read".to_owned())));
+            self.set_state(
+                number,
+                State::Done(Answer::Close("a broker's Metadata can't be read".to_owned())),
+            );
             return;
         };
         if let Some(code) = self.unready(&answer, version, arrived, now) {
@@ -62,8 +65,10 @@ impl Session {
                 }
                 // One that has had no leader for longer than a hold lasts won't get one by waiting.
                 let index = partition.i32("partition_index");
-                let since = self.cluster.read(|view| view.leader(&key, index)).and_then(|leader| leader.leaderless);
-                let hopeless = version >= WITH_EPOCHS && since.is_some_and(|at| now.saturating_duration_since(at) > max);
+                let since =
+                    self.cluster.read(|view| view.leader(&key, index)).and_then(|leader| leader.leaderless);
+                let hopeless =
+                    version >= WITH_EPOCHS && since.is_some_and(|at| now.saturating_duration_since(at) > max);
                 if !hopeless {
                     return Some(5);
                 }
@@ -114,7 +119,10 @@ impl Session {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
         let (version, correlation, request) = (slot.version, slot.correlation, slot.frame.clone());
         let Ok((_, mut answer)) = wire::decode_response(FIND_COORDINATOR, version, frame) else {
-            self.set_state(number, State::Done(Answer::Close("a broker's FindCoordinator can't be read".to_owned())));
+            self.set_state(
+                number,
+                State::Done(Answer::Close("a broker's FindCoordinator can't be read".to_owned())),
+            );
             return;
         };
         let mut waiting = None;

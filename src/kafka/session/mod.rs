@@ -305,7 +305,9 @@ impl Session {
 
     fn reject_frame(&self, error: &FrameError) -> End {
         self.cluster.metrics.frames_rejected.inc(crate::metrics::FrameRejection::TooLarge);
-        End::Rejected(format!("{error}; a Kafka client's first bytes are a small length (is this HTTP or TLS?)"))
+        End::Rejected(format!(
+            "{error}; a Kafka client's first bytes are a small length (is this HTTP or TLS?)"
+        ))
     }
 
     fn reject(&self, why: String) -> End {

@@ -58,10 +58,15 @@ impl Session {
         }
         let body = slot.frame.get(slot.body_at..).unwrap_or_default();
         let mut partitions = Vec::new();
-        if produce::scan_request(slot.version, body, &mut |row| partitions.push((owned(row.topic), row.partition))).is_err() {
+        if produce::scan_request(slot.version, body, &mut |row| {
+            partitions.push((owned(row.topic), row.partition))
+        })
+        .is_err()
+        {
             return true;
         }
-        partitions.iter().all(|key| !undecided.contains(key)) && !partitions.iter().any(|key| self.is_stray(key, home, now))
+        partitions.iter().all(|key| !undecided.contains(key))
+            && !partitions.iter().any(|key| self.is_stray(key, home, now))
     }
 
     fn undecided_before(&self, number: u64) -> Vec<(TopicKey, i32)> {
@@ -70,7 +75,11 @@ impl Session {
             State::Split(split) => Some(split.items()),
             _ => None,
         });
-        items.flatten().filter(|item| !item.is_done()).map(|item| (item.topic.clone(), item.partition)).collect()
+        items
+            .flatten()
+            .filter(|item| !item.is_done())
+            .map(|item| (item.topic.clone(), item.partition))
+            .collect()
     }
 
     /// Whether a partition is led elsewhere than at the client's choice, as far as is known. One that has come home is
@@ -111,7 +120,10 @@ impl Session {
             }
             Err(error) => {
                 tracing::warn!(node, %error, "a broker's Produce answer can't be read");
-                self.set_state(number, State::Done(Answer::Close("a broker's answer can't be read".to_owned())));
+                self.set_state(
+                    number,
+                    State::Done(Answer::Close("a broker's answer can't be read".to_owned())),
+                );
             }
         }
     }
@@ -129,9 +141,15 @@ impl Session {
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
             if partition.has("current_leader")
-                && let Some(leader) = partition.strukt("current_leader").filter(|leader| leader.i32("leader_id") >= 0)
+                && let Some(leader) =
+                    partition.strukt("current_leader").filter(|leader| leader.i32("leader_id") >= 0)
             {
-                hints.push((item.topic.clone(), item.partition, leader.i32("leader_id"), leader.i32("leader_epoch")));
+                hints.push((
+                    item.topic.clone(),
+                    item.partition,
+                    leader.i32("leader_id"),
+                    leader.i32("leader_epoch"),
+                ));
             }
             let known = || cluster.read(|view| view.knows(&item.topic));
             let verdict = judge(&look, item, partition, &known);
@@ -147,7 +165,8 @@ impl Session {
                     if passed != 0 {
                         cluster.metrics.client_errors.kafka(passed).inc();
                     }
-                    if code != 0 && passed == REQUEST_TIMED_OUT && key == PRODUCE && code != REQUEST_TIMED_OUT {
+                    if code != 0 && passed == REQUEST_TIMED_OUT && key == PRODUCE && code != REQUEST_TIMED_OUT
+                    {
                         unknown.push((item.topic.clone(), item.partition));
                     }
                 }
@@ -164,7 +183,11 @@ impl Session {
             self.stray.insert(stray, now);
         }
         for (topic, partition) in unknown {
-            self.log_unknown(&topic, partition, "appended, then leadership moved while it waited for followers");
+            self.log_unknown(
+                &topic,
+                partition,
+                "appended, then leadership moved while it waited for followers",
+            );
         }
     }
 
@@ -247,7 +270,9 @@ fn judge(look: &Look, item: &Item, mut partition: Struct, topic_known: &dyn Fn()
         // FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH: only where the client sent no epoch (KIP-320).
         74 | 75 if key == PRODUCE => again(false),
         // OFFSET_NOT_AVAILABLE: a new leader doesn't know its high watermark yet.
-        78 if key != PRODUCE => Judgement::Again(Again { not_before: now + CAPACITY_PAUSE, code, doubt: false, refused: None }),
+        78 if key != PRODUCE => {
+            Judgement::Again(Again { not_before: now + CAPACITY_PAUSE, code, doubt: false, refused: None })
+        }
         // NOT_ENOUGH_REPLICAS: refused before it was appended.
         19 if key == PRODUCE => {
             Judgement::Again(Again { not_before: now + CAPACITY_PAUSE, code, doubt: false, refused: None })

@@ -57,7 +57,10 @@ impl Session {
         let (op, refused) = (slot.op, slot.trouble.as_ref().and_then(|trouble| trouble.refused));
         if op.key == API_VERSIONS {
             self.answer_api_versions(number);
-            let waits = self.at(number).and_then(|at| self.slots.get(at)).is_some_and(|s| matches!(s.state, State::Waiting));
+            let waits = self
+                .at(number)
+                .and_then(|at| self.slots.get(at))
+                .is_some_and(|s| matches!(s.state, State::Waiting));
             return if waits { Target::Wait } else { Target::Decided };
         }
         let home = self.home_node().filter(|&node| self.usable(node));
@@ -65,7 +68,9 @@ impl Session {
         match op.route {
             Route::Local | Route::Node => at_home,
             Route::Leader if op.key == PRODUCE => match home {
-                Some(node) if refused.is_none() && self.produce_may_go(number, node, now) => Target::Node(node),
+                Some(node) if refused.is_none() && self.produce_may_go(number, node, now) => {
+                    Target::Node(node)
+                }
                 _ => Target::Leaders,
             },
             Route::Leader if op.key == FETCH => self.fetch_target(number, home),
@@ -102,7 +107,14 @@ impl Session {
     }
 
     /// The client's own choice, until that refuses; then whom the cluster names as the coordinator after that.
-    fn coordinator_target(&mut self, number: u64, kind: i8, field: &str, home: Option<i32>, now: Instant) -> Target {
+    fn coordinator_target(
+        &mut self,
+        number: u64,
+        kind: i8,
+        field: &str,
+        home: Option<i32>,
+        now: Instant,
+    ) -> Target {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return Target::Decided };
         let refused = slot.trouble.as_ref().and_then(|trouble| trouble.refused);
         if let (Some(node), None, true) = (home, refused, self.moved.is_empty()) {
@@ -124,7 +136,8 @@ impl Session {
         }
         if let Some((node, asked)) = known {
             let news = refused.is_none_or(|refused| {
-                asked > refused.at && (node != refused.node || now.saturating_duration_since(refused.at) > REFUSED_FOR)
+                asked > refused.at
+                    && (node != refused.node || now.saturating_duration_since(refused.at) > REFUSED_FOR)
             });
             if news && self.usable(node) {
                 self.moved.insert((kind, key), node);

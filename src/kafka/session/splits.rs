@@ -34,7 +34,8 @@ impl Session {
         match self.taken_apart(number, now) {
             Some(split) => {
                 self.set_state(number, State::Split(Box::new(split)));
-                let trigger = self.at(number).and_then(|at| self.slots.get(at)).map(|slot| slot.op.key == FETCH);
+                let trigger =
+                    self.at(number).and_then(|at| self.slots.get(at)).map(|slot| slot.op.key == FETCH);
                 if trigger == Some(false) {
                     self.hold(number, HoldTrigger::Leader, now);
                 }
@@ -76,7 +77,9 @@ impl Session {
         for (at, plan) in plans.into_iter().enumerate() {
             let mut target = None;
             match plan {
-                Plan::Go(node) if self.links.iter().any(|link| link.node == node && link.is_open()) => target = Some(node),
+                Plan::Go(node) if self.links.iter().any(|link| link.node == node && link.is_open()) => {
+                    target = Some(node)
+                }
                 Plan::Go(node) => moved |= self.reach(node),
                 Plan::Later(until) => self.wake_before(until),
                 Plan::Want => wanted.extend(self.item_topic(number, at)),
@@ -103,7 +106,8 @@ impl Session {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return Vec::new() };
         let State::Split(split) = &slot.state else { return Vec::new() };
         let produce = slot.op.key == PRODUCE;
-        let barred = produce && (ahead.whole_produce || !slot.barriers.iter().all(|b| b.has_passed(&self.own)));
+        let barred =
+            produce && (ahead.whole_produce || !slot.barriers.iter().all(|b| b.has_passed(&self.own)));
         let mut seen = std::collections::HashSet::new();
         let plan = |item: &Item| {
             if !item.is_waiting() {
@@ -127,7 +131,8 @@ impl Session {
     fn leader_of(&self, item: &Item, now: Instant) -> Plan {
         let stray = self.stray.get(&(item.topic.clone(), item.partition));
         self.cluster.read(|view| {
-            let Some(leader) = view.leader(&item.topic, item.partition).filter(|leader| leader.node >= 0) else {
+            let Some(leader) = view.leader(&item.topic, item.partition).filter(|leader| leader.node >= 0)
+            else {
                 return Plan::Want;
             };
             if stray.is_some_and(|since| leader.asked < *since) || view.is_down(leader.node) {
@@ -146,7 +151,8 @@ impl Session {
     fn send_parts(&mut self, number: u64, targets: &[Option<i32>], now: Instant) {
         let remaining = self.fetch_wait(number, targets, now);
         let Some(slot) = self.slot_mut(number) else { return };
-        let (key, version, correlation) = (slot.op.key, slot.version, (!slot.silent).then_some(slot.correlation));
+        let (key, version, correlation) =
+            (slot.op.key, slot.version, (!slot.silent).then_some(slot.correlation));
         let header = slot.frame.slice(..slot.body_at.min(slot.frame.len()));
         let State::Split(split) = &mut slot.state else { return };
         if let Some(remaining) = remaining {
@@ -166,7 +172,8 @@ impl Session {
         }
         let doubt = split.items().iter().any(|item| item.doubt);
         for (node, part, frame) in frames {
-            let sent = self.link_mut(node).is_some_and(|link| link.send(frame, number, part, correlation, now));
+            let sent =
+                self.link_mut(node).is_some_and(|link| link.send(frame, number, part, correlation, now));
             if sent {
                 let verdict = if doubt { ReplayVerdict::Unknown } else { ReplayVerdict::NotSent };
                 self.cluster.metrics.replays.inc(verdict);
@@ -184,7 +191,10 @@ impl Session {
             Ok((_, answer)) => answer,
             Err(error) => {
                 tracing::warn!(node, api = wire::api_name(key), %error, "a broker's answer can't be read");
-                self.set_state(number, State::Done(Answer::Close("a broker's answer can't be read".to_owned())));
+                self.set_state(
+                    number,
+                    State::Done(Answer::Close("a broker's answer can't be read".to_owned())),
+                );
                 return;
             }
         };
@@ -199,7 +209,8 @@ impl Session {
             }
             self.finish_split(number, now);
         } else {
-            let waits = matches!(self.slot_mut(number).map(|s| &s.state), Some(State::Split(s)) if s.is_waiting());
+            let waits =
+                matches!(self.slot_mut(number).map(|s| &s.state), Some(State::Split(s)) if s.is_waiting());
             if waits && key != FETCH {
                 self.hold(number, HoldTrigger::Leader, now);
             }

@@ -100,7 +100,8 @@ impl Split {
             for partition in topic.take_structs(side.partitions) {
                 let index = partition.i32(side.index);
                 let sent = Progress::Sent(part);
-                let of = |item: &&mut Item| item.progress == sent && item.partition == index && item.topic == key;
+                let of =
+                    |item: &&mut Item| item.progress == sent && item.partition == index && item.topic == key;
                 if let Some(item) = self.items.iter_mut().find(of) {
                     let judgement = judge(item, partition);
                     item.decide(judgement);
@@ -204,7 +205,9 @@ impl Split {
         let mut answer = self.answer.take().unwrap_or_else(|| message.new());
         let mut topics: Vec<(super::cluster::TopicKey, Struct)> = Vec::new();
         for item in &mut self.items {
-            let Progress::Done(partition) = std::mem::replace(&mut item.progress, Progress::Waiting) else { continue };
+            let Progress::Done(partition) = std::mem::replace(&mut item.progress, Progress::Waiting) else {
+                continue;
+            };
             if topics.last().is_none_or(|(key, _)| *key != item.topic) {
                 let mut topic = answer.new_struct(side.topics);
                 side.set_key(&mut topic, &item.topic);

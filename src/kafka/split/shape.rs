@@ -103,7 +103,9 @@ mod tests {
     fn every_api_for_leaders_has_a_shape_whose_fields_exist() {
         for row in OPERATIONS.iter().filter(|row| row.route == Route::Leader) {
             let shape = shape(row.key).unwrap_or_else(|| panic!("no shape for {}", row.key));
-            for (message, side) in [(wire::request(row.key), &shape.request), (wire::response(row.key), &shape.answer)] {
+            for (message, side) in
+                [(wire::request(row.key), &shape.request), (wire::response(row.key), &shape.answer)]
+            {
                 let whole = message.unwrap().new();
                 let topic = whole.new_struct(side.topics);
                 assert!(topic.has(side.name));

@@ -57,7 +57,8 @@ fn flat(answer: &Struct) -> Vec<(String, i32, i16, i64)> {
     let of = |topic: &Struct| {
         let name = topic.str("name").unwrap().to_owned();
         let rows = topic.structs("partition_responses");
-        rows.map(move |p| (name.clone(), p.i32("index"), p.i16("error_code"), p.i64("base_offset"))).collect::<Vec<_>>()
+        rows.map(move |p| (name.clone(), p.i32("index"), p.i16("error_code"), p.i64("base_offset")))
+            .collect::<Vec<_>>()
     };
     answer.structs("responses").flat_map(of).collect()
 }
@@ -108,7 +109,9 @@ fn a_lost_part_waits_again_with_its_doubt_and_a_silent_broker_is_no_success() {
     let parts = split.dispatch(&[Some(2), None]);
     assert_eq!((parts.len(), parts[0].items), (1, 1), "what has no leader goes on waiting");
     split.absorb(parts[0].number, answer(&[]), &mut judge(now), &mut lost_in_answer);
-    split.settle(&mut |item| Judgement::Done(error_for(shape(0).unwrap(), wire::response(0).unwrap(), item.partition, 5)));
+    split.settle(&mut |item| {
+        Judgement::Done(error_for(shape(0).unwrap(), wire::response(0).unwrap(), item.partition, 5))
+    });
     let merged = split.finish(wire::response(0).unwrap());
     assert_eq!(flat(&merged), [("a".to_owned(), 0, -1, -1), ("a".to_owned(), 1, 5, -1)]);
 }
