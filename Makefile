@@ -45,4 +45,4 @@ docs: ## the crates' documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 clean-cache: ## removes the fetched servers' jars and the clients' environments
-	@cache="$${EVENKEEL_CACHE:-$$HOME/.cache/evenkeel}"; echo "removing $$cache"; rm -rf -- "$$cache"
+	@cache="$${TESTBED_CACHE:-$$HOME/.cache/evenkeel}"; echo "removing $$cache"; rm -rf -- "$$cache"

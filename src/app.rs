@@ -147,7 +147,9 @@ impl App {
             let (metrics, readiness) = (Arc::downgrade(&metrics), readiness.clone());
             let clusters: Vec<_> = kafka.iter().map(Service::cluster).collect();
             move || {
-                clusters.iter().for_each(|cluster| cluster.before_render());
+                for cluster in &clusters {
+                    cluster.before_render();
+                }
                 if let Some(metrics) = metrics.upgrade() {
                     metrics.ready.set(i64::from(readiness.is_ready()));
                 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sees to what the tests and the demo need besides Rust: a C linker, a JDK (17 or newer), Maven, Python with venv.
 # As root on Debian or Ubuntu it installs what is missing; otherwise it prints the command and ends with an error.
-# The servers' jars are fetched by the tests themselves, on first use, into ${EVENKEEL_CACHE:-~/.cache/evenkeel}.
+# The servers' jars are fetched by the tests themselves, on first use, into ${TESTBED_CACHE:-~/.cache/evenkeel}.
 set -euo pipefail
 
 missing=()

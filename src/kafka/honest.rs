@@ -37,7 +37,7 @@ pub fn error(key: i16, version: i16, request: &Struct, code: i16) -> Option<Stru
         // JoinGroup, Heartbeat, LeaveGroup, SyncGroup, InitProducerId, AddOffsetsToTxn, EndTxn,
         // ConsumerGroupHeartbeat, ShareGroupHeartbeat, ShareFetch, ShareAcknowledge, StreamsGroupHeartbeat
         11..=14 | 22 | 25 | 26 | 68 | 76 | 78 | 79 | 88 => answer.set_i16("error_code", code),
-        8 | 28 => by_partition(request, &mut answer, "partitions", code)?,
+        8 | 28 => by_partition(request, &mut answer, code),
         9 => offset_fetch(request, &mut answer, version, code),
         _ => return None,
     }
@@ -45,7 +45,7 @@ pub fn error(key: i16, version: i16, request: &Struct, code: i16) -> Option<Stru
 }
 
 /// `OffsetCommit`, `TxnOffsetCommit`: the request's topics and partitions, each with the code.
-fn by_partition(request: &Struct, answer: &mut Struct, partitions: &str, code: i16) -> Option<()> {
+fn by_partition(request: &Struct, answer: &mut Struct, code: i16) {
     let mut topics = Vec::new();
     for topic in request.structs("topics") {
         let mut out = answer.new_struct("topics");
@@ -53,7 +53,7 @@ fn by_partition(request: &Struct, answer: &mut Struct, partitions: &str, code: i
         if topic.has("topic_id") && out.has("topic_id") {
             out.set_uuid("topic_id", topic.uuid("topic_id"));
         }
-        for partition in topic.structs(partitions) {
+        for partition in topic.structs("partitions") {
             let mut row = out.new_struct("partitions");
             row.set_i32("partition_index", partition.i32("partition_index"));
             row.set_i16("error_code", code);
@@ -62,7 +62,6 @@ fn by_partition(request: &Struct, answer: &mut Struct, partitions: &str, code: i
         topics.push(out);
     }
     answer.set_structs("topics", topics);
-    Some(())
 }
 
 /// v0–1 have errors by partition only, v2–7 one for all, v8+ one for each group.

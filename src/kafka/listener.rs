@@ -94,7 +94,7 @@ fn welcome(stream: TcpStream, peer: SocketAddr, port: Option<u16>, cluster: &Arc
             End::Client | End::Drained => tracing::debug!(%peer, "client connection ended"),
             End::Broken(error) => tracing::debug!(%peer, %error, "client connection broke"),
             End::Rejected(reason) => {
-                tracing::warn!(%peer, reason, "client connection closed: not a Kafka client's bytes")
+                tracing::warn!(%peer, reason, "client connection closed: not a Kafka client's bytes");
             }
             End::Closed(reason) => tracing::warn!(%peer, reason, "client connection closed"),
         }

@@ -99,7 +99,7 @@ impl Order {
                 Some((_, changed)) => *changed,
             };
             book.told.insert(key.clone(), (leader, changed));
-            if !changed.is_some_and(|at| now.saturating_duration_since(at) < CHANGE_IS_NEWS) {
+            if changed.is_none_or(|at| now.saturating_duration_since(at) >= CHANGE_IS_NEWS) {
                 continue;
             }
             let barrier = barrier.get_or_insert_with(|| Arc::new(book.snapshot()));

@@ -28,12 +28,12 @@ impl Ports {
             let (fits, free) = (ports.contains(port), !ports.by_port.contains_key(&port));
             match ports.by_node.get(&node) {
                 Some(&now) if now != port => {
-                    tracing::warn!(node, port, now, "the port of a broker has moved")
+                    tracing::warn!(node, port, now, "the port of a broker has moved");
                 }
                 Some(_) => {}
                 None if fits && free => ports.put(node, port),
                 None => {
-                    tracing::warn!(node, port, "a remembered broker port is no longer free: it will move")
+                    tracing::warn!(node, port, "a remembered broker port is no longer free: it will move");
                 }
             }
         }
@@ -77,7 +77,8 @@ impl Ports {
 
     fn write(&self) {
         let Some(file) = &self.file else { return };
-        let text: String = self.by_node.iter().map(|(node, port)| format!("{node} {port}\n")).collect();
+        let lines: Vec<String> = self.by_node.iter().map(|(node, port)| format!("{node} {port}\n")).collect();
+        let text = lines.concat();
         let temporary = file.with_extension("new");
         if let Err(error) = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, file))
         {

@@ -155,9 +155,7 @@ mod tests {
         let message = wire::response(10).unwrap();
         for version in message.versions() {
             let mut answer = message.new();
-            for field in ["host"] {
-                answer.set_str(field, "kafka.real.example");
-            }
+            answer.set_str("host", "kafka.real.example");
             answer.set_i32("node_id", 5);
             let mut row = answer.new_struct("coordinators");
             row.set_str("host", "kafka.real.example");

@@ -296,7 +296,7 @@ pub(super) const CATALOGUE: &[Spec] = &[
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Metrics\n\n\
-         Generated from the table in `src/metrics/catalogue.rs`; `EVENKEEL_BLESS=1 cargo test metrics_catalogue` \
+         Generated from the table in `src/metrics/catalogue.rs`; `BLESS=1 cargo test metrics_catalogue` \
          writes it anew.\n\n\
          - Units are seconds and bytes. Counters end in `_total`.\n\
          - Series with a closed set of values are there at zero from the start; those of a member from when it \

@@ -197,13 +197,13 @@ fn gauges_that_change_by_themselves_are_updated_before_each_rendering() {
 #[test]
 fn metrics_catalogue_in_the_documentation_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
-    if std::env::var_os("EVENKEEL_BLESS").is_some() {
+    if std::env::var_os("BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, markdown()).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == markdown(),
-        "docs/metrics.md is not what the code says; EVENKEEL_BLESS=1 cargo test metrics_catalogue writes it"
+        "docs/metrics.md is not what the code says; BLESS=1 cargo test metrics_catalogue writes it"
     );
 }

@@ -37,6 +37,9 @@ pub struct Connected {
     pub addr: SocketAddr,
 }
 
+/// How the reason of an address that was silent begins.
+const NO_ANSWER: &str = "no answer";
+
 /// Why there is no connection. Nothing was sent to anybody.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -60,6 +63,13 @@ pub enum ConnectError {
         /// Each address, in the order of the attempts, and why it failed.
         tried: Tried,
     },
+}
+
+impl ConnectError {
+    /// Whether some address gave no answer at all in time, rather than a refusal.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Unreachable { tried, .. } if tried.0.iter().any(|(_, why)| why.starts_with(NO_ANSWER)))
+    }
 }
 
 /// Addresses and what each of them said.
@@ -150,7 +160,7 @@ async fn race(addrs: Vec<SocketAddr>, options: &ConnectOptions) -> Result<Connec
     let tried = addrs.iter().zip(reasons).enumerate().map(|(i, (addr, reason))| {
         let reason = reason.unwrap_or_else(|| {
             if i < started {
-                format!("no answer within {:?}", options.timeout)
+                format!("{NO_ANSWER} within {:?}", options.timeout)
             } else {
                 "not tried: the time was up".to_owned()
             }
@@ -169,7 +179,7 @@ async fn try_one(addr: SocketAddr, options: SocketOptions) -> io::Result<TcpStre
 fn plain(e: &io::Error) -> String {
     match e.kind() {
         io::ErrorKind::ConnectionRefused => "refused: nothing listens there".to_owned(),
-        io::ErrorKind::TimedOut => "no answer".to_owned(),
+        io::ErrorKind::TimedOut => NO_ANSWER.to_owned(),
         io::ErrorKind::NetworkUnreachable => "no route to this network".to_owned(),
         io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
         _ => e.to_string(),

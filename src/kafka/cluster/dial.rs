@@ -191,9 +191,11 @@ fn outcome(error: &DialError) -> ConnectOutcome {
     match error {
         DialError::WrongNode { .. } => ConnectOutcome::WrongNode,
         DialError::Connect(ConnectError::Dns { .. }) => ConnectOutcome::Dns,
-        DialError::Connect(ConnectError::Unreachable { .. }) => ConnectOutcome::Refused,
+        DialError::Connect(error) if error.is_timeout() => ConnectOutcome::Timeout,
         DialError::Handshake { error: ChannelError::Timeout(_), .. } => ConnectOutcome::Timeout,
-        DialError::Handshake { error: ChannelError::Closed, .. } => ConnectOutcome::Refused,
+        DialError::Connect(_) | DialError::Handshake { error: ChannelError::Closed, .. } => {
+            ConnectOutcome::Refused
+        }
         _ => ConnectOutcome::Error,
     }
 }

@@ -50,7 +50,7 @@ impl Session {
         let mut partitions = Vec::new();
         let body = slot.frame.get(slot.body_at..).unwrap_or_default();
         if fetch::scan_request(slot.version, body, &mut |row| {
-            partitions.push((owned(row.topic), row.partition))
+            partitions.push((owned(row.topic), row.partition));
         })
         .is_err()
         {

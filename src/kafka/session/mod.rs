@@ -238,9 +238,8 @@ impl Session {
             times.added.observe(whole.saturating_sub(slot.upstream).as_secs_f64());
             match slot.state {
                 State::Done(Answer::Frame(frame)) => {
-                    if self.out.push_frame([frame]).is_err() {
-                        return Err(End::Closed("an answer is too long for a frame".to_owned()));
-                    }
+                    let pushed = self.out.push_frame([frame]);
+                    pushed.map_err(|error| End::Closed(error.to_string()))?;
                 }
                 State::Done(Answer::Close(reason)) => return Err(End::Closed(reason)),
                 _ => {}

@@ -59,7 +59,7 @@ impl Session {
         let body = slot.frame.get(slot.body_at..).unwrap_or_default();
         let mut partitions = Vec::new();
         if produce::scan_request(slot.version, body, &mut |row| {
-            partitions.push((owned(row.topic), row.partition))
+            partitions.push((owned(row.topic), row.partition));
         })
         .is_err()
         {

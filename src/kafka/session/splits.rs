@@ -78,7 +78,7 @@ impl Session {
             let mut target = None;
             match plan {
                 Plan::Go(node) if self.links.iter().any(|link| link.node == node && link.is_open()) => {
-                    target = Some(node)
+                    target = Some(node);
                 }
                 Plan::Go(node) => moved |= self.reach(node),
                 Plan::Later(until) => self.wake_before(until),

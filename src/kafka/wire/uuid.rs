@@ -52,9 +52,9 @@ mod tests {
     fn text_and_back() {
         let mut id = ZERO;
         for n in 0..=255u8 {
-            id.iter_mut()
-                .enumerate()
-                .for_each(|(i, b)| *b = n.wrapping_mul(17).wrapping_add((i as u8).wrapping_mul(29)));
+            id.iter_mut().enumerate().for_each(|(i, b)| {
+                *b = n.wrapping_mul(17).wrapping_add(u8::try_from(i).unwrap_or(0).wrapping_mul(29));
+            });
             assert_eq!(parse(&format(&id)), Some(id));
         }
         for bad in ["", "AAAAAAAAAAAAAAAAAAAAAR", "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAA=", "é"] {

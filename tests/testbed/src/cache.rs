@@ -1,6 +1,6 @@
 //! The cache of what is fetched once: jar sets from Maven, compiled helpers, Python environments.
 //!
-//! It lives in `$EVENKEEL_CACHE`, else `~/.cache/evenkeel`; never inside the repository. Every entry is made in a
+//! It lives in `$TESTBED_CACHE`, else `~/.cache/evenkeel`; never inside the repository. Every entry is made in a
 //! temporary folder and renamed, under a lock, so that parallel tests neither fetch twice nor see half an entry.
 
 use std::fmt::Write as _;
@@ -80,7 +80,7 @@ pub const ALL: [JarSet; 7] =
 
 /// The cache's folder.
 pub fn folder() -> Result<PathBuf> {
-    if let Some(set) = std::env::var_os("EVENKEEL_CACHE").filter(|v| !v.is_empty()) {
+    if let Some(set) = std::env::var_os("TESTBED_CACHE").filter(|v| !v.is_empty()) {
         return Ok(PathBuf::from(set));
     }
     std::env::var_os("HOME")
@@ -88,7 +88,7 @@ pub fn folder() -> Result<PathBuf> {
         .map(|home| PathBuf::from(home).join(".cache/evenkeel"))
         .ok_or_else(|| {
             Error::Missing(
-                "neither EVENKEEL_CACHE nor HOME is set: nowhere to keep the servers' jars".to_owned(),
+                "neither TESTBED_CACHE nor HOME is set: nowhere to keep the servers' jars".to_owned(),
             )
         })
 }

@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// Numbers N that may be claimed.
 const NETWORKS: std::ops::RangeInclusive<u8> = 20..=240;
 
-/// One claimed network, with its folder. Dropping it removes the folder, unless `EVENKEEL_KEEP=1`.
+/// One claimed network, with its folder. Dropping it removes the folder, unless `TESTBED_KEEP=1`.
 #[derive(Debug)]
 pub struct Claim {
     number: u8,
@@ -91,7 +91,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if std::env::var_os("EVENKEEL_KEEP").is_some_and(|v| v == "1") {
+        if std::env::var_os("TESTBED_KEEP").is_some_and(|v| v == "1") {
             let kept = self.folder.with_file_name(format!("kept-{}-{}", self.number, std::process::id()));
             if fs::rename(&self.folder, &kept).is_ok() {
                 eprintln!("testbed: kept {}", kept.display());
@@ -152,10 +152,7 @@ mod tests {
         let folder = one.folder().to_owned();
         assert!(folder.is_dir());
         drop(one);
-        assert_eq!(
-            folder.exists(),
-            std::env::var("EVENKEEL_KEEP").is_ok_and(|v| v == "1") && folder.exists()
-        );
+        assert_eq!(folder.exists(), std::env::var("TESTBED_KEEP").is_ok_and(|v| v == "1") && folder.exists());
     }
 
     #[test]

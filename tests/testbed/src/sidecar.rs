@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::process::{self, Server};
 use crate::{Error, Result, wait};
 
-/// A running sidecar. Dropping it kills it and removes its folder (kept with `EVENKEEL_KEEP=1`).
+/// A running sidecar. Dropping it kills it and removes its folder (kept with `TESTBED_KEEP=1`).
 #[derive(Debug)]
 pub struct Sidecar {
     server: Option<Server>,
@@ -22,9 +22,9 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// The binary to run: `$EVENKEEL_BIN`, else `target/release/evenkeel`, else `target/debug/evenkeel` of this workspace.
+    /// The binary to run: `$TESTBED_BIN`, else `target/release/evenkeel`, else `target/debug/evenkeel` of this workspace.
     pub fn binary() -> Result<PathBuf> {
-        if let Some(set) = std::env::var_os("EVENKEEL_BIN").filter(|v| !v.is_empty()) {
+        if let Some(set) = std::env::var_os("TESTBED_BIN").filter(|v| !v.is_empty()) {
             return Ok(PathBuf::from(set));
         }
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -33,7 +33,7 @@ impl Sidecar {
             .map(|profile| root.join("target").join(profile).join("evenkeel"))
             .find(|path| path.is_file())
             .ok_or_else(|| {
-                Error::Missing("no evenkeel binary: cargo build --release, or set EVENKEEL_BIN".to_owned())
+                Error::Missing("no evenkeel binary: cargo build --release, or set TESTBED_BIN".to_owned())
             })
     }
 
@@ -172,7 +172,7 @@ impl Sidecar {
 impl Drop for Sidecar {
     fn drop(&mut self) {
         self.kill();
-        if std::env::var_os("EVENKEEL_KEEP").is_none_or(|v| v != "1") {
+        if std::env::var_os("TESTBED_KEEP").is_none_or(|v| v != "1") {
             let _ = fs::remove_dir_all(&self.folder);
         }
     }
@@ -239,7 +239,7 @@ http.server.HTTPServer((host, int(port)), H).serve_forever()
         sidecar.wait_ready(Duration::from_secs(30)).unwrap();
         let folder = sidecar.folder.clone();
         drop(sidecar);
-        assert!(std::env::var_os("EVENKEEL_KEEP").is_some() || !folder.exists());
+        assert!(std::env::var_os("TESTBED_KEEP").is_some() || !folder.exists());
         fs::remove_file(path).unwrap();
     }
 

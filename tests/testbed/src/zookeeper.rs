@@ -71,7 +71,7 @@ struct Member {
     server: Option<Server>,
 }
 
-/// A running ensemble. Dropping it kills every process and removes its folder (kept with `EVENKEEL_KEEP=1`).
+/// A running ensemble. Dropping it kills every process and removes its folder (kept with `TESTBED_KEEP=1`).
 #[derive(Debug)]
 pub struct Ensemble {
     // Processes before the claim: they end before their folder goes.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use testbed::{Ensemble, ZooKeeperVersion, wait};
 
-const ROLE: &str = "EVENKEEL_TEST_ABORTED_RUN";
+const ROLE: &str = "TESTBED_TEST_ABORTED_RUN";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts the run to be aborted; gives it and the address of its server once that serves.

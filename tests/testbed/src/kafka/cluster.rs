@@ -38,7 +38,7 @@ struct Node {
     server: Option<Server>,
 }
 
-/// A running cluster. Dropping it kills every process and removes its folder (kept with `EVENKEEL_KEEP=1`).
+/// A running cluster. Dropping it kills every process and removes its folder (kept with `TESTBED_KEEP=1`).
 #[derive(Debug)]
 pub struct Cluster {
     // Processes before the claim: they end before their folder goes.
