@@ -25,6 +25,8 @@ pub struct Progress {
     sent: AtomicU64,
     decided: AtomicU64,
     gone: AtomicBool,
+    /// While the connection holds something: the number of the oldest undecided Produce of each partition.
+    undecided: Mutex<Option<HashMap<(TopicKey, i32), u64>>>,
 }
 
 impl Progress {
@@ -43,19 +45,45 @@ impl Progress {
         self.gone.store(true, Release);
     }
 
-    fn has_passed(&self, mark: u64) -> bool {
-        self.gone.load(Acquire) || self.decided.load(Acquire) >= mark
+    /// How many Produce requests are decided.
+    pub fn decided_count(&self) -> u64 {
+        self.decided.load(Acquire)
+    }
+
+    /// A connection that holds requests says of which partitions; `None` when it holds nothing any more. Without it,
+    /// one partition without a leader would stop every other that has moved.
+    pub fn publish(&self, undecided: Option<HashMap<(TopicKey, i32), u64>>) {
+        *self.undecided.lock().unwrap_or_else(PoisonError::into_inner) = undecided;
+    }
+
+    fn has_passed(&self, mark: u64, key: &(TopicKey, i32)) -> bool {
+        self.gone.load(Acquire) || self.decided.load(Acquire) >= mark || {
+            let undecided = self.undecided.lock().unwrap_or_else(PoisonError::into_inner);
+            undecided.as_ref().is_some_and(|held| held.get(key).is_none_or(|&oldest| oldest > mark))
+        }
     }
 }
 
-/// What has to be decided before a marked partition may be written to.
+/// What has to be decided before a marked partition may be written to: how far each connection had sent.
 #[derive(Debug)]
-pub struct Barrier(Vec<(Arc<Progress>, u64)>);
+struct Snapshot(Vec<(Arc<Progress>, u64)>);
+
+/// The mark of one partition.
+#[derive(Clone, Debug)]
+pub struct Barrier {
+    key: (TopicKey, i32),
+    sent: Arc<Snapshot>,
+}
 
 impl Barrier {
-    /// Whether everything but what `own` has sent is decided (a connection keeps the order of its own by itself).
+    /// Whether everything of the partition but what `own` has sent is decided (a connection keeps the order of its own
+    /// by itself).
     pub fn has_passed(&self, own: &Arc<Progress>) -> bool {
-        self.0.iter().all(|(other, mark)| Arc::ptr_eq(other, own) || other.has_passed(*mark))
+        self.sent.0.iter().all(|(other, mark)| Arc::ptr_eq(other, own) || other.has_passed(*mark, &self.key))
+    }
+
+    fn is_over(&self) -> bool {
+        self.sent.0.iter().all(|(other, mark)| other.has_passed(*mark, &self.key))
     }
 }
 
@@ -63,7 +91,7 @@ impl Barrier {
 struct Book {
     connections: Vec<Arc<Progress>>,
     told: HashMap<(TopicKey, i32), (i32, Option<Instant>)>,
-    marks: HashMap<(TopicKey, i32), Arc<Barrier>>,
+    marks: HashMap<(TopicKey, i32), Barrier>,
 }
 
 /// The marks of one cluster.
@@ -90,7 +118,7 @@ impl Order {
     /// Clients are about to be told these leaders: marks the partitions whose leader is news to some of them.
     pub fn tell(&self, leaders: impl IntoIterator<Item = (TopicKey, i32, i32)>, now: Instant) {
         let mut book = self.book();
-        let mut barrier: Option<Arc<Barrier>> = None;
+        let mut sent: Option<Arc<Snapshot>> = None;
         for (topic, partition, leader) in leaders {
             let key = (topic, partition);
             let changed = match book.told.get(&key) {
@@ -102,13 +130,12 @@ impl Order {
             if changed.is_none_or(|at| now.saturating_duration_since(at) >= CHANGE_IS_NEWS) {
                 continue;
             }
-            let barrier = barrier.get_or_insert_with(|| Arc::new(book.snapshot()));
-            if !barrier.0.is_empty() {
-                let barrier = Arc::clone(barrier);
-                book.marks.insert(key, barrier);
+            let sent = Arc::clone(sent.get_or_insert_with(|| Arc::new(book.snapshot())));
+            if !sent.0.is_empty() {
+                book.marks.insert(key.clone(), Barrier { key, sent });
             }
         }
-        book.marks.retain(|_, barrier| !barrier.0.iter().all(|(other, mark)| other.has_passed(*mark)));
+        book.marks.retain(|_, barrier| !barrier.is_over());
         self.marked.store(book.marks.len(), Release);
     }
 
@@ -118,15 +145,15 @@ impl Order {
     }
 
     /// The barrier that a Produce for this partition must wait for, if there is one that has not passed.
-    pub fn barrier(&self, topic: &TopicKey, partition: i32, own: &Arc<Progress>) -> Option<Arc<Barrier>> {
+    pub fn barrier(&self, topic: &TopicKey, partition: i32, own: &Arc<Progress>) -> Option<Barrier> {
         let mut book = self.book();
         let key = (topic.clone(), partition);
-        let barrier = Arc::clone(book.marks.get(&key)?);
+        let barrier = book.marks.get(&key)?.clone();
         if !barrier.has_passed(own) {
             return Some(barrier);
         }
         // Passed for this connection; for others it may still stand while this one has undecided batches.
-        if barrier.0.iter().all(|(other, mark)| other.has_passed(*mark)) {
+        if barrier.is_over() {
             book.marks.remove(&key);
             self.marked.store(book.marks.len(), Release);
         }
@@ -135,12 +162,13 @@ impl Order {
 }
 
 impl Book {
-    fn snapshot(&self) -> Barrier {
+    fn snapshot(&self) -> Snapshot {
         let undecided = self.connections.iter().filter_map(|progress| {
             let sent = progress.sent.load(Acquire);
-            (!progress.has_passed(sent)).then(|| (Arc::clone(progress), sent))
+            let all = progress.gone.load(Acquire) || progress.decided.load(Acquire) >= sent;
+            (!all).then(|| (Arc::clone(progress), sent))
         });
-        Barrier(undecided.collect())
+        Snapshot(undecided.collect())
     }
 }
 
@@ -170,6 +198,23 @@ mod tests {
         assert!(barrier.has_passed(&b));
         assert!(order.barrier(&p("t"), 0, &b).is_none());
         assert!(!order.any_marked(), "a passed mark is removed");
+    }
+
+    #[test]
+    fn a_connection_that_holds_another_partition_is_not_waited_for() {
+        let (order, now) = (Order::default(), Instant::now());
+        let (a, b) = (order.connection(), order.connection());
+        order.tell([(p("t"), 0, 1), (p("t"), 1, 1)], now);
+        a.sent();
+        a.sent();
+        order.tell([(p("t"), 0, 2), (p("t"), 1, 2)], now);
+        let (zero, one) = (order.barrier(&p("t"), 0, &b).unwrap(), order.barrier(&p("t"), 1, &b).unwrap());
+        a.publish(Some(HashMap::from([((p("t"), 1), 2)])));
+        assert!(zero.has_passed(&b) && !one.has_passed(&b));
+        a.publish(Some(HashMap::from([((p("t"), 1), 3)])));
+        assert!(one.has_passed(&b), "what arrived after the mark is not waited for");
+        a.publish(None);
+        assert!(!zero.has_passed(&b), "a connection that says nothing is waited for");
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct Leader {
     pub asked: Instant,
     /// Since when there has been no leader, if there is none.
     pub leaderless: Option<Instant>,
+    /// The leader before, while there is none: its node id and epoch.
+    pub before: Option<(i32, i32)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -293,14 +295,16 @@ fn set_leader(
 ) {
     let leaderless = (node < 0).then_some(asked);
     let Some(known) = partitions.get_mut(&index) else {
-        partitions.insert(index, Leader { node, epoch, asked, leaderless });
+        partitions.insert(index, Leader { node, epoch, asked, leaderless, before: None });
         return;
     };
-    // An epoch orders answers of different brokers; without one, the later question does.
-    let newer = if epoch >= 0 && known.epoch >= 0 {
-        epoch > known.epoch || (epoch == known.epoch && asked >= known.asked)
-    } else {
-        asked >= known.asked
+    // An epoch orders answers of different brokers. An answer without one (Metadata before v7) is worth less than one
+    // with; between two of that kind the later question decides.
+    let newer = match (epoch >= 0, known.epoch >= 0) {
+        (true, true) => epoch > known.epoch || (epoch == known.epoch && asked >= known.asked),
+        (true, false) => true,
+        (false, true) => false,
+        (false, false) => asked >= known.asked,
     };
     if !newer {
         return;
@@ -312,5 +316,10 @@ fn set_leader(
     if let (Some(since), true) = (since, node >= 0) {
         changes.outages.push(asked.saturating_duration_since(since));
     }
-    *known = Leader { node, epoch, asked, leaderless: leaderless.map(|now| since.unwrap_or(now)) };
+    let before = match node {
+        0.. => None,
+        _ if known.node >= 0 => Some((known.node, known.epoch)),
+        _ => known.before,
+    };
+    *known = Leader { node, epoch, asked, leaderless: leaderless.map(|now| since.unwrap_or(now)), before };
 }

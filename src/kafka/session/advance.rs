@@ -2,13 +2,15 @@
 //! reached. Nothing overtakes an earlier request of the same key.
 
 use super::link::Link;
+use super::produce::owned;
 use super::route::Target;
 use super::slot::{Slot, State};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::TopicKey;
 use crate::kafka::operations::Route;
+use crate::kafka::wire::produce;
 use crate::metrics::{HoldTrigger, ReplayVerdict};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// How soon a waiting request is looked at again when there is no news: what it wants has to be said again.
@@ -51,7 +53,41 @@ impl Session {
                 State::Split(_) => moved |= self.advance_split(number, &mut ahead, now),
             }
         }
+        self.publish_undecided();
         moved
+    }
+
+    /// Tells the other connections which partitions this one has undecided batches of, as long as it holds something.
+    fn publish_undecided(&mut self) {
+        let holds = self.slots.iter().any(|slot| slot.is_produce() && slot.is_unsettled());
+        if !holds {
+            if std::mem::take(&mut self.published) {
+                self.own.publish(None);
+                self.cluster.wake_all();
+            }
+            return;
+        }
+        if !self.cluster.order.any_marked() {
+            return;
+        }
+        let mut undecided = HashMap::new();
+        let produces = self.slots.iter().filter(|slot| slot.is_produce());
+        for (slot, number) in produces.zip(self.own.decided_count() + 1..) {
+            if matches!(slot.state, State::Done(_)) {
+                continue;
+            }
+            let body = slot.frame.get(slot.body_at..).unwrap_or_default();
+            let scanned = produce::scan_request(slot.version, body, &mut |row| {
+                undecided.entry((owned(row.topic), row.partition)).or_insert(number);
+            });
+            if scanned.is_err() {
+                return; // it will be refused; until then nothing is promised
+            }
+        }
+        self.own.publish(Some(undecided));
+        if !std::mem::replace(&mut self.published, true) {
+            self.cluster.wake_all();
+        }
     }
 
     fn advance_whole(&mut self, number: u64, ahead: &mut Ahead, now: Instant) -> bool {

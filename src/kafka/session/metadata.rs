@@ -9,8 +9,6 @@ use crate::kafka::wire::{self, Struct};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
-/// From this version on, Metadata carries leader epochs, so that old news can be told from new.
-const WITH_EPOCHS: i16 = 7;
 /// How long a topic that is known here may be unknown to a broker that has just come back.
 const TOPIC_LAG: Duration = Duration::from_secs(5);
 
@@ -26,9 +24,9 @@ impl Session {
             );
             return;
         };
-        if let Some(code) = self.unready(&answer, version, arrived, now) {
+        if let Some(code) = self.unready(&answer, arrived, now) {
             let has_brokers = answer.structs("brokers").next().is_some();
-            self.learn(&answer, version, now);
+            self.cluster.learn_metadata(&answer, now);
             if let Some(trouble) = self.trouble(number, now)
                 && has_brokers
             {
@@ -41,7 +39,7 @@ impl Session {
     }
 
     /// Why an answer is no good for a client yet, as an error code.
-    fn unready(&self, answer: &Struct, version: i16, arrived: Instant, now: Instant) -> Option<i16> {
+    fn unready(&self, answer: &Struct, arrived: Instant, now: Instant) -> Option<i16> {
         if answer.structs("brokers").next().is_none() {
             return Some(8); // BROKER_NOT_AVAILABLE
         }
@@ -63,13 +61,13 @@ impl Session {
                 if !leaderless {
                     continue;
                 }
-                // One that has had no leader for longer than a hold lasts won't get one by waiting.
+                // The leader that it had is shown; one that has had none for longer than a hold lasts won't get one by
+                // waiting.
                 let index = partition.i32("partition_index");
-                let since =
-                    self.cluster.read(|view| view.leader(&key, index)).and_then(|leader| leader.leaderless);
-                let hopeless =
-                    version >= WITH_EPOCHS && since.is_some_and(|at| now.saturating_duration_since(at) > max);
-                if !hopeless {
+                let leader = self.cluster.read(|view| view.leader(&key, index));
+                let shown = leader.is_some_and(|leader| leader.node >= 0 || leader.before.is_some());
+                let since = leader.and_then(|leader| leader.leaderless);
+                if !shown && since.is_none_or(|at| now.saturating_duration_since(at) <= max) {
                     return Some(5);
                 }
             }
@@ -77,23 +75,13 @@ impl Session {
         None
     }
 
-    fn learn(&self, answer: &Struct, version: i16, now: Instant) {
-        if version >= WITH_EPOCHS {
-            self.cluster.learn_metadata(answer, now);
-        } else {
-            // Without epochs its leaders might be older than what is known; its brokers are news all the same.
-            let mut brokers = answer.clone();
-            brokers.set_structs("topics", Vec::new());
-            self.cluster.learn_metadata(&brokers, now);
-        }
-    }
-
     /// Gives a Metadata answer to the client.
     pub(super) fn answer_metadata(&mut self, number: u64, frame: &Bytes, now: Instant) {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
         let (version, correlation) = (slot.version, slot.correlation);
         let Ok((_, mut answer)) = wire::decode_response(METADATA, version, frame) else { return };
-        self.learn(&answer, version, now);
+        self.cluster.learn_metadata(&answer, now);
+        self.show_leaders_before(&mut answer, now);
         let mut leaders = Vec::new();
         for topic in answer.structs("topics") {
             let name = TopicKey::Name(topic.bytes_field("name").cloned().unwrap_or_default());
@@ -114,6 +102,57 @@ impl Session {
         self.set_state(number, State::Done(answer));
     }
 
+    /// A partition that has no leader for the moment is shown with the one that it had: its clients go on to that node's
+    /// port and are held there. Were this answer held instead, everything behind it on its connection would be, too.
+    fn show_leaders_before(&self, answer: &mut Struct, now: Instant) {
+        let max = self.cluster.settings().hold.max;
+        for topic in answer.structs_mut("topics") {
+            let key = TopicKey::Name(topic.bytes_field("name").cloned().unwrap_or_default());
+            for partition in topic.structs_mut("partitions") {
+                if partition.i32("leader_id") >= 0 && partition.i16("error_code") != 5 {
+                    continue;
+                }
+                let index = partition.i32("partition_index");
+                let Some(leader) = self.cluster.read(|view| view.leader(&key, index)) else { continue };
+                let hopeless = leader.leaderless.is_some_and(|at| now.saturating_duration_since(at) > max);
+                let current = (leader.node >= 0).then_some((leader.node, leader.epoch));
+                if let Some((node, epoch)) = current.or(leader.before).filter(|_| !hopeless) {
+                    self.cluster.metrics.masked_errors.kafka(5).inc();
+                    partition.set_i32("leader_id", node);
+                    partition.set_i32("leader_epoch", epoch);
+                    partition.set_i16("error_code", 0);
+                }
+            }
+        }
+    }
+
+    /// The coordinator that a key had, while a broker knows of none: its clients are held at that node's port.
+    fn show_coordinator_before(&self, request: &Bytes, version: i16, answer: &mut Struct) -> bool {
+        let Ok((_, request)) = wire::decode_request(request) else { return false };
+        let kind = request.i8("key_type");
+        let known = |key: &Bytes| {
+            let coordinator = self.cluster.read(|view| view.coordinator(kind, key)).map(|(node, _)| node);
+            coordinator.filter(|node| self.cluster.port_of(*node).is_some())
+        };
+        if version < 4 {
+            let Some(node) = request.bytes_field("key").and_then(known) else { return false };
+            answer.set_i32("node_id", node);
+            answer.set_i16("error_code", 0);
+            answer.set_null("error_message");
+            return true;
+        }
+        for row in answer.structs_mut("coordinators") {
+            if !matches!(row.i16("error_code"), 14 | 15) {
+                continue;
+            }
+            let Some(node) = row.bytes_field("key").and_then(known) else { return false };
+            row.set_i32("node_id", node);
+            row.set_i16("error_code", 0);
+            row.set_null("error_message");
+        }
+        true
+    }
+
     /// A `FindCoordinator` answer: while there is no coordinator it is asked again within the hold.
     pub(super) fn on_coordinator(&mut self, node: i32, number: u64, frame: &Bytes, now: Instant) {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
@@ -131,7 +170,11 @@ impl Session {
                 waiting = Some(code);
             }
         });
-        if let Some(code) = waiting {
+        if let Some(code) = waiting
+            && self.show_coordinator_before(&request, version, &mut answer)
+        {
+            self.cluster.metrics.masked_errors.kafka(code).inc();
+        } else if let Some(code) = waiting {
             let mut shown = answer;
             rewrite::find_coordinator(&mut shown, version, &self.doors());
             let last = wire::encode_response(FIND_COORDINATOR, version, correlation, &shown).ok();
@@ -141,7 +184,9 @@ impl Session {
             self.refuse(number, node, code, now);
             return;
         }
-        if let Ok((_, request)) = wire::decode_request(&request) {
+        if waiting.is_none()
+            && let Ok((_, request)) = wire::decode_request(&request)
+        {
             let kind = request.i8("key_type");
             self.cluster.update_quietly(|view| {
                 if version < 4 {

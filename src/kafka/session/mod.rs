@@ -92,6 +92,8 @@ pub struct Session {
     moved: HashMap<(i8, Bytes), i32>,
     watermarks: Watermarks,
     own: Arc<Progress>,
+    /// Whether the other connections are told what is undecided here.
+    published: bool,
     held_bytes: usize,
     library: Library,
     client_id: String,
@@ -130,6 +132,7 @@ impl Session {
             moved: HashMap::new(),
             watermarks: Watermarks::default(),
             own: cluster.order.connection(),
+            published: false,
             held_bytes: 0,
             library: Library::Other,
             client_id: String::new(),
@@ -161,7 +164,7 @@ impl Session {
         for _ in 0..ROUNDS {
             let now = now();
             let mut moved = self.poll_links(cx, now);
-            if self.unsettled > 0 {
+            if self.unsettled > 0 || self.published {
                 moved |= self.advance(now);
             }
             match self.hand_out(now) {

@@ -37,7 +37,7 @@ pub(super) fn is_sequenced(records: Option<&Bytes>) -> bool {
 
 impl Session {
     /// The barriers that a Produce which has just arrived must wait for.
-    pub(super) fn barriers(&self, version: i16, body: &[u8]) -> Vec<Arc<Barrier>> {
+    pub(super) fn barriers(&self, version: i16, body: &[u8]) -> Vec<Barrier> {
         let mut found = Vec::new();
         let scanned = produce::scan_request(version, body, &mut |row| {
             found.extend(self.cluster.order.barrier(&owned(row.topic), row.partition, &self.own));

@@ -5,7 +5,6 @@ use crate::kafka::operations::Operation;
 use crate::kafka::order::Barrier;
 use crate::kafka::split::{Refusal, Split};
 use bytes::Bytes;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A client's request in its place in the order of answers.
@@ -29,7 +28,7 @@ pub(super) struct Slot {
     /// How far it has come.
     pub state: State,
     /// What must be decided on other connections first: of a Produce for a partition whose leader is news.
-    pub barriers: Vec<Arc<Barrier>>,
+    pub barriers: Vec<Barrier>,
     /// What went wrong with it so far; nothing in the steady state.
     pub trouble: Option<Box<Trouble>>,
 }
