@@ -29,7 +29,10 @@ use report::Report;
 
 pub use problem::{Place, Problem, Problems};
 pub use reload::{Change, changes, merge_live};
-pub use types::{Admin, Config, Dns, Hold, HostPort, Kafka, Log, LogFormat, Net, PortRange, Retry, Shutdown};
+pub use types::{
+    Admin, Config, Dns, Hold, HostPort, Idempotence, Kafka, Log, LogFormat, Net, PortRange, RaiseAcks, Retry,
+    Shutdown,
+};
 
 /// Loads a configuration from a file, with the overrides found in `env` (pairs of name and value, of which
 /// only those that begin with `EVENKEEL_` are looked at; `std::env::vars` panics when any variable is not

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::report::Report;
 use super::tree::{Node, Value};
-use super::types::{HostPort, LogFormat, PortRange};
+use super::types::{HostPort, Idempotence, LogFormat, PortRange, RaiseAcks};
 use super::{address, units};
 
 /// One key that is being read.
@@ -182,6 +182,18 @@ pub(super) fn cluster_name(field: &Field<'_>, report: &mut Report) -> Option<Str
 /// `text` or `json`.
 pub(super) fn log_format(field: &Field<'_>, report: &mut Report) -> Option<LogFormat> {
     field.string(report, "a string", units::log_format)
+}
+
+/// Whether producers get an identity.
+pub(super) fn idempotence(field: &Field<'_>, report: &mut Report) -> Option<Idempotence> {
+    let choices = [("inject", Idempotence::Inject), ("off", Idempotence::Off)];
+    field.string(report, "a string", |text| units::choice(text, &choices))
+}
+
+/// Which acks are raised.
+pub(super) fn raise_acks(field: &Field<'_>, report: &mut Report) -> Option<RaiseAcks> {
+    let choices = [("acks1", RaiseAcks::Acks1), ("off", RaiseAcks::Off)];
+    field.string(report, "a string", |text| units::choice(text, &choices))
 }
 
 /// A log filter.

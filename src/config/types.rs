@@ -153,6 +153,28 @@ pub struct Kafka {
     pub member_retention: Duration,
     /// Check the cluster id and the node id after each connect.
     pub verify_node: bool,
+    /// Whether producers that have no producer id get one.
+    pub idempotence: Idempotence,
+    /// Which acks of such producers are raised to all.
+    pub raise_acks: RaiseAcks,
+}
+
+/// Whether producers without a producer id get one from Evenkeel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idempotence {
+    /// Each of their batches is stamped, so that brokers recognise a repeat.
+    Inject,
+    /// Their batches pass as they are.
+    Off,
+}
+
+/// Which acks of producers with an injected identity are raised to all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RaiseAcks {
+    /// 1 is sent as all, with a fallback to 1; 0 stays.
+    Acks1,
+    /// None.
+    Off,
 }
 
 /// A host (a name or a literal address, an IPv6 one without its brackets) and a port.
@@ -294,6 +316,8 @@ impl Default for Kafka {
             leader_poll: Duration::from_millis(20),
             member_retention: Duration::from_secs(600),
             verify_node: true,
+            idempotence: Idempotence::Inject,
+            raise_acks: RaiseAcks::Acks1,
         }
     }
 }

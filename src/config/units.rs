@@ -180,6 +180,15 @@ pub(super) fn one_line(text: &str) -> Result<String, String> {
     }
 }
 
+/// One of some words.
+pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let names: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+    let found = choices.iter().find(|(name, _)| *name == text);
+    found
+        .map(|(_, value)| *value)
+        .ok_or_else(|| format!("{} is not known; write {}", quote(text), names.join(" or ")))
+}
+
 /// `text` or `json`.
 pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     match text {

@@ -277,6 +277,14 @@ pub(super) const CATALOGUE: &[Spec] = &[
     ),
     m("kafka_leader_changes_total", Counter, Cluster, Plain, "Partitions seen to have a new leader."),
     m(
+        "kafka_injected_batches_total",
+        Counter,
+        Cluster,
+        Plain,
+        "Record batches stamped with an injected producer identity.",
+    ),
+    m("kafka_raised_acks_total", Counter, Cluster, Plain, "Produce requests whose acks=1 went as acks=all."),
+    m(
         "kafka_leaders",
         Gauge,
         Member,

@@ -60,6 +60,10 @@ pub struct ClusterMetrics {
     pub unknown_outcomes: UnknownOutcomes,
     /// `client_frames_rejected_total`.
     pub frames_rejected: FramesRejected,
+    /// `kafka_injected_batches_total`.
+    pub kafka_injected_batches: IntCounter,
+    /// `kafka_raised_acks_total`.
+    pub kafka_raised_acks: IntCounter,
     /// `kafka_leader_changes_total`.
     pub kafka_leader_changes: IntCounter,
     /// `kafka_unavailable_seconds`.
@@ -111,6 +115,8 @@ impl ClusterMetrics {
             replays: Replays::new(|v| counter("replays_total", v)),
             unknown_outcomes: UnknownOutcomes::new(|v| counter("unknown_outcomes_total", v)),
             frames_rejected: FramesRejected::new(|v| counter("client_frames_rejected_total", v)),
+            kafka_injected_batches: m.counters("kafka_injected_batches_total").with_label_values(&at),
+            kafka_raised_acks: m.counters("kafka_raised_acks_total").with_label_values(&at),
             kafka_leader_changes: m.counters("kafka_leader_changes_total").with_label_values(&at),
             kafka_unavailable_seconds: m.histograms("kafka_unavailable_seconds").with_label_values(&at),
             apis,

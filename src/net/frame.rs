@@ -91,6 +91,15 @@ impl FrameReader {
         cx: &mut Context<'_>,
         stream: &mut Stream,
     ) -> Poll<Result<Option<Bytes>, FrameError>> {
+        self.poll_frame_mut(cx, stream).map_ok(|frame| frame.map(BytesMut::freeze))
+    }
+
+    /// As [`poll_frame`](Self::poll_frame), for who changes a few bytes of the frame in place.
+    pub fn poll_frame_mut(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream,
+    ) -> Poll<Result<Option<BytesMut>, FrameError>> {
         loop {
             let missing = match self.take_buffered()? {
                 Taken::Frame(frame) => return Poll::Ready(Ok(Some(frame))),
@@ -120,7 +129,7 @@ impl FrameReader {
     /// The next frame that is already whole in the buffer, without reading.
     pub fn next_buffered(&mut self) -> Result<Option<Bytes>, FrameError> {
         Ok(match self.take_buffered()? {
-            Taken::Frame(frame) => Some(frame),
+            Taken::Frame(frame) => Some(frame.freeze()),
             Taken::Missing(_) => None,
         })
     }
@@ -148,7 +157,7 @@ impl FrameReader {
         self.largest = self.largest.max(whole);
         self.typical = whole.max(self.typical - self.typical / 8);
         self.buf.advance(PREFIX);
-        Ok(Taken::Frame(self.buf.split_to(len).freeze()))
+        Ok(Taken::Frame(self.buf.split_to(len)))
     }
 
     /// A buffer for the first read. Always a new one: an old one may have grown with a huge frame, and of the typical
@@ -174,7 +183,7 @@ impl FrameReader {
         self.buf = BytesMut::new();
     }
 
-    fn end_of_stream(&mut self, missing: usize) -> Result<Option<Bytes>, FrameError> {
+    fn end_of_stream(&mut self, missing: usize) -> Result<Option<BytesMut>, FrameError> {
         if self.buf.is_empty() {
             self.let_go();
             return Ok(None);
@@ -184,7 +193,7 @@ impl FrameReader {
 }
 
 enum Taken {
-    Frame(Bytes),
+    Frame(BytesMut),
     /// So many bytes are needed before more can be said: the rest of the prefix, or the rest of the frame.
     Missing(usize),
 }

@@ -4,6 +4,7 @@
 //! look metadata up themselves: they say what they want, and one task asks for all of them ([`watch`]).
 
 mod dial;
+mod identity;
 mod members;
 mod status;
 mod versions;
@@ -11,6 +12,7 @@ mod view;
 mod watch;
 
 pub use dial::{DialError, Dialed, dial};
+pub use identity::{Fetched, Producer};
 pub use versions::{API_VERSIONS, Versions, answer as versions_answer, is_supported, unsupported};
 pub use view::{Changes, Health, Leader, Node, TopicKey, View};
 pub use watch::watch;
@@ -68,6 +70,7 @@ pub struct Cluster {
     wants: Mutex<Wants>,
     wakers: Mutex<HashMap<u64, Waker>>,
     budgets: Mutex<BTreeMap<i32, crate::retry::Budget>>,
+    producers: Mutex<identity::Producers>,
     poke: Notify,
     probes: Mutex<BTreeMap<i32, Arc<Notify>>>,
     not_ready: Mutex<Option<Block>>,
@@ -98,6 +101,7 @@ impl Cluster {
             wants: Mutex::default(),
             wakers: Mutex::default(),
             budgets: Mutex::default(),
+            producers: Mutex::default(),
             poke: Notify::new(),
             probes: Mutex::default(),
             not_ready: Mutex::new(Some(not_ready)),

@@ -2,7 +2,7 @@
 //! waits for them, one question in flight; and one probe for each broker.
 
 use super::dial::{Opened, open, open_node};
-use super::{Cluster, TopicKey};
+use super::{Cluster, Producer, TopicKey};
 use crate::kafka::channel::{Channel, ChannelError, Question};
 use crate::kafka::wire::{self, Struct};
 use crate::lifecycle::Drain;
@@ -20,6 +20,10 @@ const METADATA_NEWEST: i16 = 12;
 const FIND_COORDINATOR: i16 = 10;
 /// One key a question: the same in every broker, and coordinators are sought one by one anyway.
 const FIND_COORDINATOR_VERSION: i16 = 3;
+const INIT_PRODUCER_ID: i16 = 22;
+const INIT_PRODUCER_ID_VERSION: i16 = 1;
+/// So many producer ids are asked for in one look.
+const PRODUCERS_AT_ONCE: usize = 16;
 /// A broker that doesn't answer a look for so long is left for another.
 const LOOK_BOUND: Duration = Duration::from_secs(2);
 /// While somebody waits, looks slow down from `leader_poll` to this.
@@ -93,6 +97,18 @@ impl Watcher {
                 self.cluster.update(|view| view.absorb_coordinator(kind, key, node, asked));
             }
         }
+        for _ in 0..self.cluster.producers_wanted().min(PRODUCERS_AT_ONCE) {
+            let answer = ask_producer(&mut opened.channel).await?;
+            let (code, id) = (answer.i16("error_code"), answer.i64("producer_id"));
+            match code {
+                // Right after a cluster's start it says COORDINATOR_LOAD_IN_PROGRESS with id -1: asked again.
+                0 if id >= 0 => {
+                    self.cluster.add_producer(Producer { id, epoch: answer.i16("producer_epoch") })
+                }
+                29 | 31 => self.cluster.deny_producers(code),
+                _ => break,
+            }
+        }
         self.cluster.learn_metadata(&answer, asked);
         self.cluster.forget_stale();
         self.spawn_probes();
@@ -133,7 +149,7 @@ impl Watcher {
     async fn pause(&mut self) {
         let settings = self.cluster.settings();
         let (topics, coordinators) = self.cluster.wanted(now());
-        if topics.is_empty() && coordinators.is_empty() {
+        if topics.is_empty() && coordinators.is_empty() && self.cluster.producers_wanted() == 0 {
             self.look = settings.kafka.leader_poll;
             let _ = tokio::time::timeout(settings.kafka.metadata_refresh, self.cluster.poke.notified()).await;
         } else {
@@ -214,5 +230,13 @@ async fn ask_coordinator(channel: &mut Channel, kind: i8, key: &Bytes) -> Result
     body.set_bytes("key", Some(key.clone()));
     body.set_i8("key_type", kind);
     let question = Question { key: FIND_COORDINATOR, version: FIND_COORDINATOR_VERSION, body: &body };
+    channel.ask(question, LOOK_BOUND).await
+}
+
+async fn ask_producer(channel: &mut Channel) -> Result<Struct, ChannelError> {
+    let mut body = wire::request(INIT_PRODUCER_ID).map(wire::Message::new).ok_or(ChannelError::Closed)?;
+    body.set_bytes("transactional_id", None);
+    body.set_i32("transaction_timeout_ms", 60_000);
+    let question = Question { key: INIT_PRODUCER_ID, version: INIT_PRODUCER_ID_VERSION, body: &body };
     channel.ask(question, LOOK_BOUND).await
 }

@@ -1,6 +1,7 @@
 //! What waits is looked at again, oldest first: sent where it can go by now, held on, or decided when its bound is
 //! reached. Nothing overtakes an earlier request of the same key.
 
+use super::intake::Sent;
 use super::link::Link;
 use super::produce::owned;
 use super::route::Target;
@@ -117,13 +118,24 @@ impl Session {
         match self.target(number, now) {
             Target::Decided => true,
             Target::Node(node) => {
-                if self.send_whole(number, node, now) {
-                    self.sent_again(number, now);
-                    ahead.whole_produce |= produce;
-                    return true;
+                match self.send_whole(number, node, now) {
+                    Sent::Yes => {
+                        self.sent_again(number, now);
+                        ahead.whole_produce |= produce;
+                        return true;
+                    }
+                    Sent::NoLink => {
+                        ahead.stop(kind, produce);
+                        return self.reach(node);
+                    }
+                    Sent::Unstamped => {}
                 }
                 ahead.stop(kind, produce);
-                self.reach(node)
+                if self.injection.lacks_id() {
+                    self.hold(number, HoldTrigger::Coordinator, now);
+                    self.wake_before(now + LOOK_AGAIN);
+                }
+                false
             }
             Target::Leaders => {
                 if self.split(number, now) {

@@ -1,20 +1,33 @@
 //! A client's request arrives: it gets its place in the order of answers, and in the steady state goes straight on.
 
-use super::slot::{Answer, Slot, State};
+use super::inject::Stamped;
+use super::slot::{Answer, Raised, Slot, State};
 use super::{PRODUCE, Session};
 use crate::kafka::cluster::{API_VERSIONS, is_supported, unsupported, versions_answer};
 use crate::kafka::operations::operation;
+use crate::kafka::order::Barrier;
 use crate::kafka::patience::library;
 use crate::kafka::wire::{self, produce, request_header};
-use bytes::Bytes;
+use bytes::BytesMut;
 use std::time::{Duration, Instant};
+
+/// Whether a request went out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// It did.
+    Yes,
+    /// The link isn't open.
+    NoLink,
+    /// It can't be stamped yet.
+    Unstamped,
+}
 
 impl Session {
     /// Takes a request in.
     ///
     /// # Errors
     /// Why it is no request of a Kafka client; its connection is closed, as a broker would.
-    pub(super) fn take(&mut self, frame: Bytes, now: Instant) -> Result<(), String> {
+    pub(super) fn take(&mut self, mut frame: BytesMut, now: Instant) -> Result<(), String> {
         let header = request_header(&frame).map_err(|error| format!("not a Kafka request: {error}"))?;
         let Some(op) = operation(header.api_key) else {
             return Err(format!("API key {} is not one that clients are offered", header.api_key));
@@ -48,14 +61,26 @@ impl Session {
         self.held_bytes += frame.len();
         self.cluster.ledger.charge(frame.len());
         let number = self.base + self.slots.len() as u64;
-        let in_order = self.unsettled == 0;
+        let mut straight = self.straight_on(&barriers);
+        let (mut stamped, mut raised) = (false, Raised::No);
+        if op.key == PRODUCE && straight.is_some() {
+            match self.injection.stamp(&self.cluster, header.api_version, header.body_at, &mut frame) {
+                Stamped::AsItIs => {}
+                Stamped::Yes { raised: up } => {
+                    (stamped, raised) = (true, self.note_raised(up));
+                }
+                Stamped::Wait => straight = None,
+            }
+        }
         self.slots.push_back(Slot {
             op,
             version: header.api_version,
             correlation: header.correlation_id,
             body_at: header.body_at,
-            frame,
+            frame: frame.freeze(),
             silent,
+            stamped,
+            raised,
             arrived: now,
             upstream: Duration::ZERO,
             state: State::Waiting,
@@ -65,26 +90,27 @@ impl Session {
         self.unsettled += 1;
         if op.key == API_VERSIONS {
             self.answer_api_versions(number);
-        } else if in_order {
-            self.go_straight_on(number, now);
+        } else if let Some(home) = straight {
+            self.put_on(number, home, now);
         }
         Ok(())
     }
 
-    /// The steady path: the node that the client chose is connected, nothing is known to be wrong. Whatever this does
-    /// not send is seen to by `advance`.
-    fn go_straight_on(&mut self, number: u64, now: Instant) {
-        let Some(home) = self.home.node else { return };
-        let slot = self.at(number).and_then(|at| self.slots.get(at));
-        let free = slot.is_some_and(|slot| slot.barriers.is_empty());
-        let nothing_wrong = free && self.stray.is_empty() && self.moved.is_empty();
-        if nothing_wrong {
-            self.send_whole(number, home, now);
-        }
+    /// The steady path: the node that the client chose, if it is connected and nothing is known to be wrong. Whatever does
+    /// not go there at once is seen to by `advance`.
+    fn straight_on(&self, barriers: &[Barrier]) -> Option<i32> {
+        let nothing_wrong =
+            self.unsettled == 0 && barriers.is_empty() && self.stray.is_empty() && self.moved.is_empty();
+        self.home.node.filter(|home| nothing_wrong && self.is_open(*home))
     }
 
-    /// Puts a request, as it came, on the open link to `node`. Answers whether it did.
-    pub(super) fn send_whole(&mut self, number: u64, node: i32, now: Instant) -> bool {
+    /// Whether the link to a node is open.
+    pub(super) fn is_open(&self, node: i32) -> bool {
+        self.links.iter().any(|link| link.node == node && link.is_open())
+    }
+
+    /// Puts a request on the open link to `node`. Answers whether it did.
+    fn put_on(&mut self, number: u64, node: i32, now: Instant) -> bool {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return false };
         let (frame, correlation) = (slot.frame.clone(), (!slot.silent).then_some(slot.correlation));
         let Some(link) = self.link_mut(node) else { return false };
@@ -93,6 +119,43 @@ impl Session {
         }
         self.set_state(number, State::Sent);
         true
+    }
+
+    /// Sends a request that has waited, whole, on the open link to `node`; a Produce is stamped if it has not been.
+    pub(super) fn send_whole(&mut self, number: u64, node: i32, now: Instant) -> Sent {
+        if !self.is_open(node) {
+            return Sent::NoLink;
+        }
+        let Some(at) = self.at(number) else { return Sent::NoLink };
+        let Some(slot) = self.slots.get_mut(at) else { return Sent::NoLink };
+        if slot.is_produce() && !slot.stamped && self.injection.is_on() {
+            let mut frame = BytesMut::from(&slot.frame[..]);
+            match self.injection.stamp(&self.cluster, slot.version, slot.body_at, &mut frame) {
+                Stamped::AsItIs => {}
+                Stamped::Yes { raised: up } => {
+                    slot.frame = frame.freeze();
+                    slot.stamped = true;
+                    let raised = self.note_raised(up);
+                    if let Some(slot) = self.slots.get_mut(at) {
+                        slot.raised = raised;
+                    }
+                }
+                Stamped::Wait => return Sent::Unstamped,
+            }
+        }
+        if self.put_on(number, node, now) { Sent::Yes } else { Sent::NoLink }
+    }
+
+    /// acks were raised: counted, and said once for each client.
+    pub(super) fn note_raised(&mut self, up: bool) -> Raised {
+        if !up {
+            return Raised::No;
+        }
+        self.cluster.metrics.kafka_raised_acks.inc();
+        if !std::mem::replace(&mut self.said_raised, true) {
+            tracing::info!(client = %self.client_id, "acks=1 of this client is sent as acks=all, so that a move of leadership cuts nothing off");
+        }
+        Raised::Up
     }
 
     /// Answers `ApiVersions` from what all members share. Until one member has answered, it waits.

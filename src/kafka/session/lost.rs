@@ -124,6 +124,7 @@ impl Session {
                     code: 0,
                     doubt: false,
                     refused: None,
+                    restamp: false,
                 })
             });
         }

@@ -10,6 +10,7 @@ mod answers;
 mod doors;
 mod fetch;
 mod hold;
+mod inject;
 mod intake;
 mod link;
 mod lost;
@@ -27,6 +28,7 @@ use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
 use crate::net::{FrameError, FrameReader, Stream, WriteQueue};
 use crate::time::now;
 use bytes::Bytes;
+use inject::Injection;
 use link::{Event, Link};
 use rand::{SeedableRng, rngs::StdRng};
 use slot::{Answer, Slot, State};
@@ -92,6 +94,9 @@ pub struct Session {
     moved: HashMap<(i8, Bytes), i32>,
     watermarks: Watermarks,
     own: Arc<Progress>,
+    injection: Injection,
+    /// Whether it was said that this client's acks are raised.
+    said_raised: bool,
     /// Whether the other connections are told what is undecided here.
     published: bool,
     held_bytes: usize,
@@ -117,8 +122,10 @@ impl Session {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let settings = cluster.settings();
         let draining = Box::pin(drain.signaled());
+        let id = NEXT.fetch_add(1, Relaxed);
         Self {
-            id: NEXT.fetch_add(1, Relaxed),
+            id,
+            injection: Injection::new(id, settings.kafka.idempotence, settings.kafka.raise_acks),
             client,
             reader: FrameReader::new(settings.net.max_frame),
             out: WriteQueue::new(settings.net.write_queue),
@@ -132,6 +139,7 @@ impl Session {
             moved: HashMap::new(),
             watermarks: Watermarks::default(),
             own: cluster.order.connection(),
+            said_raised: false,
             published: false,
             held_bytes: 0,
             library: Library::Other,
@@ -230,6 +238,10 @@ impl Session {
             self.held_bytes = self.held_bytes.saturating_sub(slot.frame.len());
             self.cluster.ledger.refund(slot.frame.len());
             if slot.is_produce() {
+                if slot.stamped {
+                    self.injection
+                        .decided_whole(slot.version, slot.frame.get(slot.body_at..).unwrap_or_default());
+                }
                 self.own.decided();
                 if self.cluster.order.any_marked() {
                     self.cluster.wake_all();
@@ -255,7 +267,7 @@ impl Session {
     fn poll_client(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, End> {
         let mut some = false;
         while !self.eof && !self.is_draining && self.has_room() {
-            match self.reader.poll_frame(cx, &mut self.client) {
+            match self.reader.poll_frame_mut(cx, &mut self.client) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(Some(frame))) => {
                     some = true;
@@ -367,6 +379,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.own.gone();
         self.cluster.forget_waker(self.id);
+        self.cluster.forget_producer(self.id);
         self.cluster.ledger.refund(self.held_bytes);
         let waiting = self.slots.iter().filter_map(|slot| slot.trouble.as_ref()?.ticket.as_ref()).count();
         self.cluster.metrics.hold_requests.sub(i64::try_from(waiting).unwrap_or(0));

@@ -2,7 +2,7 @@
 //!
 //! What an answer proves was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1; the decisions stand in [`judge`].
 
-use super::slot::{Answer, State};
+use super::slot::{Answer, Raised, State};
 use super::{PRODUCE, Session};
 use crate::kafka::cluster::TopicKey;
 use crate::kafka::honest::REQUEST_TIMED_OUT;
@@ -20,6 +20,9 @@ const TOPIC_LAG: Duration = Duration::from_secs(5);
 const CAPACITY_PAUSE: Duration = Duration::from_millis(100);
 /// The pause before a refused batch goes again, if its new leader is known by then.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often a batch is stamped anew before its error is passed on.
+const RESTAMPS_MAX: u8 = 3;
 
 /// Whether every batch of a partition's records carries a producer id, so that a broker recognises a repeat.
 pub(super) fn is_sequenced(records: Option<&Bytes>) -> bool {
@@ -131,13 +134,16 @@ impl Session {
     /// Takes in the answer to a part: each partition is decided, and what it tells of leaders is noted.
     pub(super) fn absorb(&mut self, node: i32, number: u64, part: u32, answer: Struct, now: Instant) {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
-        let (key, arrived) = (slot.op.key, slot.arrived);
+        let (key, arrived, stamped, raised) =
+            (slot.op.key, slot.arrived, slot.stamped, slot.raised == Raised::Up);
         let home = self.home.node;
         let (mut strays, mut unknown, mut hints) = (Vec::new(), Vec::new(), Vec::new());
         let cluster = Arc::clone(&self.cluster);
-        let Some(State::Split(split)) = self.slot_mut(number).map(|slot| &mut slot.state) else { return };
+        let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
+        let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
-        let look = Look { node, now, arrived, key };
+        let look = Look { node, now, arrived, key, stamped };
+        let (mut given_back, mut lower) = (Vec::new(), false);
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
             if partition.has("current_leader")
@@ -155,6 +161,7 @@ impl Session {
             let verdict = judge(&look, item, partition, &known);
             match &verdict {
                 Judgement::Again(again) => {
+                    lower |= raised && matches!(again.code, 7 | 19 | 20);
                     cluster.metrics.masked_errors.kafka(again.code).inc();
                     if again.refused.is_some() && Some(node) == home {
                         strays.push((item.topic.clone(), item.partition));
@@ -163,6 +170,10 @@ impl Session {
                 Judgement::Done(answer) => {
                     let passed = answer.i16("error_code");
                     if passed != 0 {
+                        if (stamped || item.counted) && !matches!(code, 7 | 20) && !item.doubt {
+                            let records = item.request.bytes_field("records").cloned();
+                            given_back.push((item.topic.clone(), item.partition, records));
+                        }
                         cluster.metrics.client_errors.kafka(passed).inc();
                     }
                     if code != 0 && passed == REQUEST_TIMED_OUT && key == PRODUCE && code != REQUEST_TIMED_OUT
@@ -175,6 +186,14 @@ impl Session {
         };
         let mut missing = |item: &Item| Judgement::Done(error_for(shape, message, item.partition, -1));
         split.absorb(part, answer, &mut judge, &mut missing);
+        if lower {
+            // The leader has it, or too few followers are there: the client's own acks=1 is all that it asked for.
+            split.template_mut().set_i16("acks", 1);
+            slot.raised = Raised::Down;
+        }
+        for (topic, partition, records) in given_back {
+            self.injection.give_back(&topic, partition, records.as_ref());
+        }
         for (topic, partition, leader, epoch) in hints {
             let changes = self.cluster.update(|view| view.absorb_hint(&topic, partition, leader, epoch, now));
             self.cluster.note(&changes);
@@ -221,7 +240,13 @@ impl Session {
             }
             if is_sequenced(item.request.bytes_field("records")) {
                 metrics.unknown_outcomes.inc(UnknownAction::Replayed);
-                return Judgement::Again(Again { not_before: now, code: 0, doubt: true, refused: None });
+                return Judgement::Again(Again {
+                    not_before: now,
+                    code: 0,
+                    doubt: true,
+                    refused: None,
+                    restamp: false,
+                });
             }
             unknown.push((item.topic.clone(), item.partition));
             metrics.client_errors.kafka(REQUEST_TIMED_OUT).inc();
@@ -245,14 +270,19 @@ struct Look {
     now: Instant,
     arrived: Instant,
     key: i16,
+    /// Whether the request was stamped as a whole.
+    stamped: bool,
 }
 
 /// What a partition's answer proves.
 fn judge(look: &Look, item: &Item, mut partition: Struct, topic_known: &dyn Fn() -> bool) -> Judgement {
     let code = partition.i16("error_code");
-    let Look { node, now, arrived, key } = *look;
+    let Look { node, now, arrived, key, stamped } = *look;
+    let injected = key == PRODUCE && (stamped || item.counted);
     let refused = Some(Refusal { node, at: now });
-    let again = |doubt| Judgement::Again(Again { not_before: now + REFUSED_PAUSE, code, doubt, refused });
+    let again = |doubt| {
+        Judgement::Again(Again { not_before: now + REFUSED_PAUSE, code, doubt, refused, restamp: false })
+    };
     match code {
         // UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID: of a topic that is known, from a broker that is behind.
         3 | 100 if now.saturating_duration_since(arrived) < TOPIC_LAG && topic_known() => again(false),
@@ -270,16 +300,36 @@ fn judge(look: &Look, item: &Item, mut partition: Struct, topic_known: &dyn Fn()
         // FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH: only where the client sent no epoch (KIP-320).
         74 | 75 if key == PRODUCE => again(false),
         // OFFSET_NOT_AVAILABLE: a new leader doesn't know its high watermark yet.
-        78 if key != PRODUCE => {
-            Judgement::Again(Again { not_before: now + CAPACITY_PAUSE, code, doubt: false, refused: None })
-        }
+        78 if key != PRODUCE => Judgement::Again(Again {
+            not_before: now + CAPACITY_PAUSE,
+            code,
+            doubt: false,
+            refused: None,
+            restamp: false,
+        }),
         // NOT_ENOUGH_REPLICAS: refused before it was appended.
-        19 if key == PRODUCE => {
-            Judgement::Again(Again { not_before: now + CAPACITY_PAUSE, code, doubt: false, refused: None })
-        }
+        19 if key == PRODUCE => Judgement::Again(Again {
+            not_before: now + CAPACITY_PAUSE,
+            code,
+            doubt: false,
+            refused: None,
+            restamp: false,
+        }),
         // REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND: it is in the leader's log. Its repeat is recognised.
         7 | 20 if key == PRODUCE && is_sequenced(item.request.bytes_field("records")) => {
-            Judgement::Again(Again { not_before: now + CAPACITY_PAUSE, code, doubt: true, refused: None })
+            Judgement::Again(Again {
+                not_before: now + CAPACITY_PAUSE,
+                code,
+                doubt: true,
+                refused: None,
+                restamp: false,
+            })
+        }
+        // OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID of an injected sequence: with at most five undecided, the batch
+        // isn't in the log, and a predecessor was refused or cut off. It starts over with another id.
+        45 | 59 if injected && item.restamps < RESTAMPS_MAX => {
+            let not_before = now + REFUSED_PAUSE;
+            Judgement::Again(Again { not_before, code, doubt: false, refused: None, restamp: true })
         }
         // DUPLICATE_SEQUENCE_NUMBER, after a replay of our own: it had landed.
         46 if key == PRODUCE && item.doubt => Judgement::Done(error_for_success(partition)),
@@ -327,7 +377,7 @@ mod tests {
         let mut answer = error_for(shape(PRODUCE).unwrap(), wire::response(PRODUCE).unwrap(), 0, code);
         answer.set_i64("base_offset", base_offset);
         let now = Instant::now();
-        judge(&Look { node: 1, now, arrived: now, key: PRODUCE }, item, answer, &|| true)
+        judge(&Look { node: 1, now, arrived: now, key: PRODUCE, stamped: false }, item, answer, &|| true)
     }
 
     fn passed(judgement: Judgement) -> i16 {

@@ -21,6 +21,10 @@ pub(super) struct Slot {
     pub frame: Bytes,
     /// Whether its client expects no answer (Produce with acks=0).
     pub silent: bool,
+    /// Whether it was stamped with an injected identity as a whole.
+    pub stamped: bool,
+    /// Whether its acks were raised, and whether that was taken back.
+    pub raised: Raised,
     /// When it had been read.
     pub arrived: Instant,
     /// How long brokers had it.
@@ -31,6 +35,17 @@ pub(super) struct Slot {
     pub barriers: Vec<Barrier>,
     /// What went wrong with it so far; nothing in the steady state.
     pub trouble: Option<Box<Trouble>>,
+}
+
+/// What became of a client's acks=1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Raised {
+    /// Nothing.
+    No,
+    /// It goes as acks=all.
+    Up,
+    /// It went as acks=all and goes as acks=1 again, since followers are missing.
+    Down,
 }
 
 /// How far a request has come.

@@ -1,7 +1,8 @@
 //! Requests in parts: taken apart, sent to the leaders that are known, merged.
 
 use super::advance::Ahead;
-use super::slot::{Answer, State};
+use super::inject::RAISED_TIMEOUT_MS;
+use super::slot::{Answer, Raised, State};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::TopicKey;
 use crate::kafka::rewrite;
@@ -90,11 +91,48 @@ impl Session {
         if !wanted.is_empty() {
             self.cluster.want_topics(wanted, now);
         }
+        self.stamp_parts(number, &mut targets);
         if targets.iter().any(Option::is_some) {
             self.send_parts(number, &targets, now);
             moved = true;
         }
         moved
+    }
+
+    /// Stamps what is about to be sent for the first time, or anew; what can't be stamped yet goes on waiting.
+    fn stamp_parts(&mut self, number: u64, targets: &mut [Option<i32>]) {
+        let Some(at) = self.at(number) else { return };
+        let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.is_produce() && !slot.silent) else {
+            return;
+        };
+        if slot.version < 3 || !self.injection.is_on() {
+            return;
+        }
+        let State::Split(split) = &mut slot.state else { return };
+        if split.template().bytes_field("transactional_id").is_some() {
+            return;
+        }
+        let mut stamped = false;
+        for (item, target) in split.items_mut().iter_mut().zip(targets) {
+            if target.is_some() && !self.injection.stamp_item(&self.cluster, item) {
+                *target = None;
+            }
+            stamped |= item.counted;
+        }
+        if stamped
+            && slot.raised == Raised::No
+            && split.template().i16("acks") == 1
+            && self.injection.raises()
+        {
+            let template = split.template_mut();
+            template.set_i16("acks", -1);
+            let timeout = template.i32("timeout_ms").min(RAISED_TIMEOUT_MS);
+            template.set_i32("timeout_ms", timeout);
+            let raised = self.note_raised(true);
+            if let Some(slot) = self.slots.get_mut(at) {
+                slot.raised = raised;
+            }
+        }
     }
 
     fn item_topic(&self, number: u64, at: usize) -> Option<TopicKey> {
@@ -219,10 +257,13 @@ impl Session {
 
     /// All parts are decided: one answer, in the order of the request.
     pub(super) fn finish_split(&mut self, number: u64, now: Instant) {
-        let Some(slot) = self.slot_mut(number) else { return };
+        let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
         let (key, version, correlation, silent) = (slot.op.key, slot.version, slot.correlation, slot.silent);
         let State::Split(split) = &mut slot.state else { return };
         let Some(message) = wire::response(key) else { return };
+        for item in split.items().iter().filter(|item| item.counted) {
+            self.injection.decided_item(&item.topic, item.partition);
+        }
         let mut answer = split.finish(message);
         if key == FETCH {
             // A session that a broker may have opened is not told: what the client asks next may go in parts again.

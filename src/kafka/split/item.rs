@@ -35,6 +35,15 @@ pub struct Again {
     pub doubt: bool,
     /// Who refused it, if a node did.
     pub refused: Option<Refusal>,
+    /// Whether an answer proved that it isn't in the log and that its sequence is of no more use.
+    pub restamp: bool,
+}
+
+impl Again {
+    /// Sent again not before `at`, with nothing else known.
+    pub fn at(not_before: Instant) -> Self {
+        Self { not_before, code: 0, doubt: false, refused: None, restamp: false }
+    }
 }
 
 /// The decision on a partition.
@@ -65,6 +74,12 @@ pub struct Item {
     pub refused: Option<Refusal>,
     /// It isn't sent earlier than this.
     pub not_before: Instant,
+    /// Its injected sequence met a gap: it is stamped anew before it goes again.
+    pub restamp: bool,
+    /// How often that happened.
+    pub restamps: u8,
+    /// It was stamped as a part, and counts among the undecided batches of its partition.
+    pub counted: bool,
 }
 
 impl Item {
@@ -78,6 +93,9 @@ impl Item {
             code: 0,
             refused: None,
             not_before: now,
+            restamp: false,
+            restamps: 0,
+            counted: false,
         }
     }
 
@@ -104,7 +122,9 @@ impl Item {
             Judgement::Done(answer) => self.progress = Progress::Done(Box::new(answer)),
             Judgement::Again(again) => {
                 self.progress = Progress::Waiting;
-                self.doubt |= again.doubt;
+                self.doubt = (self.doubt || again.doubt) && !again.restamp;
+                self.restamp |= again.restamp;
+                self.restamps += u8::from(again.restamp);
                 self.not_before = again.not_before;
                 if again.code != 0 {
                     self.code = again.code;

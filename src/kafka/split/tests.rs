@@ -44,6 +44,7 @@ fn judge(now: Instant) -> impl FnMut(&Item, Struct) -> Judgement {
             code: 6,
             doubt: false,
             refused: Some(Refusal { node: 1, at: now }),
+            restamp: false,
         }),
         _ => Judgement::Done(partition),
     }
@@ -100,7 +101,7 @@ fn a_lost_part_waits_again_with_its_doubt_and_a_silent_broker_is_no_success() {
     let later = now + Duration::from_millis(50);
     split.lose(whole, Verdict::Unknown, &mut |_, verdict| {
         assert_eq!(verdict, Verdict::Unknown);
-        Judgement::Again(Again { not_before: later, code: 0, doubt: true, refused: None })
+        Judgement::Again(Again { not_before: later, code: 0, doubt: true, refused: None, restamp: false })
     });
     assert!(split.items().iter().all(|item| item.doubt && item.not_before == later));
     let parts = split.dispatch(&[Some(2), Some(2)]);

@@ -1,0 +1,279 @@
+//! Injected producer identity: a producer that has none is given one, and each of its batches a sequence, so that a broker
+//! recognises the repeat of a batch whose answer was lost.
+//!
+//! One producer id for each client connection, renewed for a partition when a gap shows that a predecessor is gone. A
+//! sequence is assigned when a batch is first sent. At most five batches of a partition are undecided at a time, since a
+//! broker remembers five. A batch is stamped in place and its checksum corrected from the changed bytes: the records are
+//! not read, and a batch that arrived corrupt stays corrupt.
+
+use crate::config::{Idempotence, RaiseAcks};
+use crate::kafka::cluster::{Cluster, Fetched, Producer, TopicKey};
+use crate::kafka::split::Item;
+use crate::kafka::wire::{TopicRef, batch, produce};
+use bytes::{Bytes, BytesMut};
+use std::collections::HashMap;
+
+/// How many batches of a producer a broker remembers for each partition.
+const REMEMBERED: u32 = 5;
+/// Produce versions from this one on carry record batches of format 2.
+const WITH_BATCHES: i16 = 3;
+/// What a raised request is sent with, so that a slow follower raises an error while there is time for the fallback.
+pub(super) const RAISED_TIMEOUT_MS: i32 = 5_000;
+
+/// What stamping a request came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stamped {
+    /// Nothing in it is ours to stamp: it passes as it is.
+    AsItIs,
+    /// Stamped; `raised` tells whether its acks were raised.
+    Yes {
+        /// acks=1 goes as acks=all.
+        raised: bool,
+    },
+    /// Not now: no producer id yet, or five batches of a partition are undecided.
+    Wait,
+}
+
+/// The sequence of one partition.
+#[derive(Clone, Copy, Debug)]
+struct Sequence {
+    producer: Producer,
+    next: i32,
+    undecided: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Identity {
+    None,
+    Known(Producer),
+    Off,
+}
+
+/// What one client connection's producer is stamped with.
+#[derive(Debug)]
+pub(super) struct Injection {
+    session: u64,
+    identity: Identity,
+    raise: bool,
+    /// By topic (its name, or the bytes of its id) and partition.
+    sequences: HashMap<Box<[u8]>, HashMap<i32, Sequence>>,
+    /// Batches to stamp: where, how long, and with what. Kept for its capacity.
+    plan: Vec<(usize, usize, Producer, i32)>,
+}
+
+fn topic_bytes<'a>(topic: &'a TopicRef<'_>) -> &'a [u8] {
+    match topic {
+        TopicRef::Name(name) => name,
+        TopicRef::Id(id) => id,
+    }
+}
+
+fn key_bytes(topic: &TopicKey) -> &[u8] {
+    match topic {
+        TopicKey::Name(name) => name,
+        TopicKey::Id(id) => id,
+    }
+}
+
+/// The one batch of format 2 without a producer id that these records are; nothing if they are anything else.
+fn bare(records: &[u8]) -> Option<batch::BatchHeader> {
+    let mut headers = batch::headers(records);
+    let only = headers.next()?;
+    let alone = headers.next().is_none() && headers.rest() == 0;
+    let plain = only.magic == 2 && only.producer_id == -1 && !only.is_transactional() && !only.is_control();
+    (alone && plain && only.last_offset_delta >= 0).then_some(only)
+}
+
+/// The sequence behind a batch: they wrap at 2³¹ to 0.
+fn after(base: i32, last_offset_delta: i32) -> i32 {
+    let next = i64::from(base) + i64::from(last_offset_delta) + 1;
+    i32::try_from(next % (1 << 31)).unwrap_or(0)
+}
+
+impl Injection {
+    pub(super) fn new(session: u64, idempotence: Idempotence, raise: RaiseAcks) -> Self {
+        let identity = if idempotence == Idempotence::Inject { Identity::None } else { Identity::Off };
+        let raise = raise == RaiseAcks::Acks1;
+        Self { session, identity, raise, sequences: HashMap::new(), plan: Vec::new() }
+    }
+
+    /// Whether producers of this connection are given an identity.
+    pub(super) fn is_on(&self) -> bool {
+        self.identity != Identity::Off
+    }
+
+    /// Whether acks=1 of what is stamped is raised.
+    pub(super) fn raises(&self) -> bool {
+        self.raise
+    }
+
+    /// Whether it is on and a broker has not handed an id out yet.
+    pub(super) fn lacks_id(&self) -> bool {
+        self.identity == Identity::None
+    }
+
+    fn producer(&mut self, cluster: &Cluster) -> Fetched {
+        if let Identity::Known(producer) = self.identity {
+            return Fetched::Producer(producer);
+        }
+        let fetched = cluster.fetch_producer(self.session);
+        match fetched {
+            Fetched::Producer(producer) => self.identity = Identity::Known(producer),
+            Fetched::Denied => self.identity = Identity::Off,
+            Fetched::Wait => {}
+        }
+        fetched
+    }
+
+    /// Stamps a request that is about to be sent for the first time, in place.
+    pub(super) fn stamp(
+        &mut self,
+        cluster: &Cluster,
+        version: i16,
+        body_at: usize,
+        frame: &mut BytesMut,
+    ) -> Stamped {
+        if self.identity == Identity::Off || version < WITH_BATCHES {
+            return Stamped::AsItIs;
+        }
+        let body = frame.get(body_at..).unwrap_or_default();
+        let (mut some, mut room) = (false, true);
+        let sequences = &self.sequences;
+        let head = produce::scan_request(version, body, &mut |row| {
+            if row.records.and_then(bare).is_some() {
+                some = true;
+                let known =
+                    sequences.get(topic_bytes(&row.topic)).and_then(|topic| topic.get(&row.partition));
+                room &= known.is_none_or(|sequence| sequence.undecided < REMEMBERED);
+            }
+        });
+        let Ok(head) = head else { return Stamped::AsItIs };
+        if !some || head.transactional || head.acks == 0 {
+            return Stamped::AsItIs;
+        }
+        if !room {
+            return Stamped::Wait;
+        }
+        let producer = match self.producer(cluster) {
+            Fetched::Producer(producer) => producer,
+            Fetched::Wait => return Stamped::Wait,
+            Fetched::Denied => return Stamped::AsItIs,
+        };
+        self.assign(version, body, producer);
+        for (at, len, producer, sequence) in self.plan.drain(..) {
+            let at = body_at + at;
+            let stamped =
+                frame.get_mut(at..at + len).map(|b| batch::stamp(b, producer.id, producer.epoch, sequence));
+            debug_assert!(matches!(stamped, Some(Ok(()))), "it was looked at before");
+            cluster.metrics.kafka_injected_batches.inc();
+        }
+        let raised = self.raise && head.acks == 1;
+        if raised {
+            raise(frame, body_at + head.acks_at, head.timeout_ms);
+        }
+        Stamped::Yes { raised }
+    }
+
+    fn assign(&mut self, version: i16, body: &[u8], producer: Producer) {
+        let (sequences, plan) = (&mut self.sequences, &mut self.plan);
+        plan.clear();
+        let scanned = produce::scan_request(version, body, &mut |row| {
+            let Some(records) = row.records else { return };
+            let Some(header) = bare(records) else { return };
+            let name = topic_bytes(&row.topic);
+            if !sequences.contains_key(name) {
+                sequences.insert(name.into(), HashMap::new());
+            }
+            let Some(topic) = sequences.get_mut(name) else { return };
+            let sequence = topic.entry(row.partition).or_insert(Sequence { producer, next: 0, undecided: 0 });
+            plan.push((row.records_at, records.len(), sequence.producer, sequence.next));
+            sequence.next = after(sequence.next, header.last_offset_delta);
+            sequence.undecided += 1;
+        });
+        debug_assert!(scanned.is_ok(), "it was scanned before");
+    }
+
+    /// Stamps one partition of a request in parts that is about to be sent for the first time, or anew after a gap.
+    /// Answers whether it can be sent.
+    pub(super) fn stamp_item(&mut self, cluster: &Cluster, item: &mut Item) -> bool {
+        let Some(records) = item.request.bytes_field("records").cloned() else { return true };
+        let header = batch::headers(&records).next();
+        let anew = header.as_ref().filter(|_| item.restamp).map(|header| header.producer_id);
+        if anew.is_none() && bare(&records).is_none() {
+            return true; // stamped before, the client's own, or nothing that can be stamped
+        }
+        let Some(header) = header else { return true };
+        let producer = match self.producer(cluster) {
+            Fetched::Producer(producer) => producer,
+            Fetched::Wait => return false,
+            Fetched::Denied => return true,
+        };
+        let topic = self.sequences.entry(key_bytes(&item.topic).into()).or_default();
+        let sequence = topic.entry(item.partition).or_insert(Sequence { producer, next: 0, undecided: 0 });
+        if anew == Some(sequence.producer.id) {
+            // The first one behind the gap: its partition starts over with an id of its own.
+            match cluster.fetch_producer(self.session) {
+                Fetched::Producer(fresh) => *sequence = Sequence { producer: fresh, next: 0, ..*sequence },
+                Fetched::Wait => return false,
+                Fetched::Denied => return true,
+            }
+        }
+        let mut stamped = BytesMut::from(&records[..]);
+        let Sequence { producer, next, .. } = *sequence;
+        if batch::stamp(&mut stamped, producer.id, producer.epoch, next).is_err() {
+            return true; // no single batch: brokers refuse it
+        }
+        sequence.next = after(next, header.last_offset_delta);
+        if anew.is_none() {
+            sequence.undecided += 1;
+            item.counted = true;
+            cluster.metrics.kafka_injected_batches.inc();
+        }
+        item.restamp = false;
+        item.request.set_bytes("records", Some(stamped.freeze()));
+        true
+    }
+
+    /// A batch was refused and not appended: its sequence is given back if nothing has taken a later one. Otherwise the
+    /// later ones meet the gap and are stamped anew.
+    pub(super) fn give_back(&mut self, topic: &TopicKey, partition: i32, records: Option<&Bytes>) {
+        let Some(header) = records.and_then(|records| batch::headers(records).next()) else { return };
+        let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
+        if let Some(sequence) = known
+            && sequence.producer.id == header.producer_id
+            && sequence.next == after(header.base_sequence, header.last_offset_delta)
+        {
+            sequence.next = header.base_sequence;
+        }
+    }
+
+    /// A stamped request, which had gone out whole, is decided.
+    pub(super) fn decided_whole(&mut self, version: i16, body: &[u8]) {
+        let sequences = &mut self.sequences;
+        let scanned = produce::scan_request(version, body, &mut |row| {
+            let known =
+                sequences.get_mut(topic_bytes(&row.topic)).and_then(|topic| topic.get_mut(&row.partition));
+            if let Some(sequence) = known {
+                sequence.undecided = sequence.undecided.saturating_sub(1);
+            }
+        });
+        debug_assert!(scanned.is_ok(), "it was scanned before");
+    }
+
+    /// A partition of a request in parts, stamped there, is decided.
+    pub(super) fn decided_item(&mut self, topic: &TopicKey, partition: i32) {
+        let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
+        if let Some(sequence) = known {
+            sequence.undecided = sequence.undecided.saturating_sub(1);
+        }
+    }
+}
+
+/// acks=1 becomes acks=all, with a shorter time-out. The two fields stand next to each other in every version.
+fn raise(frame: &mut BytesMut, at: usize, timeout_ms: i32) {
+    let timeout = timeout_ms.min(RAISED_TIMEOUT_MS).to_be_bytes();
+    let fields = (-1i16).to_be_bytes().into_iter().chain(timeout);
+    if let Some(place) = frame.get_mut(at..at + 6) {
+        place.iter_mut().zip(fields).for_each(|(byte, new)| *byte = new);
+    }
+}
