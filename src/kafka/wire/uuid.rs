@@ -52,9 +52,9 @@ mod tests {
     fn text_and_back() {
         let mut id = ZERO;
         for n in 0..=255u8 {
-            id.iter_mut()
-                .enumerate()
-                .for_each(|(i, b)| *b = n.wrapping_mul(17).wrapping_add((i as u8).wrapping_mul(29)));
+            for (b, i) in id.iter_mut().zip(0u8..) {
+                *b = n.wrapping_mul(17).wrapping_add(i.wrapping_mul(29));
+            }
             assert_eq!(parse(&format(&id)), Some(id));
         }
         for bad in ["", "AAAAAAAAAAAAAAAAAAAAAR", "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAA=", "é"] {
