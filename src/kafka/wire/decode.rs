@@ -12,7 +12,7 @@ use super::value::{Struct, Value};
 pub const MAX_VALUES: usize = 8 << 20;
 
 /// At most this many values for each byte: a small frame must not grow much. The fields that a version hasn't got count
-/// too, since they take memory; `tests.rs` shows that no structure of the schema needs more than this.
+/// too, since they take memory; `tests/schema.rs` shows that no structure of the schema needs more than this.
 pub(super) const VALUES_PER_BYTE: usize = 4;
 
 /// What any message may hold, however small: the fields at its top.
@@ -46,6 +46,18 @@ impl Message {
         body: &Bytes,
         at: &mut usize,
     ) -> Result<Struct, WireError> {
+        self.decode_at_most(version, body, at, MAX_VALUES)
+    }
+
+    /// As [`Self::decode_prefix`], with a bound on the number of values (40 bytes of memory each) instead of
+    /// [`MAX_VALUES`]. The bound that follows from the size of `body` holds as well.
+    pub fn decode_at_most(
+        &'static self,
+        version: i16,
+        body: &Bytes,
+        at: &mut usize,
+        max_values: usize,
+    ) -> Result<Struct, WireError> {
         let reader = Reader::new(self.label, version, body, *at);
         if !self.versions.contains(version) {
             return Err(reader.error(Fault::Version, "version"));
@@ -56,7 +68,7 @@ impl Message {
             body,
             version,
             flexible: self.is_flexible(version),
-            left: bound.min(MAX_VALUES),
+            left: bound.min(max_values),
         };
         let value = decoder.structure(self.root)?;
         *at = decoder.reader.at();

@@ -137,6 +137,8 @@ fn field<'a, 'l>(
             _ => versions = span(line, word, limit.max)?,
         }
     }
+    // An open range of null ends where the field does.
+    let nullable = nullable.map(|n| Span { min: n.min, max: n.max.min(versions.max) });
     if versions.min < limit.min || versions.max > limit.max {
         return Err(line.bad("in more versions than what holds it"));
     }
@@ -210,4 +212,62 @@ fn span(line: &Line<'_>, text: &str, top: i16) -> Result<Span, Malformed> {
         Span { min: only, max: only }
     };
     if span.min > span.max { Err(line.bad("an empty range")) } else { Ok(span) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "# a comment\n\napi 7 Name\nrequest 0-5 2\n a i32 1+ =-1\n list []{} 2-4 ?3+\n  b string ? #1 =null\n c []i8 ?\nresponse 0-5 -\n";
+
+    #[test]
+    fn a_description_reads_as_it_says() {
+        let apis = parse(GOOD).unwrap();
+        let m = apis[0].request.unwrap();
+        assert_eq!((apis[0].key, apis[0].name, m.label()), (7, "Name", "Name request"));
+        assert_eq!((m.versions(), m.is_flexible(1), m.is_flexible(2)), (0..=5, false, true));
+        assert!(
+            !apis[0].response.unwrap().is_flexible(5) && apis[0].response.unwrap().root.fields.is_empty()
+        );
+        let [a, list, c] = &m.root.fields[..] else { panic!("{:?}", m.root) };
+        assert_eq!((a.name, a.versions, &a.default), ("a", Span { min: 1, max: 5 }, &Value::I32(-1)));
+        assert_eq!((list.versions, list.nullable), (Span { min: 2, max: 4 }, Some(Span { min: 3, max: 4 })));
+        let Kind::Array(&Kind::Struct(def)) = list.kind else { panic!("{:?}", list.kind) };
+        let b = &def.fields[0];
+        assert_eq!(
+            (b.tag, b.nullable, &b.default),
+            (Some(1), Some(Span { min: 2, max: 4 }), &Value::Str(None))
+        );
+        assert!(matches!(c.kind, Kind::Array(Kind::I8)));
+    }
+
+    #[test]
+    fn each_malformed_line_is_an_error_that_names_it() {
+        for (from, to, line) in [
+            ("api 7 Name", "api seven Name", 3),
+            ("api 7 Name", "api 7", 3),
+            ("api 7 Name", "app 7 Name", 3),
+            ("api 7 Name", "# nothing", 4),
+            ("request 0-5 2", "request 0-5", 4),
+            ("request 0-5 2", "request 5-0 2", 4),
+            ("request 0-5 2", "request 0-5 two", 4),
+            (" a i32", " a i31", 5),
+            (" a i32", " a", 5),
+            (" a i32", "   a i32", 5),
+            ("1+ =-1", "1+ =one", 5),
+            ("1+ =-1", "1-9", 5),
+            ("1+ =-1", "1+ #x", 5),
+            ("[]{} 2-4", "[][]{} 2-4", 6),
+            ("[]{} 2-4", "[]x 2-4", 6),
+            ("[]{} 2-4", "[]{} 2-4 =3", 6),
+            ("?3+", "?x", 6),
+            ("  b", "   b", 7),
+            ("#1 =null", "#1 =some", 7),
+            (" c []i8 ?", " c []i8 ? é", 8),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            assert_ne!(text, GOOD, "{from}");
+            assert_eq!(parse(&text).map(|_| ()).map_err(|e| e.line), Err(line), "{to}");
+        }
+    }
 }

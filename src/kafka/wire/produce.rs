@@ -19,6 +19,8 @@ pub struct ProduceHead {
     pub timeout_ms: i32,
     /// Whether the request has a transactional id.
     pub transactional: bool,
+    /// Where `acks` is in the body, 2 bytes; the 4 of `timeout_ms` follow.
+    pub acks_at: usize,
 }
 
 /// One partition of a request.
@@ -68,7 +70,8 @@ fn check(r: &Reader<'_>, version: i16) -> Result<(), WireError> {
 fn head(r: &mut Reader<'_>, version: i16) -> Result<ProduceHead, WireError> {
     check(r, version)?;
     let transactional = version >= 3 && r.string(version >= FLEXIBLE, "transactional_id")?.is_some();
-    Ok(ProduceHead { acks: r.i16("acks")?, timeout_ms: r.i32("timeout_ms")?, transactional })
+    let acks_at = r.at();
+    Ok(ProduceHead { acks: r.i16("acks")?, timeout_ms: r.i32("timeout_ms")?, transactional, acks_at })
 }
 
 /// The acknowledgements that a request asks for; reads no further.

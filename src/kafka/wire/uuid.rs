@@ -18,7 +18,7 @@ pub fn format(id: &[u8; 16]) -> String {
         .collect()
 }
 
-/// The id that a text stands for; `None` unless it is one that [`format`] prints.
+/// The id that a text stands for; `None` unless it is one that [`format()`] prints.
 pub fn parse(text: &str) -> Option<[u8; 16]> {
     if text.len() != 22 {
         return None;
@@ -52,9 +52,9 @@ mod tests {
     fn text_and_back() {
         let mut id = ZERO;
         for n in 0..=255u8 {
-            id.iter_mut().enumerate().for_each(|(i, b)| {
-                *b = n.wrapping_mul(17).wrapping_add(u8::try_from(i).unwrap_or(0).wrapping_mul(29));
-            });
+            for (b, i) in id.iter_mut().zip(0u8..) {
+                *b = n.wrapping_mul(17).wrapping_add(i.wrapping_mul(29));
+            }
             assert_eq!(parse(&format(&id)), Some(id));
         }
         for bad in ["", "AAAAAAAAAAAAAAAAAAAAAR", "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAA=", "é"] {

@@ -64,6 +64,8 @@ fn produce_requests() {
             assert_eq!(seen, expected, "v{version}");
             seen_any += seen.len();
             assert_eq!((head.acks, head.timeout_ms), (value.i16("acks"), value.i32("timeout_ms")));
+            assert_eq!(body[head.acks_at..head.acks_at + 2], head.acks.to_be_bytes());
+            assert_eq!(body[head.acks_at + 2..head.acks_at + 6], head.timeout_ms.to_be_bytes());
             assert_eq!(head.transactional, !value.is_null("transactional_id"));
             assert_eq!(produce::acks(version, &body).unwrap(), head.acks);
             for cut in 0..body.len() {
