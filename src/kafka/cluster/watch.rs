@@ -103,7 +103,7 @@ impl Watcher {
             match code {
                 // Right after a cluster's start it says COORDINATOR_LOAD_IN_PROGRESS with id -1: asked again.
                 0 if id >= 0 => {
-                    self.cluster.add_producer(Producer { id, epoch: answer.i16("producer_epoch") })
+                    self.cluster.add_producer(Producer { id, epoch: answer.i16("producer_epoch") });
                 }
                 29 | 31 => self.cluster.deny_producers(code),
                 _ => break,

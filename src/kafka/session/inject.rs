@@ -55,6 +55,7 @@ pub(super) struct Injection {
     session: u64,
     identity: Identity,
     raise: bool,
+    said_raised: bool,
     /// By topic (its name, or the bytes of its id) and partition.
     sequences: HashMap<Box<[u8]>, HashMap<i32, Sequence>>,
     /// Batches to stamp: where, how long, and with what. Kept for its capacity.
@@ -94,12 +95,17 @@ impl Injection {
     pub(super) fn new(session: u64, idempotence: Idempotence, raise: RaiseAcks) -> Self {
         let identity = if idempotence == Idempotence::Inject { Identity::None } else { Identity::Off };
         let raise = raise == RaiseAcks::Acks1;
-        Self { session, identity, raise, sequences: HashMap::new(), plan: Vec::new() }
+        Self { session, identity, raise, said_raised: false, sequences: HashMap::new(), plan: Vec::new() }
     }
 
     /// Whether producers of this connection are given an identity.
     pub(super) fn is_on(&self) -> bool {
         self.identity != Identity::Off
+    }
+
+    /// Whether it was said that this client's acks are raised; it counts as said from now on.
+    pub(super) fn said_raised(&mut self) -> bool {
+        std::mem::replace(&mut self.said_raised, true)
     }
 
     /// Whether acks=1 of what is stamped is raised.

@@ -152,7 +152,7 @@ impl Session {
             return Raised::No;
         }
         self.cluster.metrics.kafka_raised_acks.inc();
-        if !std::mem::replace(&mut self.said_raised, true) {
+        if !self.injection.said_raised() {
             tracing::info!(client = %self.client_id, "acks=1 of this client is sent as acks=all, so that a move of leadership cuts nothing off");
         }
         Raised::Up

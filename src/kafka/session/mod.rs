@@ -95,8 +95,6 @@ pub struct Session {
     watermarks: Watermarks,
     own: Arc<Progress>,
     injection: Injection,
-    /// Whether it was said that this client's acks are raised.
-    said_raised: bool,
     /// Whether the other connections are told what is undecided here.
     published: bool,
     held_bytes: usize,
@@ -139,7 +137,6 @@ impl Session {
             moved: HashMap::new(),
             watermarks: Watermarks::default(),
             own: cluster.order.connection(),
-            said_raised: false,
             published: false,
             held_bytes: 0,
             library: Library::Other,
