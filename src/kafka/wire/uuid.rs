@@ -18,7 +18,7 @@ pub fn format(id: &[u8; 16]) -> String {
         .collect()
 }
 
-/// The id that a text stands for; `None` unless it is one that [`format`] prints.
+/// The id that a text stands for; `None` unless it is one that [`format()`] prints.
 pub fn parse(text: &str) -> Option<[u8; 16]> {
     if text.len() != 22 {
         return None;
