@@ -151,7 +151,8 @@ pub(super) const CATALOGUE: &[Spec] = &[
         Counter,
         Cluster,
         Closed("code", errors),
-        "What went wrong at members. So far only lost connections are counted (`disconnected`); errors that members answered are in `masked_errors_total` and `client_errors_total`.",
+        "What went wrong at members. So far only lost connections are counted (`disconnected`); errors that members \
+         answered are in `masked_errors_total` and `client_errors_total`.",
     ),
     m(
         "dns_changes_total",
@@ -172,7 +173,8 @@ pub(super) const CATALOGUE: &[Spec] = &[
         Gauge,
         Cluster,
         Plain,
-        "Bytes of requests held, with the copies of requests in flight. The budget is the process's: all clusters show it.",
+        "Bytes of requests held, with the copies of requests in flight. The budget is the process's: all clusters \
+         show it.",
     ),
     m(
         "hold_limit_bytes",
@@ -208,7 +210,8 @@ pub(super) const CATALOGUE: &[Spec] = &[
         Counter,
         Cluster,
         Closed("outcome", || ReleaseOutcome::LABELS.to_vec()),
-        "Requests that had been in trouble and were answered by a member after all, by what it answered. Counted for requests in parts, Produce, and those to coordinators and controllers.",
+        "Requests that had been in trouble and were answered by a member after all, by what it answered. Counted for \
+         requests in parts, Produce, and those to coordinators and controllers.",
     ),
     m("hold_seconds", Histogram(HOLD), Cluster, Plain, "How long requests were held."),
     m(
