@@ -21,7 +21,7 @@ demo: setup ## three real brokers are rolled under a client with no retries, dir
 	$(CARGO) build --release --bin evenkeel
 	$(CARGO) run --quiet --release -p testbed --bin demo
 
-test: setup lint ## format, lints, unit tests, component tests, short runs on real clusters
+test: setup lint docs ## format, lints, documentation, unit tests, component tests, short runs on real clusters
 	$(CARGO) test --workspace --lib --bins
 	$(CARGO) test --workspace --doc
 	$(CARGO) test --workspace --test '*' -- $(CLUSTER_TESTS)
@@ -34,9 +34,10 @@ bench: ## Evenkeel against a bare copy loop and HAProxy
 	$(CARGO) build --release --bin evenkeel
 	bench/run
 
-lint: ## formatting and clippy, warnings are errors
+lint: ## formatting, clippy, floors, licences and advisories; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --test floors --test repository --test deny
 
 fmt: ## formats the code
 	$(CARGO) fmt --all

@@ -3,9 +3,10 @@
 //! The floors of the house, lowest first; a file imports only lower floors or its own folder
 //! (`tests/floors.rs` enforces it, `ARCHITECTURE.md` gives the reasons):
 //!
-//! 1. base: [`config`], [`metrics`], [`telemetry`], [`lifecycle`]
+//! 1. base: [`config`], [`metrics`], [`telemetry`], [`lifecycle`], [`time`]
 //! 2. platform: [`net`], [`dns`]
-//! 3. resilience: [`upstream`], [`retry`], [`hold`]
+//! 3. resilience: [`retry`], [`hold`]; `upstream` (members and their health for every protocol) has its place here, and
+//!    comes with the second protocol
 //! 4. protocols: [`kafka`]
 //! 5. operability: [`admin`]
 //!
@@ -23,4 +24,3 @@ pub mod net;
 pub mod retry;
 pub mod telemetry;
 pub mod time;
-pub mod upstream;

@@ -8,6 +8,7 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use evenkeel::app::{App, Exit, Reload};
@@ -18,10 +19,26 @@ use tokio::net::TcpStream;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Ten ports in a row that nobody else has, below those that the system gives out: tests run side by side, and so do
+/// whole runs of them.
+fn broker_ports() -> String {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 1000).unwrap();
+    loop {
+        let block = TAKEN.fetch_add(1, Ordering::Relaxed);
+        assert!(block < 1000, "no ten free ports in a row");
+        let first = 20_000 + (start + block) % 1000 * 10;
+        if (first..first + 10).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return format!("{first}-{}", first + 9);
+        }
+    }
+}
+
 fn config(more: &str) -> Config {
+    let ports = broker_ports();
     let text = format!(
         "{more}\n[admin]\nlisten = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\n[[kafka]]\nname = \"orders\"\n\
-         listen = \"127.0.0.1:0\"\nbootstrap = [\"127.0.0.1:1\"]\nbroker_ports = \"21100-21109\"\n"
+         listen = \"127.0.0.1:0\"\nbootstrap = [\"127.0.0.1:1\"]\nbroker_ports = \"{ports}\"\n"
     );
     config::parse(&text, "test.toml", []).unwrap()
 }

@@ -151,8 +151,8 @@ pub(super) const CATALOGUE: &[Spec] = &[
         Counter,
         Cluster,
         Closed("code", errors),
-        "Errors that members answered, and connections to them that were lost (`disconnected`) or stayed silent \
-         (`timeout`), whether or not a client saw them.",
+        "What went wrong at members. So far only lost connections are counted (`disconnected`); errors that members \
+         answered are in `masked_errors_total` and `client_errors_total`.",
     ),
     m(
         "dns_changes_total",
@@ -166,15 +166,22 @@ pub(super) const CATALOGUE: &[Spec] = &[
         Counter,
         Member,
         Plain,
-        "Reconnects to the member that were put off since its retry budget was spent.",
+        "Attempts to find out whether the member is back that were put off since its retry budget was spent.",
     ),
-    m("hold_bytes", Gauge, Cluster, Plain, "Bytes of requests held, with the copies of requests in flight."),
+    m(
+        "hold_bytes",
+        Gauge,
+        Cluster,
+        Plain,
+        "Bytes of requests held, with the copies of requests in flight. The budget is the process's: all clusters \
+         show it.",
+    ),
     m(
         "hold_limit_bytes",
         Gauge,
         Cluster,
         Plain,
-        "Bytes that may be held; at the limit clients are not read from.",
+        "Bytes that the process may hold; at the limit a client that has a request under way is not read from.",
     ),
     m("hold_requests", Gauge, Cluster, Plain, "Requests held now."),
     m(
@@ -203,7 +210,8 @@ pub(super) const CATALOGUE: &[Spec] = &[
         Counter,
         Cluster,
         Closed("outcome", || ReleaseOutcome::LABELS.to_vec()),
-        "Released requests, by what they then got.",
+        "Requests that had been in trouble and were answered by a member after all, by what it answered. Counted for \
+         requests in parts, Produce, and those to coordinators and controllers.",
     ),
     m("hold_seconds", Histogram(HOLD), Cluster, Plain, "How long requests were held."),
     m(
@@ -243,7 +251,7 @@ pub(super) const CATALOGUE: &[Spec] = &[
         Histogram(REQUEST),
         Cluster,
         Closed("api", timed_apis),
-        "Time from a whole request read to its whole answer written, holds included.",
+        "Time from a whole request read to its answer handed out, holds included.",
     ),
     m(
         "added_seconds",

@@ -83,10 +83,12 @@ pub(super) async fn open_node(cluster: &Arc<Cluster>, node: i32) -> Result<Opene
     let (host, port) = address.ok_or(DialError::UnknownNode(node))?;
     let member = cluster.metrics.member(&node.to_string());
     let result = open(cluster, &host, port, Some(node)).await;
-    member.connect_seconds.observe(now().saturating_duration_since(started).as_secs_f64());
     member.connect(result.as_ref().map_or_else(outcome, |_| ConnectOutcome::Ok));
     match &result {
-        Ok(opened) => cluster.node_is_up(node, &opened.versions),
+        Ok(opened) => {
+            member.connect_seconds.observe(now().saturating_duration_since(started).as_secs_f64());
+            cluster.node_is_up(node, &opened.versions);
+        }
         Err(error) => cluster.node_is_down(node, error),
     }
     result

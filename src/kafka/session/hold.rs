@@ -108,6 +108,7 @@ impl Session {
         let metrics = std::sync::Arc::clone(&self.cluster.metrics);
         let Some(slot) = self.slot_mut(number) else { return };
         let (key, version, correlation, route) = (slot.op.key, slot.version, slot.correlation, slot.op.route);
+        let silent = slot.silent;
         let mut waited = Duration::ZERO;
         let mut last = None;
         if let Some(trouble) = slot.trouble.as_deref_mut() {
@@ -121,6 +122,11 @@ impl Session {
         }
         let name = wire::api_name(key);
         tracing::warn!(client = %self.client_id, api = name, ?waited, "the bound of a held request is reached");
+        if silent {
+            // With acks=0 no answer is expected: one would be taken for that of the next request.
+            self.set_state(number, State::Done(Answer::Nothing));
+            return;
+        }
         if key == METADATA
             && let Some(frame) = last
         {

@@ -1,6 +1,6 @@
 //! The life of one client connection, from its accept to its end. One task; it owns its upstream connections.
 //!
-//! Reads top to bottom: [`Session::run`] drives [`Session::poll`], which (1) takes what upstreams have to say, (2) sees
+//! Reads top to bottom: [`Session::run`] drives `Session::poll`, which (1) takes what upstreams have to say, (2) sees
 //! to what waits, (3) hands finished answers to the client in order, (4) reads the client's next requests. In the steady
 //! state a request is forwarded to the node that the client chose as the bytes it came in, and so is its answer; the
 //! rest of this folder is about the days when that does not work.

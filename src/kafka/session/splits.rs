@@ -247,10 +247,14 @@ impl Session {
             }
             self.finish_split(number, now);
         } else {
-            let waits =
-                matches!(self.slot_mut(number).map(|s| &s.state), Some(State::Split(s)) if s.is_waiting());
-            if waits && key != FETCH {
-                self.hold(number, HoldTrigger::Leader, now);
+            let waiting = match self.slot_mut(number).map(|slot| &slot.state) {
+                Some(State::Split(split)) => split.items().iter().find(|item| item.is_waiting()),
+                _ => None,
+            };
+            if let Some(item) = waiting.filter(|_| key != FETCH) {
+                // NOT_ENOUGH_REPLICAS: its leader is there, its followers are not.
+                let trigger = if item.code == 19 { HoldTrigger::Capacity } else { HoldTrigger::Leader };
+                self.hold(number, trigger, now);
             }
         }
     }

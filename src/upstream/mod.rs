@@ -1,1 +1,0 @@
-//! Floor module `upstream` (see ARCHITECTURE.md).
