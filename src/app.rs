@@ -195,9 +195,8 @@ impl App {
             tokio::spawn(admin::serve(listener, Arc::clone(&admin), limits, admin_holder.clone()));
         }
         drop(admin_holder);
-        for service in self.kafka {
-            service.start(&holder);
-        }
+        // Ended when this function is: what is held while clients are let finish may still find its broker.
+        let _watches: Vec<_> = self.kafka.into_iter().map(|service| service.start(&holder)).collect();
         drop(holder);
         tokio::spawn(follow_config(self.config.subscribe(), clusters, self.shared));
         tokio::spawn(tell_readiness(self.readiness.clone(), service));

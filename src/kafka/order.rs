@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 /// of the common clients (5 min).
 const CHANGE_IS_NEWS: Duration = Duration::from_secs(900);
 
+/// How long after the telling a client may go on sending to the old leader: what it sent there in the meantime comes first,
+/// too.
+const TELLING_TAKES: Duration = Duration::from_secs(1);
+
 /// How many Produce requests a connection has taken, and how many of them are decided.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -91,7 +95,7 @@ impl Barrier {
 struct Book {
     connections: Vec<Arc<Progress>>,
     told: HashMap<(TopicKey, i32), (i32, Option<Instant>)>,
-    marks: HashMap<(TopicKey, i32), Barrier>,
+    marks: HashMap<(TopicKey, i32), (Barrier, Instant)>,
 }
 
 /// The marks of one cluster.
@@ -131,11 +135,11 @@ impl Order {
                 continue;
             }
             let sent = Arc::clone(sent.get_or_insert_with(|| Arc::new(book.snapshot())));
-            if !sent.0.is_empty() {
-                book.marks.insert(key.clone(), Barrier { key, sent });
-            }
+            book.marks.insert(key.clone(), (Barrier { key, sent }, now));
         }
-        book.marks.retain(|_, barrier| !barrier.is_over());
+        book.marks.retain(|_, (barrier, told)| {
+            now.saturating_duration_since(*told) < TELLING_TAKES || !barrier.is_over()
+        });
         self.marked.store(book.marks.len(), Release);
     }
 
@@ -144,16 +148,26 @@ impl Order {
         self.marked.load(Acquire) > 0
     }
 
-    /// The barrier that a Produce for this partition must wait for, if there is one that has not passed.
-    pub fn barrier(&self, topic: &TopicKey, partition: i32, own: &Arc<Progress>) -> Option<Barrier> {
+    /// The barrier that a Produce for this partition which has just arrived must wait for, if there is one that has not
+    /// passed. Shortly after the telling it covers whatever arrived elsewhere before this; later, what had been sent then.
+    pub fn barrier(
+        &self,
+        topic: &TopicKey,
+        partition: i32,
+        own: &Arc<Progress>,
+        now: Instant,
+    ) -> Option<Barrier> {
         let mut book = self.book();
         let key = (topic.clone(), partition);
-        let barrier = book.marks.get(&key)?.clone();
+        let (stored, told) = book.marks.get(&key)?.clone();
+        let fresh = now.saturating_duration_since(told) < TELLING_TAKES;
+        let barrier =
+            if fresh { Barrier { key: key.clone(), sent: Arc::new(book.snapshot()) } } else { stored };
         if !barrier.has_passed(own) {
             return Some(barrier);
         }
         // Passed for this connection; for others it may still stand while this one has undecided batches.
-        if barrier.is_over() {
+        if !fresh && barrier.is_over() {
             book.marks.remove(&key);
             self.marked.store(book.marks.len(), Release);
         }
@@ -181,6 +195,8 @@ mod tests {
         TopicKey::Name(Bytes::from_static(name.as_bytes()))
     }
 
+    const LATER: Duration = Duration::from_secs(2);
+
     #[test]
     fn a_batch_for_the_new_leader_waits_for_the_undecided_one_at_the_old_leader() {
         let (order, now) = (Order::default(), Instant::now());
@@ -190,14 +206,26 @@ mod tests {
         assert!(!order.any_marked(), "the first telling is no change");
         order.tell([(p("t"), 0, 2)], now);
         assert!(order.any_marked());
-        let barrier = order.barrier(&p("t"), 0, &b).expect("a is undecided");
-        assert!(order.barrier(&p("t"), 1, &b).is_none(), "another partition passes");
-        assert!(order.barrier(&p("t"), 0, &a).is_none(), "a keeps its own order");
+        let barrier = order.barrier(&p("t"), 0, &b, now + LATER).expect("a is undecided");
+        assert!(order.barrier(&p("t"), 1, &b, now).is_none(), "another partition passes");
+        assert!(order.barrier(&p("t"), 0, &a, now).is_none(), "a keeps its own order");
         a.sent(); // later than the mark: not waited for
         a.decided();
         assert!(barrier.has_passed(&b));
-        assert!(order.barrier(&p("t"), 0, &b).is_none());
+        assert!(order.barrier(&p("t"), 0, &b, now + LATER).is_none());
         assert!(!order.any_marked(), "a passed mark is removed");
+    }
+
+    #[test]
+    fn what_is_still_sent_to_the_old_leader_while_the_client_is_being_told_comes_first() {
+        let (order, now) = (Order::default(), Instant::now());
+        let (a, b) = (order.connection(), order.connection());
+        order.tell([(p("t"), 0, 1)], now);
+        order.tell([(p("t"), 0, 2)], now);
+        a.sent(); // after the telling, before the client has read it
+        assert!(order.barrier(&p("t"), 0, &b, now + TELLING_TAKES / 2).is_some());
+        a.decided();
+        assert!(order.barrier(&p("t"), 0, &b, now + TELLING_TAKES / 2).is_none());
     }
 
     #[test]
@@ -208,7 +236,8 @@ mod tests {
         a.sent();
         a.sent();
         order.tell([(p("t"), 0, 2), (p("t"), 1, 2)], now);
-        let (zero, one) = (order.barrier(&p("t"), 0, &b).unwrap(), order.barrier(&p("t"), 1, &b).unwrap());
+        let barrier = |partition| order.barrier(&p("t"), partition, &b, now + LATER).unwrap();
+        let (zero, one) = (barrier(0), barrier(1));
         a.publish(Some(HashMap::from([((p("t"), 1), 2)])));
         assert!(zero.has_passed(&b) && !one.has_passed(&b));
         a.publish(Some(HashMap::from([((p("t"), 1), 3)])));
@@ -225,10 +254,14 @@ mod tests {
         order.tell([(p("t"), 0, 2)], now);
         let late = order.connection();
         late.sent();
-        order.tell([(p("t"), 0, 2)], now + Duration::from_secs(60));
-        assert!(order.barrier(&p("t"), 0, &b).is_some(), "the change is still news to late's client");
+        let then = now + Duration::from_secs(60);
+        order.tell([(p("t"), 0, 2)], then);
+        assert!(
+            order.barrier(&p("t"), 0, &b, then + LATER).is_some(),
+            "the change is still news to late's client"
+        );
         late.gone();
-        assert!(order.barrier(&p("t"), 0, &b).is_none());
+        assert!(order.barrier(&p("t"), 0, &b, then + LATER).is_none());
         order.connection().sent();
         order.tell([(p("t"), 0, 2)], now + CHANGE_IS_NEWS);
         assert!(!order.any_marked(), "after a while it is no news");

@@ -13,19 +13,29 @@ pub trait Doors {
     fn port(&self, node: i32) -> Option<u16>;
 }
 
-/// Shows `row` (any structure with a host and a port) at the door of `node`.
-fn show(row: &mut Struct, node: i32, doors: &impl Doors) {
-    if let Some(port) = doors.port(node) {
-        row.set_str("host", doors.host());
-        row.set_i32("port", i32::from(port));
-    }
+/// Shows `row` (any structure with a host and a port) at the door of `node`. Without a door (the range is used up) it is
+/// shown nowhere rather than at its real address; answers whether it has one.
+fn show(row: &mut Struct, node: i32, doors: &impl Doors) -> bool {
+    let port = doors.port(node);
+    row.set_str("host", if port.is_some() { doors.host() } else { "" });
+    row.set_i32("port", port.map_or(-1, i32::from));
+    port.is_some()
+}
+
+/// Shows every row of an array of nodes; those without a door are left out.
+fn show_all(answer: &mut Struct, array: &str, id: &str, doors: &impl Doors) {
+    let mut rows = answer.take_structs(array);
+    rows.retain_mut(|row| {
+        let node = row.i32(id);
+        show(row, node, doors)
+    });
+    answer.set_structs(array, rows);
 }
 
 /// A Metadata answer: brokers at their doors, and those that are missing from it while they restart put back, so that
 /// clients keep them (librdkafka#5301).
 pub fn metadata(answer: &mut Struct, view: &View, doors: &impl Doors) {
     let mut brokers = answer.take_structs("brokers");
-    brokers.retain(|broker| doors.port(broker.i32("node_id")).is_some());
     let missing = |id: i32, brokers: &[Struct]| !brokers.iter().any(|broker| broker.i32("node_id") == id);
     for (&id, Node { rack, .. }) in &view.nodes {
         if missing(id, &brokers) && doors.port(id).is_some() {
@@ -37,31 +47,34 @@ pub fn metadata(answer: &mut Struct, view: &View, doors: &impl Doors) {
             brokers.push(broker);
         }
     }
-    for broker in &mut brokers {
-        let node = broker.i32("node_id");
-        show(broker, node, doors);
-    }
     answer.set_structs("brokers", brokers);
+    show_all(answer, "brokers", "node_id", doors);
 }
 
 /// A `FindCoordinator` answer; one coordinator in v0–3, an array of them in v4+; node −1 on error.
 pub fn find_coordinator(answer: &mut Struct, version: i16, doors: &impl Doors) {
     if version < 4 {
-        let node = answer.i32("node_id");
-        show(answer, node, doors);
+        show_coordinator(answer, doors);
         return;
     }
     for coordinator in answer.structs_mut("coordinators") {
-        let node = coordinator.i32("node_id");
-        show(coordinator, node, doors);
+        show_coordinator(coordinator, doors);
+    }
+}
+
+fn show_coordinator(row: &mut Struct, doors: &impl Doors) {
+    let node = row.i32("node_id");
+    if !show(row, node, doors) && node >= 0 {
+        row.set_i16("error_code", 15); // COORDINATOR_NOT_AVAILABLE: it can't be reached through here
+        row.set_i32("node_id", -1);
     }
 }
 
 /// A `DescribeCluster` answer. Controllers that are no brokers have no door; they stay as they are.
 pub fn describe_cluster(answer: &mut Struct, doors: &impl Doors) {
-    for broker in answer.structs_mut("brokers") {
-        let node = broker.i32("broker_id");
-        show(broker, node, doors);
+    // Controllers (endpoint type 2) that are no brokers have no listener of clients' kind, and stay as they are.
+    if answer.i8("endpoint_type") != 2 {
+        show_all(answer, "brokers", "broker_id", doors);
     }
 }
 
@@ -79,10 +92,7 @@ pub fn describe_quorum(answer: &mut Struct, doors: &impl Doors) {
 /// The `node_endpoints` of Produce v10+, Fetch v16+, `ShareFetch` and `ShareAcknowledge` (KIP-951).
 pub fn node_endpoints(answer: &mut Struct, doors: &impl Doors) {
     if answer.has("node_endpoints") {
-        for endpoint in answer.structs_mut("node_endpoints") {
-            let node = endpoint.i32("node_id");
-            show(endpoint, node, doors);
-        }
+        show_all(answer, "node_endpoints", "node_id", doors);
     }
 }
 

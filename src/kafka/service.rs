@@ -10,6 +10,7 @@ use crate::metrics::ClusterMetrics;
 use crate::net::ListenError;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::task::JoinSet;
 
 /// A cluster that is bound and not yet served.
 pub struct Service {
@@ -53,9 +54,11 @@ impl Service {
         self.listeners.bootstrap_addrs()
     }
 
-    /// Serves clients and watches the cluster until the process drains.
-    pub fn start(self, drain: &Drain) {
+    /// Serves clients until the process drains, and watches the cluster until the answer is dropped.
+    pub fn start(self, drain: &Drain) -> JoinSet<()> {
         self.listeners.serve(&self.cluster, drain);
-        tokio::spawn(watch(self.cluster, drain.clone()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(watch(self.cluster));
+        tasks
     }
 }

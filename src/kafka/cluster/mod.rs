@@ -187,9 +187,10 @@ impl Cluster {
         (wants.topics.keys().cloned().collect(), wants.coordinators.keys().cloned().collect())
     }
 
-    /// The loopback port that stands for a node; assigned when the node is first seen.
+    /// The loopback port that stands for a node; assigned when the node is first heard of, in whatever answer. `None` for
+    /// no node (−1), and when the range is used up.
     pub fn port_of(&self, node: i32) -> Option<u16> {
-        lock(&self.ports).get(node)
+        if node < 0 { None } else { lock(&self.ports).assign(node) }
     }
 
     /// The node behind a loopback port.

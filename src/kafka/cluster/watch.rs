@@ -5,7 +5,6 @@ use super::dial::{Opened, open, open_node};
 use super::{Cluster, Producer, TopicKey};
 use crate::kafka::channel::{Channel, ChannelError, Question};
 use crate::kafka::wire::{self, Struct};
-use crate::lifecycle::Drain;
 use crate::retry::Backoff;
 use crate::time::now;
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 const METADATA: i16 = 3;
 /// The newest Metadata asked for: v12 can name topics by id.
@@ -29,22 +29,18 @@ const LOOK_BOUND: Duration = Duration::from_secs(2);
 /// While somebody waits, looks slow down from `leader_poll` to this.
 const SLOWEST_LOOK: Duration = Duration::from_millis(200);
 
-/// Watches a cluster until the process drains.
-pub async fn watch(cluster: Arc<Cluster>, drain: Drain) {
+/// Watches a cluster for as long as the process lives: what is held when it drains is still to be saved.
+pub async fn watch(cluster: Arc<Cluster>) {
     let mut watcher = Watcher {
         rng: StdRng::from_rng(&mut rand::rng()),
         channel: None,
         turn: 0,
         cluster,
-        drain: drain.clone(),
         look: Duration::ZERO,
         probed: BTreeSet::new(),
+        probes: JoinSet::new(),
     };
-    let end = drain.signaled();
-    tokio::select! {
-        () = end => {}
-        () = watcher.run() => {}
-    }
+    watcher.run().await;
 }
 
 struct Watcher {
@@ -52,9 +48,10 @@ struct Watcher {
     channel: Option<(Option<i32>, Opened)>,
     rng: StdRng,
     turn: usize,
-    drain: Drain,
     look: Duration,
     probed: BTreeSet<i32>,
+    /// End with this task.
+    probes: JoinSet<()>,
 }
 
 impl Watcher {
@@ -89,6 +86,10 @@ impl Watcher {
         if answer.structs("brokers").next().is_none() {
             return Err(ChannelError::Closed); // it has just come up and knows nobody: ask another
         }
+        self.cluster.learn_metadata(&answer, asked);
+        self.cluster.forget_stale();
+        self.spawn_probes();
+        let Some((_, opened)) = &mut self.channel else { return Err(ChannelError::Closed) };
         for (kind, key) in coordinators {
             let asked = now();
             let answer = ask_coordinator(&mut opened.channel, kind, &key).await?;
@@ -109,9 +110,6 @@ impl Watcher {
                 _ => break,
             }
         }
-        self.cluster.learn_metadata(&answer, asked);
-        self.cluster.forget_stale();
-        self.spawn_probes();
         Ok(())
     }
 
@@ -163,14 +161,10 @@ impl Watcher {
     fn spawn_probes(&mut self) {
         let nodes: BTreeSet<i32> = self.cluster.read(|view| view.nodes.keys().copied().collect());
         for &node in nodes.difference(&self.probed) {
-            let (cluster, end) = (Arc::clone(&self.cluster), self.drain.signaled());
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = end => {}
-                    () = probe(&cluster, node) => {}
-                }
-            });
+            let cluster = Arc::clone(&self.cluster);
+            self.probes.spawn(async move { probe(&cluster, node).await });
         }
+        while self.probes.try_join_next().is_some() {} // of brokers that were forgotten
         self.probed = nodes;
     }
 }

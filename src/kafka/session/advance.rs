@@ -11,6 +11,7 @@ use crate::kafka::cluster::TopicKey;
 use crate::kafka::operations::Route;
 use crate::kafka::wire::produce;
 use crate::metrics::{HoldTrigger, ReplayVerdict};
+use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -22,8 +23,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(super) struct Ahead {
     /// Kinds of whole requests of which an earlier one waits.
     kinds: u8,
-    /// An earlier Produce is at a node, or waits, as it came.
-    pub whole_produce: bool,
     /// Partitions of which an earlier batch is undecided.
     pub partitions: HashSet<(TopicKey, i32)>,
 }
@@ -43,13 +42,14 @@ fn kind(slot: &Slot) -> u8 {
 impl Session {
     /// Looks at all that waits. Answers whether anything changed.
     pub(super) fn advance(&mut self, now: Instant) -> bool {
+        self.stray.prune(now);
         let mut ahead = Ahead::default();
         let mut moved = false;
         for number in self.base..self.base + self.slots.len() as u64 {
             let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { break };
             match &slot.state {
                 State::Done(_) => {}
-                State::Sent => ahead.whole_produce |= slot.is_produce(),
+                State::Sent => ahead.add_whole(slot),
                 State::Waiting => moved |= self.advance_whole(number, &mut ahead, now),
                 State::Split(_) => moved |= self.advance_split(number, &mut ahead, now),
             }
@@ -62,13 +62,14 @@ impl Session {
     fn publish_undecided(&mut self) {
         let holds = self.slots.iter().any(|slot| slot.is_produce() && slot.is_unsettled());
         if !holds {
-            if std::mem::take(&mut self.published) {
-                self.own.publish(None);
+            if self.unpublish() {
                 self.cluster.wake_all();
             }
             return;
         }
         if !self.cluster.order.any_marked() {
+            // What was told is about to be out of date, and an old word would let a later batch overtake.
+            self.unpublish();
             return;
         }
         let mut undecided = HashMap::new();
@@ -82,7 +83,8 @@ impl Session {
                 undecided.entry((owned(row.topic), row.partition)).or_insert(number);
             });
             if scanned.is_err() {
-                return; // it will be refused; until then nothing is promised
+                self.unpublish(); // it will be refused; until then nothing is promised
+                return;
             }
         }
         self.own.publish(Some(undecided));
@@ -91,9 +93,20 @@ impl Session {
         }
     }
 
+    /// Takes back what the others were told; from here on they wait for everything that was sent here. Answers whether
+    /// anything had been told.
+    pub(super) fn unpublish(&mut self) -> bool {
+        let told = std::mem::take(&mut self.published);
+        if told {
+            self.own.publish(None);
+        }
+        told
+    }
+
     fn advance_whole(&mut self, number: u64, ahead: &mut Ahead, now: Instant) -> bool {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return false };
-        let (kind, produce) = (kind(slot), slot.is_produce());
+        let kind = kind(slot);
+        let frame = slot.is_produce().then(|| (slot.version, slot.body_at, slot.frame.clone()));
         if let Some(trouble) = &slot.trouble {
             let (deadline, not_before) = (trouble.deadline, trouble.not_before);
             if now >= deadline {
@@ -105,14 +118,14 @@ impl Session {
             }
             if now < not_before {
                 self.wake_before(not_before);
-                ahead.stop(kind, produce);
+                ahead.stop(kind, frame.as_ref());
                 return false;
             }
         }
         if ahead.kinds & kind != 0 || !self.barriers_passed(number) {
             self.hold(number, HoldTrigger::Order, now);
             self.wake_before(now + LOOK_AGAIN);
-            ahead.stop(kind, produce);
+            ahead.stop(kind, frame.as_ref());
             return false;
         }
         match self.target(number, now) {
@@ -121,16 +134,18 @@ impl Session {
                 match self.send_whole(number, node, now) {
                     Sent::Yes => {
                         self.sent_again(number, now);
-                        ahead.whole_produce |= produce;
+                        if let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) {
+                            ahead.add_whole(slot);
+                        }
                         return true;
                     }
                     Sent::NoLink => {
-                        ahead.stop(kind, produce);
+                        ahead.stop(kind, frame.as_ref());
                         return self.reach(node);
                     }
                     Sent::Unstamped => {}
                 }
-                ahead.stop(kind, produce);
+                ahead.stop(kind, frame.as_ref());
                 if self.injection.lacks_id() {
                     self.hold(number, HoldTrigger::Coordinator, now);
                     self.wake_before(now + LOOK_AGAIN);
@@ -151,7 +166,7 @@ impl Session {
                 };
                 self.hold(number, trigger, now);
                 self.wake_before(now + LOOK_AGAIN);
-                ahead.stop(kind, produce);
+                ahead.stop(kind, frame.as_ref());
                 false
             }
         }
@@ -196,10 +211,13 @@ impl Session {
             self.finish_split(number, now);
             return true;
         }
-        let mut bound = slot.trouble.as_ref().map_or(arrived, |trouble| trouble.deadline);
-        if key == FETCH {
-            bound = bound.min(arrived + self.max_wait(number));
-        }
+        let deadline = slot.trouble.as_ref().map(|trouble| trouble.deadline);
+        let bound = if key == FETCH {
+            let end = arrived + self.max_wait(number);
+            deadline.map_or(end, |deadline| deadline.min(end))
+        } else {
+            deadline.unwrap_or_else(|| arrived + self.cluster.settings().hold.max)
+        };
         if split.is_waiting() && now >= bound {
             if key == FETCH {
                 self.settle_fetch(number);
@@ -233,8 +251,28 @@ impl Session {
 }
 
 impl Ahead {
-    fn stop(&mut self, kind: u8, produce: bool) {
+    /// A request waits: later ones of its kind do, too, and so do later batches of its partitions.
+    fn stop(&mut self, kind: u8, produce: Option<&(i16, usize, Bytes)>) {
         self.kinds |= kind;
-        self.whole_produce |= produce;
+        if let Some((version, body_at, frame)) = produce {
+            self.add_partitions(*version, frame.get(*body_at..).unwrap_or_default());
+        }
+    }
+
+    /// A request is at a node: until it is answered, later batches of its partitions wait.
+    fn add_whole(&mut self, slot: &Slot) {
+        if slot.is_produce() {
+            self.add_partitions(slot.version, slot.frame.get(slot.body_at..).unwrap_or_default());
+        }
+    }
+
+    fn add_partitions(&mut self, version: i16, body: &[u8]) {
+        let partitions = &mut self.partitions;
+        let scanned = produce::scan_request(version, body, &mut |row| {
+            partitions.insert((owned(row.topic), row.partition));
+        });
+        if let Err(error) = scanned {
+            tracing::debug!(%error, "a Produce that can't be read stands in nobody's way");
+        }
     }
 }

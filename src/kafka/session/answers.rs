@@ -10,6 +10,10 @@ use crate::metrics::ReleaseOutcome;
 use bytes::Bytes;
 use std::time::Instant;
 
+/// `OffsetCommit`.
+const OFFSET_COMMIT: i16 = 8;
+/// `TxnOffsetCommit`.
+const TXN_OFFSET_COMMIT: i16 = 28;
 /// `EndTxn`.
 const END_TXN: i16 = 26;
 
@@ -85,7 +89,7 @@ impl Session {
                 stale = Some(code);
             }
         });
-        if let Some(code) = stale {
+        if let Some(code) = stale.filter(|_| self.may_go_again(number, &answer)) {
             if let Some(trouble) = self.trouble(number, now) {
                 trouble.last = Some(frame);
             }
@@ -115,6 +119,30 @@ impl Session {
         }
         self.count_errors(&answer);
         self.set_state(number, State::Done(Answer::Frame(frame)));
+    }
+
+    /// Whether a request that was refused as misrouted goes again. Not one about several groups of which some were
+    /// answered: no one coordinator can answer all of them, and the client asks again for the rest. Not a commit behind
+    /// which a later one has gone out: it would take the group's offsets back.
+    fn may_go_again(&self, number: u64, answer: &wire::Struct) -> bool {
+        let Some(at) = self.at(number) else { return false };
+        let Some(slot) = self.slots.get(at) else { return false };
+        if matches!(slot.op.key, OFFSET_COMMIT | TXN_OFFSET_COMMIT) {
+            let later = self.slots.iter().skip(at + 1).filter(|later| later.op.key == slot.op.key);
+            if later.filter(|later| !matches!(later.state, State::Waiting)).count() > 0 {
+                return false;
+            }
+        }
+        let (mut codes, mut good) = (0, 0);
+        for array in ["groups", "results", "transaction_states"] {
+            if answer.has(array) {
+                for entry in answer.structs(array).filter(|entry| entry.has("error_code")) {
+                    codes += 1;
+                    good += usize::from(!is_stale_route(slot.op.route, entry.i16("error_code")));
+                }
+            }
+        }
+        codes < 2 || good == 0
     }
 
     /// An answer that carries addresses and nothing else of interest.

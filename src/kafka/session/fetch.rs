@@ -27,7 +27,8 @@ impl Session {
     /// The time that the client gave the broker to answer.
     pub(super) fn max_wait(&self, number: u64) -> Duration {
         let ms = self.fetch_head(number).map_or(500, |head| head.max_wait_ms);
-        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+        // A client that doesn't wait at all gives the new leader a moment all the same.
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0)).max(SHORT_WAIT)
     }
 
     /// Where a waiting Fetch goes.
@@ -57,7 +58,7 @@ impl Session {
             return false;
         }
         let now = crate::time::now();
-        partitions.iter().any(|key| self.is_stray(key, home, now))
+        partitions.iter().any(|key| self.is_stray(key, home, false, now))
     }
 
     /// The client's fetch session is gone: it will ask for everything again.
@@ -69,6 +70,16 @@ impl Session {
         let answer =
             frame.map_or_else(|| Answer::Close("a Fetch answer can't be written".to_owned()), Answer::Frame);
         self.set_state(number, State::Done(answer));
+    }
+
+    /// The bound of a Fetch that waits as a whole is reached: an empty success, or the end of its session.
+    pub(super) fn expire_fetch(&mut self, number: u64, now: Instant) {
+        if self.fetch_head(number).is_some_and(|head| head.session_epoch > 0) {
+            self.fetch_session_is_gone(number);
+        } else if self.split(number, now) {
+            self.settle_fetch(number);
+            self.finish_split(number, now);
+        }
     }
 
     /// The answer to a Fetch that went as it came.
@@ -130,7 +141,7 @@ impl Session {
             for (key, code) in strays {
                 self.cluster.metrics.masked_errors.kafka(code).inc();
                 self.cluster.want_topics([key.0.clone()], now);
-                self.stray.insert(key, now);
+                self.stray.add(key.0, key.1, now);
             }
             self.fetch_session_is_gone(number);
             return;

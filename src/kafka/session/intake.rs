@@ -53,8 +53,9 @@ impl Session {
             let acks = produce::acks(header.api_version, body);
             silent = acks.map_err(|error| format!("not a Produce request: {error}"))? == 0;
             if self.cluster.order.any_marked() {
-                barriers = self.barriers(header.api_version, body);
+                barriers = self.barriers(header.api_version, body, now);
             }
+            self.unpublish();
             self.own.sent();
         }
         self.in_use.note(header.api_key, header.api_version);

@@ -59,6 +59,8 @@ pub(super) enum Event {
         reason: String,
         /// Oldest first.
         lost: Vec<Lost>,
+        /// Whether requests without an answer had been sent on it.
+        silent: bool,
     },
 }
 
@@ -75,6 +77,7 @@ struct Open {
     due: VecDeque<Due>,
     /// Requests without an answer: the offset behind their last byte, their slot and part.
     silent: VecDeque<(u64, u64, u32)>,
+    had_silent: bool,
 }
 
 /// An upstream connection to one node.
@@ -109,6 +112,14 @@ impl Link {
         matches!(&self.state, State::Open(open) if open.out.is_full())
     }
 
+    /// Since when the oldest unanswered request has been on it.
+    pub(super) fn oldest_due(&self) -> Option<Due> {
+        match &self.state {
+            State::Open(open) => open.due.front().copied(),
+            _ => None,
+        }
+    }
+
     /// Begins to connect, if it is closed.
     pub(super) fn connect(&mut self, cluster: &Arc<Cluster>) {
         if self.is_closed() {
@@ -136,7 +147,10 @@ impl Link {
                 self.metrics.in_flight.inc();
                 open.due.push_back(Due { slot, part, correlation, end, since: now });
             }
-            None => open.silent.push_back((end, slot, part)),
+            None => {
+                open.had_silent = true;
+                open.silent.push_back((end, slot, part));
+            }
         }
         true
     }
@@ -156,6 +170,7 @@ impl Link {
                             out: WriteQueue::new(self.write_queue),
                             due: VecDeque::new(),
                             silent: VecDeque::new(),
+                            had_silent: false,
                         }));
                         Event::Connected
                     }
@@ -213,7 +228,7 @@ impl Link {
     fn answer(&mut self, frame: Bytes) -> Event {
         self.metrics.bytes_received.inc_by(frame.len() as u64 + 4);
         let State::Open(open) = &mut self.state else {
-            return Event::Disconnected { reason: String::new(), lost: Vec::new() };
+            return Event::Disconnected { reason: String::new(), lost: Vec::new(), silent: false };
         };
         let Some(due) = open.due.front().copied() else {
             return self.disconnect("an answer that nobody asked for".to_owned());
@@ -232,7 +247,7 @@ impl Link {
     /// Gives the connection up; what was unanswered comes back with its verdict, oldest first.
     pub(super) fn disconnect(&mut self, reason: String) -> Event {
         let State::Open(open) = std::mem::replace(&mut self.state, State::Closed) else {
-            return Event::Disconnected { reason, lost: Vec::new() };
+            return Event::Disconnected { reason, lost: Vec::new(), silent: false };
         };
         self.metrics.connections.dec();
         self.metrics.in_flight.sub(i64::try_from(open.due.len()).unwrap_or(0));
@@ -242,7 +257,7 @@ impl Link {
         let verdict = |(slot, part, end)| Lost { slot, part, verdict: Verdict::of_unanswered(end, written) };
         let mut lost: Vec<Lost> = due.chain(silent).map(verdict).collect();
         lost.sort_by_key(|lost| lost.slot);
-        Event::Disconnected { reason, lost }
+        Event::Disconnected { reason, lost, silent: open.had_silent }
     }
 }
 

@@ -1,6 +1,6 @@
 //! An upstream connection is lost or refused: what was unanswered gets its verdict from the operation table.
 
-use super::link::Lost;
+use super::link::{Event, Lost};
 use super::slot::{Answer, State};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::DialError;
@@ -13,6 +13,8 @@ use crate::retry::Verdict;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// An answer that is out for so long makes its broker suspect: a long poll of the common clients takes 500 ms.
+const OVERDUE: Duration = Duration::from_secs(3);
 /// A request whose connection is lost so often each time it was written is what brokers close connections for.
 const LOSSES_MAX: u32 = 5;
 
@@ -41,6 +43,36 @@ impl Session {
         for lost in lost {
             self.on_lost(node, lost, now);
         }
+    }
+
+    /// A peer that is stopped or cut off sends no end of file. When an answer is overdue its broker is looked at on a
+    /// fresh connection; if that fails, the connection is given up and what it carried gets its verdict.
+    pub(super) fn watch_links(&mut self, now: Instant) -> bool {
+        if self.slots.front().is_none_or(|slot| now.saturating_duration_since(slot.arrived) < OVERDUE) {
+            return false;
+        }
+        let mut dead = Vec::new();
+        for link in &self.links {
+            let Some(due) = link.oldest_due() else { continue };
+            if now.saturating_duration_since(due.since) < OVERDUE {
+                continue;
+            }
+            if self.cluster.read(|view| view.is_down(link.node)) {
+                dead.push(link.node);
+            } else if self.looked_at.is_none_or(|at| now.saturating_duration_since(at) >= OVERDUE) {
+                self.looked_at = Some(now);
+                self.cluster.suspect(link.node);
+            }
+        }
+        for &node in &dead {
+            let event = self
+                .link_mut(node)
+                .map(|link| link.disconnect("no answer, and no new connection".to_owned()));
+            if let Some(Event::Disconnected { reason, lost, .. }) = event {
+                self.on_disconnect(node, &reason, lost, now);
+            }
+        }
+        !dead.is_empty()
     }
 
     fn on_lost(&mut self, node: i32, lost: Lost, now: Instant) {
@@ -137,7 +169,7 @@ impl Session {
     fn strays_of(&mut self, number: u64, now: Instant) {
         let Some(split) = self.taken_apart(number, now) else { return };
         for item in split.items() {
-            self.stray.insert((item.topic.clone(), item.partition), now);
+            self.stray.add(item.topic.clone(), item.partition, now);
         }
     }
 }

@@ -67,7 +67,8 @@ impl Session {
                 let leader = self.cluster.read(|view| view.leader(&key, index));
                 let shown = leader.is_some_and(|leader| leader.node >= 0 || leader.before.is_some());
                 let since = leader.and_then(|leader| leader.leaderless);
-                if !shown && since.is_none_or(|at| now.saturating_duration_since(at) <= max) {
+                let lag = now.saturating_duration_since(arrived) < TOPIC_LAG;
+                if !shown && lag && since.is_none_or(|at| now.saturating_duration_since(at) <= max) {
                     return Some(5);
                 }
             }
@@ -83,6 +84,11 @@ impl Session {
         self.cluster.learn_metadata(&answer, now);
         self.show_leaders_before(&mut answer, now);
         let mut leaders = Vec::new();
+        for topic in answer.structs("topics").filter(|topic| matches!(topic.i16("error_code"), 3 | 100)) {
+            if let Some(name) = topic.bytes_field("name") {
+                self.cluster.update_quietly(|view| view.forget_topic(name));
+            }
+        }
         for topic in answer.structs("topics") {
             let name = TopicKey::Name(topic.bytes_field("name").cloned().unwrap_or_default());
             let id = Some(topic.uuid("topic_id")).filter(|id| *id != [0; 16]).map(TopicKey::Id);
@@ -92,13 +98,13 @@ impl Session {
                 leaders.extend(id.clone().map(|id| (id, index, leader)));
             }
         }
-        // Before the client can act on it: what is undecided elsewhere for a partition that has moved comes first.
-        self.cluster.order.tell(leaders, now);
         self.cluster.read(|view| rewrite::metadata(&mut answer, view, &self.doors()));
         self.count_errors(&answer);
         self.release(number, now, None);
-        let answer = wire::encode_response(METADATA, version, correlation, &answer)
-            .map_or_else(|error| Answer::Close(error.to_string()), Answer::Frame);
+        let answer = match wire::encode_response(METADATA, version, correlation, &answer) {
+            Ok(frame) => Answer::Leaders(frame, leaders),
+            Err(error) => Answer::Close(error.to_string()),
+        };
         self.set_state(number, State::Done(answer));
     }
 
@@ -141,6 +147,14 @@ impl Session {
             answer.set_null("error_message");
             return true;
         }
+        let needed = |row: &&Struct| matches!(row.i16("error_code"), 14 | 15);
+        if !answer
+            .structs("coordinators")
+            .filter(needed)
+            .all(|row| row.bytes_field("key").and_then(known).is_some())
+        {
+            return false;
+        }
         for row in answer.structs_mut("coordinators") {
             if !matches!(row.i16("error_code"), 14 | 15) {
                 continue;
@@ -164,17 +178,21 @@ impl Session {
             );
             return;
         };
-        let mut waiting = None;
-        answer.visit_errors(&mut |code| {
-            if matches!(code, 14 | 15) {
-                waiting = Some(code);
+        let (mut waiting, mut others) = (None, false);
+        if version < 4 {
+            waiting = Some(answer.i16("error_code")).filter(|code| matches!(code, 14 | 15));
+        }
+        for row in answer.structs("coordinators") {
+            match row.i16("error_code") {
+                code @ (14 | 15) => waiting = Some(code),
+                _ => others = true,
             }
-        });
+        }
         if let Some(code) = waiting
             && self.show_coordinator_before(&request, version, &mut answer)
         {
             self.cluster.metrics.masked_errors.kafka(code).inc();
-        } else if let Some(code) = waiting {
+        } else if let Some(code) = waiting.filter(|_| !others) {
             let mut shown = answer;
             rewrite::find_coordinator(&mut shown, version, &self.doors());
             let last = wire::encode_response(FIND_COORDINATOR, version, correlation, &shown).ok();

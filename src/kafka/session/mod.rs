@@ -12,6 +12,7 @@ mod fetch;
 mod hold;
 mod inject;
 mod intake;
+mod judge;
 mod link;
 mod lost;
 mod metadata;
@@ -19,9 +20,10 @@ mod produce;
 mod route;
 mod slot;
 mod splits;
+mod stray;
 mod watermarks;
 
-use crate::kafka::cluster::{Cluster, TopicKey};
+use crate::kafka::cluster::Cluster;
 use crate::kafka::order::Progress;
 use crate::lifecycle::Drain;
 use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
@@ -39,6 +41,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Instant;
+use stray::Strays;
 use tokio::time::Sleep;
 use watermarks::Watermarks;
 
@@ -88,8 +91,8 @@ pub struct Session {
     /// Slots that are neither on their way nor done.
     unsettled: usize,
     links: Vec<Link>,
-    /// Partitions that the client's choice of node is wrong for, and since when.
-    stray: HashMap<(TopicKey, i32), Instant>,
+    /// Partitions that the client's choice of node is wrong for.
+    stray: Strays,
     /// Coordinators other than the client's choice, by kind and key.
     moved: HashMap<(i8, Bytes), i32>,
     watermarks: Watermarks,
@@ -106,6 +109,9 @@ pub struct Session {
     rng: StdRng,
     timer: Pin<Box<Sleep>>,
     wake_at: Option<Instant>,
+    /// When overdue answers were last looked at; a timer for the next look is armed at most that often.
+    looked_at: Option<Instant>,
+    armed: Option<Instant>,
     drain: Drain,
     draining: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     is_draining: bool,
@@ -133,7 +139,7 @@ impl Session {
             base: 0,
             unsettled: 0,
             links: Vec::new(),
-            stray: HashMap::new(),
+            stray: Strays::default(),
             moved: HashMap::new(),
             watermarks: Watermarks::default(),
             own: cluster.order.connection(),
@@ -147,6 +153,8 @@ impl Session {
             rng: StdRng::from_rng(&mut rand::rng()),
             timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
             wake_at: None,
+            looked_at: None,
+            armed: None,
             drain,
             draining,
             is_draining: false,
@@ -168,7 +176,10 @@ impl Session {
         }
         for _ in 0..ROUNDS {
             let now = now();
-            let mut moved = self.poll_links(cx, now);
+            let mut moved = self.poll_links(cx, now) | self.watch_links(now);
+            if self.eof && self.unsettled > 0 {
+                self.abandon_held();
+            }
             if self.unsettled > 0 || self.published {
                 moved |= self.advance(now);
             }
@@ -180,10 +191,13 @@ impl Session {
                     return Poll::Ready(end);
                 }
             }
-            if !self.out.is_empty()
-                && let Poll::Ready(Err(error)) = self.out.poll_write(cx, &mut self.client)
-            {
-                return Poll::Ready(End::Broken(error));
+            if !self.out.is_empty() {
+                let was_full = self.out.is_full();
+                if let Poll::Ready(Err(error)) = self.out.poll_write(cx, &mut self.client) {
+                    return Poll::Ready(End::Broken(error));
+                }
+                // Links were not read while it was full, and nothing else would wake this task for them.
+                moved |= was_full && !self.out.is_full();
             }
             match self.poll_client(cx, now) {
                 Ok(some) => moved |= some,
@@ -193,7 +207,7 @@ impl Session {
                 return Poll::Ready(if self.eof { End::Client } else { End::Drained });
             }
             if !moved {
-                self.arm(cx);
+                self.arm(cx, now);
                 return Poll::Pending;
             }
         }
@@ -217,7 +231,12 @@ impl Session {
                         Event::Refused(error) => self.on_refused(node, &error),
                         Event::Answer(due, frame) => self.on_answer(node, due, frame, now),
                         Event::Written(slot, part) => self.on_written(slot, part),
-                        Event::Disconnected { reason, lost } => self.on_disconnect(node, &reason, lost, now),
+                        Event::Disconnected { reason, lost, silent } => {
+                            if silent {
+                                self.stray.doubt_silent(now);
+                            }
+                            self.on_disconnect(node, &reason, lost, now);
+                        }
                     }
                 }
             }
@@ -229,6 +248,7 @@ impl Session {
     fn hand_out(&mut self, now: Instant) -> Result<bool, End> {
         let mut some = false;
         while let Some(Slot { state: State::Done(_), .. }) = self.slots.front() {
+            self.release(self.base, now, None); // a ticket that is left ends here
             let Some(slot) = self.slots.pop_front() else { break };
             some = true;
             self.base += 1;
@@ -249,6 +269,12 @@ impl Session {
             times.requests.observe(whole.as_secs_f64());
             times.added.observe(whole.saturating_sub(slot.upstream).as_secs_f64());
             match slot.state {
+                State::Done(Answer::Leaders(frame, leaders)) => {
+                    // Before the client can act on it: what is undecided for a partition that has moved comes first.
+                    self.cluster.order.tell(leaders, now);
+                    let pushed = self.out.push_frame([frame]);
+                    pushed.map_err(|error| End::Closed(error.to_string()))?;
+                }
                 State::Done(Answer::Frame(frame)) => {
                     let pushed = self.out.push_frame([frame]);
                     pushed.map_err(|error| End::Closed(error.to_string()))?;
@@ -333,15 +359,24 @@ impl Session {
         }
     }
 
-    fn arm(&mut self, cx: &mut Context<'_>) {
+    fn arm(&mut self, cx: &mut Context<'_>, now: Instant) {
         if self.unsettled > 0 {
             self.cluster.wake_on_news(self.id, cx.waker());
         }
-        if let Some(at) = self.wake_at.take() {
+        // While something is unanswered, a look now and then; re-armed only when it has run out, since a timer for each
+        // request would cost more than the request.
+        if !self.slots.is_empty() && self.wake_at.is_none() && self.armed.is_none_or(|at| at <= now) {
+            self.wake_at = Some(now + std::time::Duration::from_secs(1));
+        }
+        if let Some(at) =
+            self.wake_at.take().filter(|at| self.armed.is_none_or(|armed| armed <= now || *at < armed))
+        {
+            self.armed = Some(at);
             self.timer.as_mut().reset(at.into());
-            if self.timer.as_mut().poll(cx).is_ready() {
-                cx.waker().wake_by_ref();
-            }
+        }
+        if self.armed.is_some() && self.timer.as_mut().poll(cx).is_ready() {
+            self.armed = None;
+            cx.waker().wake_by_ref();
         }
     }
 

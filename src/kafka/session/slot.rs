@@ -1,6 +1,7 @@
 //! One request of a client, from its arrival to its answer.
 
 use crate::hold::Ticket;
+use crate::kafka::cluster::TopicKey;
 use crate::kafka::operations::Operation;
 use crate::kafka::order::Barrier;
 use crate::kafka::split::{Refusal, Split};
@@ -64,6 +65,8 @@ pub(super) enum State {
 pub(super) enum Answer {
     /// This frame.
     Frame(Bytes),
+    /// This frame, which tells the client of these leaders.
+    Leaders(Bytes, Vec<(TopicKey, i32, i32)>),
     /// Nothing: it asked for no answer.
     Nothing,
     /// The end of its connection, for this reason.

@@ -144,8 +144,7 @@ impl Session {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return Vec::new() };
         let State::Split(split) = &slot.state else { return Vec::new() };
         let produce = slot.op.key == PRODUCE;
-        let barred =
-            produce && (ahead.whole_produce || !slot.barriers.iter().all(|b| b.has_passed(&self.own)));
+        let barred = produce && (!slot.barriers.iter().all(|b| b.has_passed(&self.own)));
         let mut seen = std::collections::HashSet::new();
         let plan = |item: &Item| {
             if !item.is_waiting() {
@@ -167,18 +166,19 @@ impl Session {
     }
 
     fn leader_of(&self, item: &Item, now: Instant) -> Plan {
-        let stray = self.stray.get(&(item.topic.clone(), item.partition));
+        let stray = self.stray.get(&item.topic, item.partition);
         self.cluster.read(|view| {
             let Some(leader) = view.leader(&item.topic, item.partition).filter(|leader| leader.node >= 0)
             else {
                 return Plan::Want;
             };
-            if stray.is_some_and(|since| leader.asked < *since) || view.is_down(leader.node) {
+            let unreachable = view.is_down(leader.node) || !view.nodes.contains_key(&leader.node);
+            if unreachable || stray.is_some_and(|stray| leader.asked < stray.since) {
                 return Plan::Want;
             }
             if let Some(refused) = item.refused {
                 let waited = now.saturating_duration_since(refused.at) > REFUSED_FOR;
-                if leader.asked <= refused.at || (leader.node == refused.node && !waited) {
+                if leader.asked < refused.at || (leader.node == refused.node && !waited) {
                     return Plan::Want;
                 }
             }

@@ -61,6 +61,11 @@ macro_rules! scalar {
     };
 }
 
+/// Whether a field holds an error code (`AddPartitionsToTxn` has a name of its own for it).
+fn is_error(field: &FieldDef) -> bool {
+    matches!(field.name, "error_code" | "partition_error_code")
+}
+
 impl Struct {
     pub(super) fn new(def: &'static StructDef) -> Self {
         let fields = def.fields.iter().map(|f| f.default.clone()).collect();
@@ -80,7 +85,7 @@ impl Struct {
     pub fn visit_errors(&self, visit: &mut impl FnMut(i16)) {
         for (field, value) in self.values() {
             match value {
-                Value::I16(code) if field.name == "error_code" => visit(*code),
+                Value::I16(code) if is_error(field) => visit(*code),
                 Value::Struct(Some(inner)) => inner.visit_errors(visit),
                 Value::Array(Some(values)) => {
                     for value in values {
@@ -95,10 +100,17 @@ impl Struct {
     }
 
     /// Replaces every `error_code` in the structure, at whatever depth.
+    ///
+    /// Where an error becomes none, its message goes, too.
     pub fn map_errors(&mut self, map: &mut impl FnMut(i16) -> i16) {
+        let mut cured = false;
         for (field, value) in self.def.fields.iter().zip(self.fields.iter_mut()) {
             match value {
-                Value::I16(code) if field.name == "error_code" => *code = map(*code),
+                Value::I16(code) if is_error(field) => {
+                    let mapped = map(*code);
+                    cured |= *code != 0 && mapped == 0;
+                    *code = mapped;
+                }
                 Value::Struct(Some(inner)) => inner.map_errors(map),
                 Value::Array(Some(values)) => {
                     for value in values {
@@ -109,6 +121,9 @@ impl Struct {
                 }
                 _ => {}
             }
+        }
+        if cured && self.has("error_message") {
+            self.set_null("error_message");
         }
     }
 

@@ -1,0 +1,208 @@
+//! What a partition's answer proves, and so what becomes of it. Pure.
+//!
+//! Each row was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1.
+
+use super::PRODUCE;
+use crate::kafka::honest::REQUEST_TIMED_OUT;
+use crate::kafka::split::{Again, Item, Judgement, Refusal};
+use crate::kafka::wire::{Struct, batch};
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+
+/// How long a topic that is known may be unknown to a broker that has just come back.
+const TOPIC_LAG: Duration = Duration::from_secs(5);
+/// The first pause before a batch that was refused for want of in-sync replicas goes again.
+const CAPACITY_PAUSE: Duration = Duration::from_millis(100);
+/// The pause before a refused batch goes again, if its new leader is known by then.
+const REFUSED_PAUSE: Duration = Duration::from_millis(5);
+/// How often a batch is stamped anew before its error is passed on.
+const RESTAMPS_MAX: u8 = 3;
+
+/// Whether every batch of a partition's records carries a producer id, so that a broker recognises a repeat.
+pub(super) fn is_sequenced(records: Option<&Bytes>) -> bool {
+    let Some(records) = records else { return false };
+    let mut headers = batch::headers(records);
+    let mut some = false;
+    for header in headers.by_ref() {
+        some = true;
+        if !header.is_sequenced() {
+            return false;
+        }
+    }
+    some && headers.rest() == 0
+}
+
+/// What a decision is made on, besides the partition itself.
+pub(super) struct Look {
+    pub node: i32,
+    pub now: Instant,
+    pub arrived: Instant,
+    pub key: i16,
+    /// Whether the request was stamped as a whole.
+    pub stamped: bool,
+}
+
+/// What a partition's answer proves.
+pub(super) fn judge(
+    look: &Look,
+    item: &Item,
+    mut partition: Struct,
+    topic_known: &dyn Fn() -> bool,
+) -> Judgement {
+    let code = partition.i16("error_code");
+    let Look { node, now, arrived, key, stamped } = *look;
+    let injected = key == PRODUCE && (stamped || item.counted);
+    let refused = Some(Refusal { node, at: now });
+    let again = |doubt| {
+        Judgement::Again(Again { not_before: now + REFUSED_PAUSE, code, doubt, refused, restamp: false })
+    };
+    match code {
+        // UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID: of a topic that is known, from a broker that is behind.
+        3 | 100 if now.saturating_duration_since(arrived) < TOPIC_LAG && topic_known() => again(false),
+        // NOT_LEADER_OR_FOLLOWER with an offset: it was appended before leadership moved. It may survive or be cut off.
+        6 if key == PRODUCE && partition.i64("base_offset") >= 0 => {
+            if is_sequenced(item.request.bytes_field("records")) {
+                again(true)
+            } else {
+                partition.set_i16("error_code", REQUEST_TIMED_OUT);
+                partition.set_i64("base_offset", -1);
+                Judgement::Done(partition)
+            }
+        }
+        5 | 6 | 9 | 56 => again(false),
+        // FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH: only where the client sent no epoch (KIP-320).
+        74 | 75 if key == PRODUCE => again(false),
+        // OFFSET_NOT_AVAILABLE: a new leader doesn't know its high watermark yet.
+        78 if key != PRODUCE => Judgement::Again(Again {
+            not_before: now + CAPACITY_PAUSE,
+            code,
+            doubt: false,
+            refused: None,
+            restamp: false,
+        }),
+        // NOT_ENOUGH_REPLICAS: refused before it was appended.
+        19 if key == PRODUCE => Judgement::Again(Again {
+            not_before: now + CAPACITY_PAUSE,
+            code,
+            doubt: false,
+            refused: None,
+            restamp: false,
+        }),
+        // REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND: it is in the leader's log. Its repeat is recognised.
+        7 | 20 if key == PRODUCE && is_sequenced(item.request.bytes_field("records")) => {
+            Judgement::Again(Again {
+                not_before: now + CAPACITY_PAUSE,
+                code,
+                doubt: true,
+                refused: None,
+                restamp: false,
+            })
+        }
+        // OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID of an injected sequence: with at most five undecided, the batch
+        // isn't in the log, and a predecessor was refused or cut off. It starts over with another id.
+        45 | 59 if injected && item.restamps < RESTAMPS_MAX => {
+            let not_before = now + REFUSED_PAUSE;
+            Judgement::Again(Again { not_before, code, doubt: false, refused: None, restamp: true })
+        }
+        // DUPLICATE_SEQUENCE_NUMBER, after a replay of our own: it had landed.
+        46 if key == PRODUCE && item.doubt => Judgement::Done(error_for_success(partition)),
+        _ => Judgement::Done(partition),
+    }
+}
+
+fn error_for_success(mut partition: Struct) -> Struct {
+    partition.set_i16("error_code", 0);
+    partition
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::split::error_for;
+    use crate::kafka::split::shape;
+    use crate::kafka::wire;
+
+    fn item(sequenced: bool) -> Item {
+        let mut request = wire::request(PRODUCE).unwrap().new();
+        let mut topic = request.new_struct("topic_data");
+        let mut partition = topic.new_struct("partition_data");
+        let mut records = vec![0u8; 61];
+        records[8..12].copy_from_slice(&49i32.to_be_bytes());
+        records[16] = 2;
+        let id: i64 = if sequenced { 7 } else { -1 };
+        records[43..51].copy_from_slice(&id.to_be_bytes());
+        records[53..57].copy_from_slice(&if sequenced { 0i32 } else { -1 }.to_be_bytes());
+        partition.set_bytes("records", Some(Bytes::from(records)));
+        topic.push_struct("partition_data", partition);
+        request.push_struct("topic_data", topic);
+        let split = crate::kafka::split::Split::new(shape(PRODUCE).unwrap(), request, Instant::now());
+        let mut items: Vec<Item> = split.into_items();
+        items.remove(0)
+    }
+
+    fn decide(item: &Item, code: i16, base_offset: i64) -> Judgement {
+        let mut answer = error_for(shape(PRODUCE).unwrap(), wire::response(PRODUCE).unwrap(), 0, code);
+        answer.set_i64("base_offset", base_offset);
+        let now = Instant::now();
+        judge(&Look { node: 1, now, arrived: now, key: PRODUCE, stamped: false }, item, answer, &|| true)
+    }
+
+    fn passed(judgement: Judgement) -> i16 {
+        match judgement {
+            Judgement::Done(answer) => answer.i16("error_code"),
+            Judgement::Again(again) => panic!("{again:?}"),
+        }
+    }
+
+    fn again(judgement: Judgement) -> Again {
+        match judgement {
+            Judgement::Again(again) => again,
+            Judgement::Done(answer) => panic!("{answer:?}"),
+        }
+    }
+
+    #[test]
+    fn not_leader_without_an_offset_was_not_applied_and_goes_again() {
+        let verdict = again(decide(&item(false), 6, -1));
+        assert!(!verdict.doubt && verdict.refused.is_some());
+    }
+
+    #[test]
+    fn not_leader_with_an_offset_is_unknown() {
+        assert_eq!(passed(decide(&item(false), 6, 41)), REQUEST_TIMED_OUT, "no sequence: the honest error");
+        assert!(again(decide(&item(true), 6, 41)).doubt, "a sequence: the broker recognises the repeat");
+    }
+
+    #[test]
+    fn a_timeout_is_passed_on_without_a_sequence_and_repeated_with_one() {
+        assert_eq!(passed(decide(&item(false), 7, -1)), 7);
+        assert!(again(decide(&item(true), 7, -1)).doubt);
+    }
+
+    #[test]
+    fn what_says_something_true_about_the_client_is_passed_on() {
+        for code in [2, 10, 29, 30, 31, 44, 45, 47, 87, 89] {
+            assert_eq!(passed(decide(&item(true), code, -1)), code);
+        }
+    }
+
+    #[test]
+    fn a_duplicate_is_success_only_after_a_replay_of_our_own() {
+        let mut doubtful = item(true);
+        assert_eq!(passed(decide(&doubtful, 46, -1)), 46);
+        doubtful.doubt = true;
+        assert_eq!(passed(decide(&doubtful, 46, -1)), 0);
+    }
+
+    #[test]
+    fn too_few_replicas_waits() {
+        assert!(again(decide(&item(false), 19, -1)).refused.is_none());
+    }
+
+    #[test]
+    fn old_message_sets_and_torn_records_are_not_sequenced() {
+        assert!(!is_sequenced(Some(&Bytes::from_static(&[0; 40]))));
+        assert!(!is_sequenced(Some(&Bytes::from_static(&[0; 5]))));
+        assert!(!is_sequenced(None));
+    }
+}
