@@ -24,4 +24,13 @@ mod fake;
 mod make;
 mod reads;
 
+mod addresses;
+mod fetch;
+mod garbage;
+mod groups;
+mod holds;
+mod life;
+mod order;
+mod produce;
 mod steady;
+mod versions;
