@@ -133,7 +133,7 @@ async fn an_older_commit_never_overwrites_a_newer_one() {
     client.send(OFFSET_COMMIT, 8, &commit(2)).await;
     client.receive().await;
     assert_eq!(codes(&client.receive().await), [0]);
-    assert_eq!(bed.fake.world().committed.last(), Some(&2), "{:?}", bed.fake.world().committed);
+    assert_eq!(bed.fake.world().committed.last(), Some(&2));
     bed.balanced().await;
 }
 
