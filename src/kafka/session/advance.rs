@@ -148,10 +148,11 @@ impl Session {
             self.finish_split(number, now);
             return true;
         }
-        let mut bound = slot.trouble.as_ref().map_or(arrived, |trouble| trouble.deadline);
-        if key == FETCH {
-            bound = bound.min(arrived + self.max_wait(number));
-        }
+        let bound = if key == FETCH {
+            arrived + self.max_wait(number)
+        } else {
+            slot.trouble.as_ref().map_or(arrived, |trouble| trouble.deadline)
+        };
         if split.is_waiting() && now >= bound {
             if key == FETCH {
                 self.settle_fetch(number);
