@@ -347,11 +347,15 @@ impl Session {
     fn set_state(&mut self, number: u64, state: State) {
         let Some(slot) = self.slot_mut(number) else { return };
         let before = slot.is_unsettled();
+        let decided = matches!(state, State::Done(_)) && slot.trouble.is_some();
         slot.state = state;
         match (before, slot.is_unsettled()) {
             (false, true) => self.unsettled += 1,
             (true, false) => self.unsettled -= 1,
             _ => {}
+        }
+        if decided {
+            self.release(number, now(), None); // whatever decided it: what is done is held no longer
         }
     }
 
