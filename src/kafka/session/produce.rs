@@ -175,8 +175,10 @@ impl Session {
         };
         let mut missing = |item: &Item| Judgement::Done(error_for(shape, message, item.partition, -1));
         split.absorb(part, answer, &mut judge, &mut missing);
+        // Dated behind the refusal that it came with, or it would count as what was known before.
+        let told = now + Duration::from_nanos(1);
         for (topic, partition, leader, epoch) in hints {
-            let changes = self.cluster.update(|view| view.absorb_hint(&topic, partition, leader, epoch, now));
+            let changes = self.cluster.update(|view| view.absorb_hint(&topic, partition, leader, epoch, told));
             self.cluster.note(&changes);
         }
         for stray in strays {
