@@ -26,7 +26,7 @@ impl Session {
             );
             return;
         };
-        if let Some(code) = self.unready(&answer, version, arrived, now) {
+        if let Some(code) = self.unready(&answer, arrived, now) {
             let has_brokers = answer.structs("brokers").next().is_some();
             self.learn(&answer, version, now);
             if let Some(trouble) = self.trouble(number, now)
@@ -41,7 +41,7 @@ impl Session {
     }
 
     /// Why an answer is no good for a client yet, as an error code.
-    fn unready(&self, answer: &Struct, version: i16, arrived: Instant, now: Instant) -> Option<i16> {
+    fn unready(&self, answer: &Struct, arrived: Instant, now: Instant) -> Option<i16> {
         if answer.structs("brokers").next().is_none() {
             return Some(8); // BROKER_NOT_AVAILABLE
         }
@@ -67,9 +67,10 @@ impl Session {
                 let index = partition.i32("partition_index");
                 let since =
                     self.cluster.read(|view| view.leader(&key, index)).and_then(|leader| leader.leaderless);
-                let hopeless =
-                    version >= WITH_EPOCHS && since.is_some_and(|at| now.saturating_duration_since(at) > max);
+                let hopeless = since.is_some_and(|at| now.saturating_duration_since(at) > max);
                 if !hopeless {
+                    // An old answer without epochs isn't taken note of, so that the look must be our own.
+                    self.cluster.want_topics([key], now);
                     return Some(5);
                 }
             }
