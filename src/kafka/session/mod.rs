@@ -30,7 +30,7 @@ use bytes::Bytes;
 use link::{Event, Link};
 use rand::{SeedableRng, rngs::StdRng};
 use slot::{Answer, Slot, State};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -96,6 +96,8 @@ pub struct Session {
     library: Library,
     client_id: String,
     in_use: ApiVersionsInUse,
+    /// What the client was told that all brokers speak; it keeps it.
+    offered: Option<BTreeMap<i16, (i16, i16)>>,
     client_info: Option<ClientGuard>,
     _connected: ClientGuard,
     rng: StdRng,
@@ -134,6 +136,7 @@ impl Session {
             library: Library::Other,
             client_id: String::new(),
             in_use: cluster.metrics.api_versions(),
+            offered: None,
             client_info: None,
             _connected: cluster.metrics.client_connection(),
             rng: StdRng::from_rng(&mut rand::rng()),
