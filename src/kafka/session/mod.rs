@@ -184,6 +184,11 @@ impl Session {
                 Ok(some) => moved |= some,
                 Err(end) => return Poll::Ready(end),
             }
+            // Nothing is held for a client that has gone: it may have sent the same elsewhere by now. What is on its
+            // way to a broker is finished, as a broker does.
+            if self.eof && self.slots.iter().any(Slot::is_held) {
+                return Poll::Ready(End::Client);
+            }
             if self.slots.is_empty() && self.out.is_empty() && (self.eof || self.is_draining) {
                 return Poll::Ready(if self.eof { End::Client } else { End::Drained });
             }
