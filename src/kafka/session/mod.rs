@@ -185,8 +185,8 @@ impl Session {
                 Err(end) => return Poll::Ready(end),
             }
             // Nothing is held for a client that has gone: it may have sent the same elsewhere by now. What is on its
-            // way to a broker is finished, as a broker does.
-            if self.eof && self.slots.iter().any(Slot::is_held) {
+            // way to a broker is finished, as a broker does; so is what it would never send twice (acks=0).
+            if self.eof && self.slots.iter().any(|slot| slot.is_held() && !slot.silent) {
                 return Poll::Ready(End::Client);
             }
             if self.slots.is_empty() && self.out.is_empty() && (self.eof || self.is_draining) {
