@@ -2,6 +2,7 @@
 //!
 //! What an answer proves was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1; the decisions stand in [`judge`].
 
+use super::lost::{LOSSES_MAX, after_losses};
 use super::slot::{Answer, State};
 use super::{PRODUCE, Session};
 use crate::kafka::cluster::TopicKey;
@@ -221,9 +222,10 @@ impl Session {
                 metrics.unknown_outcomes.inc(UnknownAction::Swallowed);
                 return Judgement::Done(error_for(shape, message, item.partition, 0));
             }
-            if is_sequenced(item.request.bytes_field("records")) {
+            if item.losses < LOSSES_MAX && is_sequenced(item.request.bytes_field("records")) {
                 metrics.unknown_outcomes.inc(UnknownAction::Replayed);
-                return Judgement::Again(Again { not_before: now, code: 0, doubt: true, refused: None });
+                let not_before = after_losses(item.losses, now);
+                return Judgement::Again(Again { not_before, code: 0, doubt: true, refused: None });
             }
             unknown.push((item.topic.clone(), item.partition));
             metrics.client_errors.kafka(REQUEST_TIMED_OUT).inc();

@@ -65,6 +65,8 @@ pub struct Item {
     pub refused: Option<Refusal>,
     /// It isn't sent earlier than this.
     pub not_before: Instant,
+    /// How often its connection was lost after it had been written.
+    pub losses: u32,
 }
 
 impl Item {
@@ -78,6 +80,7 @@ impl Item {
             code: 0,
             refused: None,
             not_before: now,
+            losses: 0,
         }
     }
 
