@@ -7,6 +7,7 @@
 
 mod advance;
 mod answers;
+mod commits;
 mod doors;
 mod fetch;
 mod hold;
