@@ -76,7 +76,8 @@ impl Session {
     fn go_straight_on(&mut self, number: u64, now: Instant) {
         let Some(home) = self.home.node else { return };
         let slot = self.at(number).and_then(|at| self.slots.get(at));
-        let free = slot.is_some_and(|slot| slot.barriers.is_empty());
+        let doubt = self.silent_doubt.is_some();
+        let free = slot.is_some_and(|slot| slot.barriers.is_empty() && !(slot.silent && doubt));
         let nothing_wrong = free && self.stray.is_empty() && self.moved.is_empty();
         if nothing_wrong {
             self.send_whole(number, home, now);

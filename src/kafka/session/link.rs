@@ -59,6 +59,8 @@ pub(super) enum Event {
         reason: String,
         /// Oldest first.
         lost: Vec<Lost>,
+        /// Whether requests without an answer were written on it: nobody knows what became of them.
+        silent: bool,
     },
 }
 
@@ -75,6 +77,8 @@ struct Open {
     due: VecDeque<Due>,
     /// Requests without an answer: the offset behind their last byte, their slot and part.
     silent: VecDeque<(u64, u64, u32)>,
+    /// Whether there ever was one.
+    was_silent: bool,
 }
 
 /// An upstream connection to one node.
@@ -136,7 +140,10 @@ impl Link {
                 self.metrics.in_flight.inc();
                 open.due.push_back(Due { slot, part, correlation, end, since: now });
             }
-            None => open.silent.push_back((end, slot, part)),
+            None => {
+                open.was_silent = true;
+                open.silent.push_back((end, slot, part));
+            }
         }
         true
     }
@@ -156,6 +163,7 @@ impl Link {
                             out: WriteQueue::new(self.write_queue),
                             due: VecDeque::new(),
                             silent: VecDeque::new(),
+                            was_silent: false,
                         }));
                         Event::Connected
                     }
@@ -213,7 +221,7 @@ impl Link {
     fn answer(&mut self, frame: Bytes) -> Event {
         self.metrics.bytes_received.inc_by(frame.len() as u64 + 4);
         let State::Open(open) = &mut self.state else {
-            return Event::Disconnected { reason: String::new(), lost: Vec::new() };
+            return Event::Disconnected { reason: String::new(), lost: Vec::new(), silent: false };
         };
         let Some(due) = open.due.front().copied() else {
             return self.disconnect("an answer that nobody asked for".to_owned());
@@ -232,7 +240,7 @@ impl Link {
     /// Gives the connection up; what was unanswered comes back with its verdict, oldest first.
     pub(super) fn disconnect(&mut self, reason: String) -> Event {
         let State::Open(open) = std::mem::replace(&mut self.state, State::Closed) else {
-            return Event::Disconnected { reason, lost: Vec::new() };
+            return Event::Disconnected { reason, lost: Vec::new(), silent: false };
         };
         self.metrics.connections.dec();
         self.metrics.in_flight.sub(i64::try_from(open.due.len()).unwrap_or(0));
@@ -242,7 +250,7 @@ impl Link {
         let verdict = |(slot, part, end)| Lost { slot, part, verdict: Verdict::of_unanswered(end, written) };
         let mut lost: Vec<Lost> = due.chain(silent).map(verdict).collect();
         lost.sort_by_key(|lost| lost.slot);
-        Event::Disconnected { reason, lost }
+        Event::Disconnected { reason, lost, silent: open.was_silent }
     }
 }
 

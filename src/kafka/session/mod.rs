@@ -31,7 +31,7 @@ use bytes::Bytes;
 use link::{Event, Link};
 use rand::{SeedableRng, rngs::StdRng};
 use slot::{Answer, Slot, State};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -72,6 +72,14 @@ struct Home {
     node: Option<i32>,
 }
 
+/// A broker that isn't the leader closes the connection at a Produce with acks=0, and which one that was can't be told:
+/// each partition is looked up anew before the next batch for it goes.
+struct SilentDoubt {
+    since: Instant,
+    /// Partitions that have been looked up since.
+    seen: HashSet<(TopicKey, i32)>,
+}
+
 /// One client connection.
 pub struct Session {
     cluster: Arc<Cluster>,
@@ -89,6 +97,8 @@ pub struct Session {
     links: Vec<Link>,
     /// Partitions that the client's choice of node is wrong for, and since when.
     stray: HashMap<(TopicKey, i32), Instant>,
+    /// A connection with Produce requests without an answer was lost.
+    silent_doubt: Option<SilentDoubt>,
     /// Coordinators other than the client's choice, by kind and key.
     moved: HashMap<(i8, Bytes), i32>,
     watermarks: Watermarks,
@@ -130,6 +140,7 @@ impl Session {
             unsettled: 0,
             links: Vec::new(),
             stray: HashMap::new(),
+            silent_doubt: None,
             moved: HashMap::new(),
             watermarks: Watermarks::default(),
             own: cluster.order.connection(),
@@ -218,7 +229,12 @@ impl Session {
                         Event::Refused(error) => self.on_refused(node, &error),
                         Event::Answer(due, frame) => self.on_answer(node, due, frame, now),
                         Event::Written(slot, part) => self.on_written(slot, part),
-                        Event::Disconnected { reason, lost } => self.on_disconnect(node, &reason, lost, now),
+                        Event::Disconnected { reason, lost, silent } => {
+                            if silent {
+                                self.silent_doubt = Some(SilentDoubt { since: now, seen: HashSet::new() });
+                            }
+                            self.on_disconnect(node, &reason, lost, now);
+                        }
                     }
                 }
             }

@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 const TOPIC_LAG: Duration = Duration::from_secs(5);
 /// The first pause before a batch that was refused for want of in-sync replicas goes again.
 const CAPACITY_PAUSE: Duration = Duration::from_millis(100);
+/// How long after the loss of a connection with acks=0 on it partitions are looked up: what is still written to the
+/// wrong broker later loses the connection again.
+const SILENT_DOUBT: Duration = Duration::from_secs(60);
 /// The pause before a refused batch goes again, if its new leader is known by then.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 
@@ -53,8 +56,13 @@ impl Session {
     /// none has an earlier undecided batch in parts.
     pub(super) fn produce_may_go(&mut self, number: u64, home: i32, now: Instant) -> bool {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return false };
+        if self.silent_doubt.as_ref().is_some_and(|doubt| now.saturating_duration_since(doubt.since) > SILENT_DOUBT)
+        {
+            self.silent_doubt = None;
+        }
         let undecided = self.undecided_before(number);
-        if undecided.is_empty() && self.stray.is_empty() {
+        let doubt = slot.silent && self.silent_doubt.is_some();
+        if undecided.is_empty() && self.stray.is_empty() && !doubt {
             return true;
         }
         let body = slot.frame.get(slot.body_at..).unwrap_or_default();
@@ -65,6 +73,13 @@ impl Session {
         .is_err()
         {
             return true;
+        }
+        if let Some(known) = self.silent_doubt.as_mut().filter(|_| doubt) {
+            for key in &partitions {
+                if known.seen.insert(key.clone()) {
+                    self.stray.insert(key.clone(), known.since);
+                }
+            }
         }
         partitions.iter().all(|key| !undecided.contains(key))
             && !partitions.iter().any(|key| self.is_stray(key, home, now))
