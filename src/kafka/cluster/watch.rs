@@ -190,6 +190,8 @@ async fn probe(cluster: &Arc<Cluster>, node: i32) {
             let refresh = cluster.settings().kafka.metadata_refresh;
             let _ = tokio::time::timeout(refresh, asked_for.notified()).await;
         } else {
+            // It may be back at another address, which only metadata can tell.
+            cluster.poke.notify_one();
             tokio::time::sleep(backoff.next(&mut rng)).await;
         }
     }

@@ -122,7 +122,11 @@ impl Session {
                 return false;
             }
         }
-        if ahead.kinds & kind != 0 || !self.barriers_passed(number) {
+        if self.is_overtaken(number) {
+            self.give_up_overtaken(number, now);
+            return true;
+        }
+        if ahead.kinds & kind != 0 || !self.barriers_passed(number) || self.may_be_overtaken(number) {
             self.hold(number, HoldTrigger::Order, now);
             self.wake_before(now + LOOK_AGAIN);
             ahead.stop(kind, frame.as_ref());

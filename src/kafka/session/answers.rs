@@ -10,8 +10,6 @@ use crate::metrics::ReleaseOutcome;
 use bytes::Bytes;
 use std::time::Instant;
 
-/// `OffsetCommit`.
-const OFFSET_COMMIT: i16 = 8;
 /// `TxnOffsetCommit`.
 const TXN_OFFSET_COMMIT: i16 = 28;
 /// `EndTxn`.
@@ -122,13 +120,13 @@ impl Session {
     }
 
     /// Whether a request that was refused as misrouted goes again. Not one about several groups of which some were
-    /// answered: no one coordinator can answer all of them, and the client asks again for the rest. Not a commit behind
-    /// which a later one has gone out: it would take the group's offsets back.
+    /// answered: no one coordinator can answer all of them, and the client asks again for the rest. Not a
+    /// transaction's commit behind which a later one has gone out: it would take the group's offsets back.
     fn may_go_again(&self, number: u64, answer: &wire::Struct) -> bool {
         let Some(at) = self.at(number) else { return false };
         let Some(slot) = self.slots.get(at) else { return false };
-        if matches!(slot.op.key, OFFSET_COMMIT | TXN_OFFSET_COMMIT) {
-            let later = self.slots.iter().skip(at + 1).filter(|later| later.op.key == slot.op.key);
+        if slot.op.key == TXN_OFFSET_COMMIT {
+            let later = self.slots.iter().skip(at + 1).filter(|later| later.op.key == TXN_OFFSET_COMMIT);
             if later.filter(|later| !matches!(later.state, State::Waiting)).count() > 0 {
                 return false;
             }

@@ -172,8 +172,10 @@ impl Session {
             }
             return;
         }
-        let Some(shared) = self.cluster.shared_versions() else { return };
-        if version >= 3 && self.client_info.is_none() {
+        if self.offered.is_none() {
+            self.offered = self.cluster.shared_versions();
+        }
+        if self.offered.is_some() && version >= 3 && self.client_info.is_none() {
             self.learn_client(number);
         }
         let home = self.home.node;
@@ -181,7 +183,8 @@ impl Session {
             let of = |id: i32| view.nodes.get(&id).and_then(|node| node.versions.clone());
             home.and_then(of).or_else(|| view.nodes.values().find_map(|node| node.versions.clone()))
         });
-        let answer = versions_answer(&shared, member.as_deref());
+        let Some(shared) = &self.offered else { return };
+        let answer = versions_answer(shared, member.as_deref());
         let frame =
             answer.and_then(|answer| wire::encode_response(API_VERSIONS, version, correlation, &answer).ok());
         let answer = frame.map_or_else(

@@ -16,7 +16,12 @@ use std::time::{Duration, Instant};
 /// An answer that is out for so long makes its broker suspect: a long poll of the common clients takes 500 ms.
 const OVERDUE: Duration = Duration::from_secs(3);
 /// A request whose connection is lost so often each time it was written is what brokers close connections for.
-const LOSSES_MAX: u32 = 5;
+pub(super) const LOSSES_MAX: u32 = 5;
+
+/// The pause before a part that was lost so often goes again.
+pub(super) fn after_losses(losses: u32, now: Instant) -> Instant {
+    now + Duration::from_millis(5) * (1 << losses.min(6))
+}
 
 impl Session {
     /// A node can't be connected: what waits for it is routed anew.
@@ -150,15 +155,16 @@ impl Session {
         }
         let fetch = slot.op.key == FETCH;
         if let State::Split(split) = &mut slot.state {
-            split.lose(lost.part, lost.verdict, &mut |_, _| {
-                Judgement::Again(Again {
-                    not_before: now + Duration::from_millis(5),
-                    code: 0,
-                    doubt: false,
-                    refused: None,
-                    restamp: false,
-                })
+            split.lose(lost.part, lost.verdict, &mut |item, _| {
+                let not_before = after_losses(item.losses, now);
+                Judgement::Again(Again { not_before, code: 0, doubt: false, refused: None, restamp: false })
             });
+            if !fetch && split.items().iter().any(|item| item.losses >= LOSSES_MAX) {
+                self.cluster.metrics.client_errors.disconnected().inc();
+                let reason = "brokers close the connection at this request each time".to_owned();
+                self.set_state(lost.slot, State::Done(Answer::Close(reason)));
+                return;
+            }
         }
         if !fetch {
             self.hold(lost.slot, HoldTrigger::Disconnect, now);

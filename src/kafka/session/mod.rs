@@ -7,6 +7,7 @@
 
 mod advance;
 mod answers;
+mod commits;
 mod doors;
 mod fetch;
 mod hold;
@@ -34,7 +35,7 @@ use inject::Injection;
 use link::{Event, Link};
 use rand::{SeedableRng, rngs::StdRng};
 use slot::{Answer, Slot, State};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -104,6 +105,8 @@ pub struct Session {
     library: Library,
     client_id: String,
     in_use: ApiVersionsInUse,
+    /// What the client was told that all brokers speak; it keeps it.
+    offered: Option<BTreeMap<i16, (i16, i16)>>,
     client_info: Option<ClientGuard>,
     _connected: ClientGuard,
     rng: StdRng,
@@ -148,6 +151,7 @@ impl Session {
             library: Library::Other,
             client_id: String::new(),
             in_use: cluster.metrics.api_versions(),
+            offered: None,
             client_info: None,
             _connected: cluster.metrics.client_connection(),
             rng: StdRng::from_rng(&mut rand::rng()),
@@ -202,6 +206,11 @@ impl Session {
             match self.poll_client(cx, now) {
                 Ok(some) => moved |= some,
                 Err(end) => return Poll::Ready(end),
+            }
+            // Nothing is held for a client that has gone: it may have sent the same elsewhere by now. What is on its
+            // way to a broker is finished, as a broker does; so is what it would never send twice (acks=0).
+            if self.eof && self.slots.iter().any(|slot| slot.is_held() && !slot.silent) {
+                return Poll::Ready(End::Client);
             }
             if self.slots.is_empty() && self.out.is_empty() && (self.eof || self.is_draining) {
                 return Poll::Ready(if self.eof { End::Client } else { End::Drained });
@@ -394,11 +403,15 @@ impl Session {
     fn set_state(&mut self, number: u64, state: State) {
         let Some(slot) = self.slot_mut(number) else { return };
         let before = slot.is_unsettled();
+        let decided = matches!(state, State::Done(_)) && slot.trouble.is_some();
         slot.state = state;
         match (before, slot.is_unsettled()) {
             (false, true) => self.unsettled += 1,
             (true, false) => self.unsettled -= 1,
             _ => {}
+        }
+        if decided {
+            self.release(number, now(), None); // whatever decided it: what is done is held no longer
         }
     }
 

@@ -3,6 +3,7 @@
 //! What an answer proves was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1; the decisions stand in [`judge`].
 
 use super::judge::{Look, is_sequenced, judge};
+use super::lost::{LOSSES_MAX, after_losses};
 use super::slot::{Answer, Raised, State};
 use super::{PRODUCE, Session};
 use crate::kafka::cluster::TopicKey;
@@ -13,7 +14,7 @@ use crate::kafka::wire::{self, Struct, TopicRef, produce};
 use crate::metrics::{HoldTrigger, ReleaseOutcome, UnknownAction};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Session {
     /// The barriers that a Produce which has just arrived must wait for.
@@ -155,8 +156,11 @@ impl Session {
         for (topic, partition, records) in given_back {
             self.injection.give_back(&topic, partition, records.as_ref());
         }
+        // Dated behind the refusal that it came with, or it would count as what was known before.
+        let told = now + Duration::from_nanos(1);
         for (topic, partition, leader, epoch) in hints {
-            let changes = self.cluster.update(|view| view.absorb_hint(&topic, partition, leader, epoch, now));
+            let changes =
+                self.cluster.update(|view| view.absorb_hint(&topic, partition, leader, epoch, told));
             self.cluster.note(&changes);
         }
         for stray in strays {
@@ -199,10 +203,11 @@ impl Session {
                 metrics.unknown_outcomes.inc(UnknownAction::Swallowed);
                 return Judgement::Done(error_for(shape, message, item.partition, 0));
             }
-            if is_sequenced(item.request.bytes_field("records")) {
+            if item.losses < LOSSES_MAX && is_sequenced(item.request.bytes_field("records")) {
                 metrics.unknown_outcomes.inc(UnknownAction::Replayed);
+                let not_before = after_losses(item.losses, now);
                 return Judgement::Again(Again {
-                    not_before: now,
+                    not_before,
                     code: 0,
                     doubt: true,
                     refused: None,

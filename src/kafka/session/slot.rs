@@ -100,6 +100,11 @@ impl Slot {
         matches!(self.state, State::Waiting | State::Split(_))
     }
 
+    /// Whether it is held.
+    pub(super) fn is_held(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.ticket.is_some())
+    }
+
     /// Whether it is a Produce.
     pub(super) fn is_produce(&self) -> bool {
         self.op.key == super::PRODUCE

@@ -80,6 +80,8 @@ pub struct Item {
     pub restamps: u8,
     /// It was stamped as a part, and counts among the undecided batches of its partition.
     pub counted: bool,
+    /// How often its connection was lost after it had been written.
+    pub losses: u32,
 }
 
 impl Item {
@@ -96,6 +98,7 @@ impl Item {
             restamp: false,
             restamps: 0,
             counted: false,
+            losses: 0,
         }
     }
 

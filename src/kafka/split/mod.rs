@@ -120,6 +120,7 @@ impl Split {
     /// The connection that a part was on is gone: `judge` decides each of its partitions.
     pub fn lose(&mut self, part: u32, verdict: Verdict, judge: &mut impl FnMut(&Item, Verdict) -> Judgement) {
         for item in self.items.iter_mut().filter(|item| item.progress == Progress::Sent(part)) {
+            item.losses += u32::from(verdict == Verdict::Unknown);
             let judgement = judge(item, verdict);
             item.decide(judgement);
         }

@@ -1,0 +1,36 @@
+//! The Kafka proxy, whole and in this process, between scripted brokers and a raw client: what its user would notice.
+//!
+//! `fake` and `broker` are the brokers, `client` speaks to Evenkeel, `bed` starts all of it. Nothing waits for luck:
+//! each wait is for a condition and has a bound.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::float_cmp,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test says what it expects, and nobody imports it"
+)]
+
+mod bed;
+mod broker;
+mod client;
+mod fake;
+mod make;
+mod reads;
+
+mod addresses;
+mod fetch;
+mod garbage;
+mod groups;
+mod holds;
+mod life;
+mod order;
+mod produce;
+mod steady;
+mod versions;
