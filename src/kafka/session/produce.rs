@@ -56,7 +56,10 @@ impl Session {
     /// none has an earlier undecided batch in parts.
     pub(super) fn produce_may_go(&mut self, number: u64, home: i32, now: Instant) -> bool {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return false };
-        if self.silent_doubt.as_ref().is_some_and(|doubt| now.saturating_duration_since(doubt.since) > SILENT_DOUBT)
+        if self
+            .silent_doubt
+            .as_ref()
+            .is_some_and(|doubt| now.saturating_duration_since(doubt.since) > SILENT_DOUBT)
         {
             self.silent_doubt = None;
         }
@@ -194,7 +197,8 @@ impl Session {
         // Dated behind the refusal that it came with, or it would count as what was known before.
         let told = now + Duration::from_nanos(1);
         for (topic, partition, leader, epoch) in hints {
-            let changes = self.cluster.update(|view| view.absorb_hint(&topic, partition, leader, epoch, told));
+            let changes =
+                self.cluster.update(|view| view.absorb_hint(&topic, partition, leader, epoch, told));
             self.cluster.note(&changes);
         }
         for stray in strays {
