@@ -30,7 +30,7 @@ enum Reply {
     Close,
 }
 
-pub async fn connection(world: Arc<Mutex<World>>, node: i32, number: u64, mut stream: TcpStream) {
+pub async fn connection(world: Arc<Mutex<World>>, node: i32, mut stream: TcpStream) {
     while let Some(frame) = read_frame(&mut stream).await {
         let Ok(header) = wire::request_header(&frame) else { return };
         let (key, version, correlation) = (header.api_key, header.api_version, header.correlation_id);
@@ -43,15 +43,7 @@ pub async fn connection(world: Arc<Mutex<World>>, node: i32, number: u64, mut st
             let scripted =
                 broker.scripts.get_mut(&key).filter(|_| !own).and_then(std::collections::VecDeque::pop_front);
             let act = scripted.or_else(|| broker.always.get(&key).filter(|_| !own).cloned());
-            let seen = Seen {
-                node,
-                connection: number,
-                key,
-                version,
-                client_id,
-                frame: frame.clone(),
-                answer: None,
-            };
+            let seen = Seen { node, key, version, client_id, frame: frame.clone(), answer: None };
             world.seen.push(seen);
             (act, world.seen.len() - 1)
         };

@@ -60,6 +60,23 @@ async fn a_short_deadline_of_the_client_is_kept() {
     assert!(took >= Duration::from_millis(590) && took < Duration::from_secs(3), "{took:?}");
 }
 
+/// What has no deadline in its version is held as long as any: `ListOffsets` has one from v10 on only.
+#[tokio::test]
+async fn a_version_without_a_deadline_is_held() {
+    for version in [1, 7, 9, 10] {
+        let bed = leaderless("").await;
+        let mut client = bed.client_of(1).await;
+        let mut body = list_offsets();
+        body.set_i32("timeout_ms", 30_000);
+        client.send(LIST_OFFSETS, version, &body).await;
+        bed.holding(1).await;
+        assert!(client.is_quiet_for(Duration::from_millis(100)).await, "v{version}");
+        bed.fake.elect("t", 0, 2);
+        assert_eq!(codes(&client.receive().await), [0], "v{version}");
+        bed.balanced().await;
+    }
+}
+
 /// More than the budget: the rest waits in the client's socket, and all of it is in the log in the end.
 #[tokio::test]
 async fn a_full_budget_stops_reading_and_drops_nothing() {

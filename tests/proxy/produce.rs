@@ -282,14 +282,7 @@ async fn a_poisonous_batch_is_given_up() {
 async fn a_poisonous_request_is_given_up() {
     let bed = Bed::new(&[1]).await;
     bed.ready().await;
-    let offsets = {
-        let mut body = request(LIST_OFFSETS);
-        let mut topic = body.new_struct("topics");
-        topic.set_str("name", "t");
-        topic.push_struct("partitions", topic.new_struct("partitions"));
-        body.push_struct("topics", topic);
-        body
-    };
+    let offsets = list_offsets();
     let rounds =
         [(HEARTBEAT, 4, of_group(HEARTBEAT)), (LIST_OFFSETS, 7, offsets), (METADATA, 9, metadata(&["t"]))];
     for (key, version, body) in rounds {

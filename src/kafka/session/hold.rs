@@ -22,8 +22,9 @@ impl Session {
         let slot = self.slot_mut(number)?;
         if slot.trouble.is_none() {
             let request = wire::decode_request(&slot.frame).ok().map(|(_, request)| request);
+            let version = slot.version;
             let ms = |name: &str| {
-                let request = request.as_ref().filter(|request| request.has(name))?;
+                let request = request.as_ref().filter(|request| request.has_in(name, version))?;
                 u64::try_from(request.i32(name)).ok().map(Duration::from_millis)
             };
             let mut bound = hold_bound(library, ms("timeout_ms"), settings.hold.max);
