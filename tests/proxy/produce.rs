@@ -43,7 +43,10 @@ async fn a_batch_that_comes_after_a_refused_one_waits_for_it() {
     client.send(PRODUCE, 9, &produce_text("first")).await;
     eventually("the first was seen", || bed.fake.seen(PRODUCE).len() == 1).await;
     let refused = || bed.metric("evenkeel_masked_errors_total");
-    while refused().await < 1.0 {}
+    let end = Instant::now() + crate::client::PATIENCE;
+    while refused().await < 1.0 {
+        assert!(Instant::now() < end);
+    }
     client.send(PRODUCE, 9, &produce_text("second")).await;
     assert_eq!(produced(&client.receive().await), [(0, 0)]);
     assert_eq!(produced(&client.receive().await), [(0, 1)]);
