@@ -7,7 +7,7 @@
 //! coordinator that isn't one says (16); `LeaveGroup` repeated (25); an unknown fetch session (70); a lower leader epoch
 //! than the leader's (74), a higher one (75); an unknown version of `ApiVersions` is answered in v0 form with (35).
 
-use crate::fake::{Act, Batch, Seen, Topic, World};
+use crate::fake::{Act, Batch, Seen, World};
 use crate::make;
 use bytes::{BufMut, Bytes, BytesMut};
 use evenkeel::kafka::honest;
@@ -30,7 +30,7 @@ enum Reply {
     Close,
 }
 
-pub async fn connection(world: Arc<Mutex<World>>, node: i32, number: u64, mut stream: TcpStream) {
+pub async fn connection(world: Arc<Mutex<World>>, node: i32, mut stream: TcpStream) {
     while let Some(frame) = read_frame(&mut stream).await {
         let Ok(header) = wire::request_header(&frame) else { return };
         let (key, version, correlation) = (header.api_key, header.api_version, header.correlation_id);
@@ -43,15 +43,7 @@ pub async fn connection(world: Arc<Mutex<World>>, node: i32, number: u64, mut st
             let scripted =
                 broker.scripts.get_mut(&key).filter(|_| !own).and_then(std::collections::VecDeque::pop_front);
             let act = scripted.or_else(|| broker.always.get(&key).filter(|_| !own).cloned());
-            let seen = Seen {
-                node,
-                connection: number,
-                key,
-                version,
-                client_id,
-                frame: frame.clone(),
-                answer: None,
-            };
+            let seen = Seen { node, key, version, client_id, frame: frame.clone(), answer: None };
             world.seen.push(seen);
             (act, world.seen.len() - 1)
         };
@@ -146,7 +138,7 @@ async fn serve(world: &Mutex<World>, node: i32, key: i16, version: i16, request:
             let done = world.lock().unwrap().produce(node, request);
             return match (request.i16("acks"), done) {
                 (0, Some(_)) => Reply::Silence,
-                (0, None) | (_, None) => Reply::Close,
+                (_, None) => Reply::Close,
                 (_, Some(answer)) => Reply::Answer(Box::new(answer)),
             };
         }
@@ -236,108 +228,6 @@ impl World {
         let mut endpoint = answer.new_struct("node_endpoints");
         self.fill(partition.leader, "node_id", &mut endpoint);
         answer.push_struct("node_endpoints", endpoint);
-    }
-
-    fn fill(&self, node: i32, id: &str, row: &mut Struct) {
-        row.set_i32(id, node);
-        if let Some(broker) = self.brokers.get(&node) {
-            row.set_str("host", &broker.addr.ip().to_string());
-            row.set_i32("port", i32::from(broker.addr.port()));
-        }
-    }
-
-    fn topics_of(&self, node: i32) -> &BTreeMap<String, Topic> {
-        self.brokers[&node].frozen.as_ref().unwrap_or(&self.topics)
-    }
-
-    fn metadata(&self, node: i32, version: i16, request: &Struct, answer: &mut Struct) {
-        let cluster = self.brokers[&node].other_cluster.as_ref().unwrap_or(&self.cluster_id);
-        answer.set_str("cluster_id", cluster);
-        answer.set_i32("controller_id", self.controller);
-        for (&id, _) in self.brokers.iter().filter(|(_, broker)| broker.listed) {
-            let mut row = answer.new_struct("brokers");
-            self.fill(id, "node_id", &mut row);
-            answer.push_struct("brokers", row);
-        }
-        let topics = self.topics_of(node);
-        let all = request.is_null("topics") || (version == 0 && request.array("topics").is_empty());
-        let named: Vec<String> = request.structs("topics").map(|row| self.name_of(row, "name")).collect();
-        let wanted = if all { topics.keys().cloned().collect() } else { named };
-        for name in wanted {
-            let mut row = answer.new_struct("topics");
-            row.set_str("name", &name);
-            match topics.get(&name) {
-                None => row.set_i16("error_code", 3),
-                Some(topic) => {
-                    row.set_uuid("topic_id", topic.id);
-                    for (index, known) in topic.partitions.iter().enumerate() {
-                        let mut partition = row.new_struct("partitions");
-                        partition.set_i32("partition_index", index as i32);
-                        partition.set_i16("error_code", if known.leader < 0 { 5 } else { 0 });
-                        partition.set_i32("leader_id", known.leader);
-                        partition.set_i32("leader_epoch", known.epoch);
-                        row.push_struct("partitions", partition);
-                    }
-                }
-            }
-            answer.push_struct("topics", row);
-        }
-    }
-
-    pub fn coordinator(&self, group: &str) -> i32 {
-        self.coordinators.get(group).copied().unwrap_or_else(|| *self.brokers.keys().next().unwrap())
-    }
-
-    fn find_coordinator(&self, version: i16, request: &Struct, answer: &mut Struct) {
-        let fill = |key: &str, row: &mut Struct| {
-            let node = self.coordinator(key);
-            self.fill(node, "node_id", row);
-            if node < 0 {
-                row.set_i16("error_code", 15);
-                row.set_i32("port", -1);
-            }
-        };
-        if version < 4 {
-            fill(request.str("key").unwrap(), answer);
-            return;
-        }
-        for key in request.strs("coordinator_keys") {
-            let mut row = answer.new_struct("coordinators");
-            row.set_str("key", key);
-            fill(key, &mut row);
-            answer.push_struct("coordinators", row);
-        }
-    }
-
-    fn api_versions(&self, node: i32, answer: &mut Struct) {
-        for (&key, &(min, max)) in &self.brokers[&node].versions {
-            let mut row = answer.new_struct("api_keys");
-            row.set_i16("api_key", key);
-            row.set_i16("min_version", min);
-            row.set_i16("max_version", max);
-            answer.push_struct("api_keys", row);
-        }
-    }
-
-    fn describe_configs(&self, node: i32, request: &Struct, answer: &mut Struct) {
-        let claims = self.brokers[&node].claims.to_string();
-        for resource in request.structs("resources") {
-            let mut row = answer.new_struct("results");
-            let name = resource.str("resource_name").unwrap();
-            row.set_i8("resource_type", resource.i8("resource_type"));
-            row.set_str("resource_name", name);
-            row.set_i16("error_code", if name == claims { 0 } else { 42 });
-            answer.push_struct("results", row);
-        }
-    }
-
-    fn describe_cluster(&self, answer: &mut Struct) {
-        answer.set_str("cluster_id", &self.cluster_id);
-        for (&id, _) in self.brokers.iter().filter(|(_, broker)| broker.listed) {
-            let mut row = answer.new_struct("brokers");
-            self.fill(id, "broker_id", &mut row);
-            answer.push_struct("brokers", row);
-        }
     }
 
     fn list_offsets(&self, node: i32, request: &Struct, answer: &mut Struct) {

@@ -56,8 +56,6 @@ pub fn change(how: impl Fn(&mut Struct) + Send + Sync + 'static) -> Act {
 #[derive(Clone)]
 pub struct Seen {
     pub node: i32,
-    /// Which of all connections it came on.
-    pub connection: u64,
     pub key: i16,
     pub version: i16,
     pub client_id: String,
@@ -129,7 +127,6 @@ pub struct World {
     /// Fetch sessions: the node that keeps it, and the last full request's partitions with later changes.
     pub sessions: HashMap<i32, (i32, Struct)>,
     pub seen: Vec<Seen>,
-    pub accepted: u64,
 }
 
 pub struct Fake {
@@ -148,7 +145,6 @@ impl Fake {
             committed: Vec::new(),
             sessions: HashMap::new(),
             seen: Vec::new(),
-            accepted: 0,
         };
         let fake = Self { world: Arc::new(Mutex::new(world)) };
         for &node in nodes {
@@ -199,12 +195,7 @@ impl Fake {
                     _ = end.changed() => break,
                     Ok((stream, _)) = listener.accept() => {
                         stream.set_nodelay(true).unwrap();
-                        let number = {
-                            let mut world = world.lock().unwrap();
-                            world.accepted += 1;
-                            world.accepted
-                        };
-                        connections.spawn(broker::connection(Arc::clone(&world), node, number, stream));
+                        connections.spawn(broker::connection(Arc::clone(&world), node, stream));
                     }
                 }
             }

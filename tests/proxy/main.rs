@@ -11,6 +11,10 @@
     clippy::missing_panics_doc,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    clippy::too_many_lines,
+    clippy::wildcard_imports,
     clippy::float_cmp,
     missing_docs,
     unreachable_pub,
@@ -23,6 +27,7 @@ mod client;
 mod fake;
 mod make;
 mod reads;
+mod tables;
 
 mod addresses;
 mod fetch;

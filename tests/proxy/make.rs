@@ -105,6 +105,16 @@ pub fn fetched(answer: &Struct) -> Vec<(i32, i16, i64, usize)> {
     .collect()
 }
 
+/// A `ListOffsets` of partition 0 of `t`.
+pub fn list_offsets() -> Struct {
+    let mut body = request(LIST_OFFSETS);
+    let mut topic = body.new_struct("topics");
+    topic.set_str("name", "t");
+    topic.push_struct("partitions", topic.new_struct("partitions"));
+    body.push_struct("topics", topic);
+    body
+}
+
 pub fn metadata(topics: &[&str]) -> Struct {
     let mut request = request(METADATA);
     for topic in topics {

@@ -35,7 +35,7 @@ use inject::Injection;
 use link::{Event, Link};
 use rand::{SeedableRng, rngs::StdRng};
 use slot::{Answer, Slot, State};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
