@@ -1,0 +1,25 @@
+//! Kafka 2.8.2 with `ZooKeeper`: old brokers under an old client, where Python still runs it.
+
+use testbed::python::PythonClient;
+use testbed::{KafkaVersion, Library, Load, Roll, Scene, Spec};
+
+use crate::{assert_planned, binary};
+
+#[test]
+fn soft_roll_of_2_8_2() {
+    let mut scene = Scene::start(Spec::new(KafkaVersion::V2_8_2).fast(), binary()).unwrap();
+    let through = scene.front.listen.to_string();
+    let mut producers = vec![Load::java("java")];
+    match PythonClient::KafkaPython202.unavailable() {
+        None => {
+            let library = Library::Python(PythonClient::KafkaPython202);
+            producers.push(Load::java("kafka-python").library(library));
+        }
+        Some(why) => println!("kafka-python: {why}"),
+    }
+    let mut load = Load::start(&mut scene.cluster, "rolled", &through, &producers).unwrap();
+    load.roll(&mut scene.cluster, Roll::Soft).unwrap();
+    load.go_on().unwrap();
+    let report = load.finish(&mut scene.cluster).unwrap();
+    assert_planned(&report, &scene.sidecar);
+}
