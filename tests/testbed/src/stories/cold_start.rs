@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::raw::Hello;
 use crate::{
-    Cluster, Error, Library, ProducerProgram, ProducerSpec, Result, Sidecar, Spec, Verdict, cache,
-    judge_producers, wait,
+    Cluster, Error, ProducerProgram, ProducerSpec, Result, Sidecar, Spec, Verdict, judge_producers, wait,
 };
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Records of the client that is started before the brokers are.
-pub(super) const RECORDS: u64 = 300;
+const RECORDS: u64 = 300;
 
 /// What happened.
 #[derive(Debug)]
@@ -35,12 +34,7 @@ pub struct ColdStart {
 /// No broker runs; Evenkeel starts; clients connect and ask; then the brokers start. `more` is configuration of
 /// Evenkeel's.
 pub fn cold_start(spec: Spec, binary: &Path, more: &str) -> Result<ColdStart> {
-    let mut cluster = Cluster::start(spec)?;
-    cluster.create_topic("t", 6, 3, &[])?;
-    for id in cluster.ids() {
-        // Without a quorum the last ones would wait for long before they heed SIGTERM.
-        cluster.kill(id)?;
-    }
+    let mut cluster = Cluster::prepare(spec)?;
     let (mut sidecar, front) = Sidecar::kafka(binary, &cluster.bootstrap(), more)?;
     wait::until("the admin page", PATIENCE, || sidecar.get("/healthz").is_ok())?;
     let mut bootstrap = Hello::say(front.listen)?;
@@ -49,10 +43,9 @@ pub fn cold_start(spec: Spec, binary: &Path, more: &str) -> Result<ColdStart> {
     let held = [bootstrap.is_held(look)?, broker.is_held(look)?];
     let (not_ready, alive) = (sidecar.get("/readyz")?, sidecar.get("/healthz")?.0);
 
-    let library = Library::Java(cache::CLIENTS_3_9_2);
-    let spec = ProducerSpec::new("early", &front.listen.to_string(), "t", 6).count(RECORDS).library(library);
+    let spec = ProducerSpec::new("early", &front.listen.to_string(), "t", 6).count(RECORDS);
     let start = Instant::now();
-    let (history, answered, ready) = std::thread::scope(|scope| {
+    let (history, answered, ready, cluster_ready) = std::thread::scope(|scope| {
         let early = scope.spawn(|| ProducerProgram::start(&spec)?.finish(PATIENCE));
         for id in cluster.ids() {
             cluster.start_node(id)?;
@@ -72,11 +65,12 @@ pub fn cold_start(spec: Spec, binary: &Path, more: &str) -> Result<ColdStart> {
             thread.join().map_err(|_| Error::program("testbed", "a thread failed"))?
         };
         let answered = [joined(bootstrap)?, joined(broker)?];
+        cluster.wait_ready()?;
+        let cluster_ready = start.elapsed();
+        cluster.create_topic("t", 6, 3, &[])?;
         let history = early.join().map_err(|_| Error::program("testbed", "a thread failed"))??;
-        Ok::<_, Error>((history, answered, ready))
+        Ok::<_, Error>((history, answered, ready, cluster_ready))
     })?;
-    cluster.wait_ready()?;
-    let cluster_ready = start.elapsed();
     let early = judge_producers(&[history], &cluster.admin().read_topic("t")?);
     Ok(ColdStart { not_ready, alive, held, answered, ready, cluster_ready, early })
 }
