@@ -133,16 +133,15 @@ impl Session {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
         let (key, arrived) = (slot.op.key, slot.arrived);
         let home = self.home.node;
-        let (mut strays, mut unknown, mut hints) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut strays, mut unknown, mut hints, mut told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let cluster = Arc::clone(&self.cluster);
         let Some(State::Split(split)) = self.slot_mut(number).map(|slot| &mut slot.state) else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
         let look = Look { node, now, arrived, key };
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
-            if partition.has("current_leader")
-                && let Some(leader) =
-                    partition.strukt("current_leader").filter(|leader| leader.i32("leader_id") >= 0)
+            if hinted_leader(&partition).is_some()
+                && let Some(leader) = partition.strukt("current_leader")
             {
                 hints.push((
                     item.topic.clone(),
@@ -165,6 +164,9 @@ impl Session {
                     if passed != 0 {
                         cluster.metrics.client_errors.kafka(passed).inc();
                     }
+                    told.extend(
+                        hinted_leader(answer).map(|leader| (item.topic.clone(), item.partition, leader)),
+                    );
                     if code != 0 && passed == REQUEST_TIMED_OUT && key == PRODUCE && code != REQUEST_TIMED_OUT
                     {
                         unknown.push((item.topic.clone(), item.partition));
@@ -179,6 +181,9 @@ impl Session {
             let changes = self.cluster.update(|view| view.absorb_hint(&topic, partition, leader, epoch, now));
             self.cluster.note(&changes);
         }
+        // A client that is shown a new leader by a hint (KIP-951, with whatever error) goes there at once: what is undecided
+        // here comes first.
+        self.cluster.order.tell(told, now);
         for stray in strays {
             self.stray.insert(stray, now);
         }
@@ -245,6 +250,13 @@ struct Look {
     now: Instant,
     arrived: Instant,
     key: i16,
+}
+
+/// The leader that a partition's answer hints at (KIP-951).
+fn hinted_leader(partition: &Struct) -> Option<i32> {
+    let hint =
+        if partition.has("current_leader") { partition.strukt("current_leader")? } else { return None };
+    Some(hint.i32("leader_id")).filter(|leader| *leader >= 0)
 }
 
 /// What a partition's answer proves.
@@ -354,6 +366,25 @@ mod tests {
     fn not_leader_with_an_offset_is_unknown() {
         assert_eq!(passed(decide(&item(false), 6, 41)), REQUEST_TIMED_OUT, "no sequence: the honest error");
         assert!(again(decide(&item(true), 6, 41)).doubt, "a sequence: the broker recognises the repeat");
+    }
+
+    #[test]
+    fn a_hint_stays_with_the_honest_error_and_is_seen_there() {
+        let mut answer = error_for(shape(PRODUCE).unwrap(), wire::response(PRODUCE).unwrap(), 0, 6);
+        assert_eq!(hinted_leader(&answer), None);
+        answer.set_i64("base_offset", 41);
+        let mut leader = answer.new_struct("current_leader");
+        leader.set_i32("leader_id", 3);
+        leader.set_i32("leader_epoch", 8);
+        answer.set_strukt("current_leader", Some(leader));
+        let now = Instant::now();
+        let look = Look { node: 1, now, arrived: now, key: PRODUCE };
+        match judge(&look, &item(false), answer, &|| true) {
+            Judgement::Done(answer) => {
+                assert_eq!((answer.i16("error_code"), hinted_leader(&answer)), (REQUEST_TIMED_OUT, Some(3)));
+            }
+            Judgement::Again(again) => panic!("{again:?}"),
+        }
     }
 
     #[test]
