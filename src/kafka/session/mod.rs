@@ -88,6 +88,8 @@ pub struct Session {
     links: Vec<Link>,
     /// Partitions that the client's choice of node is wrong for, and since when.
     stray: HashMap<(TopicKey, i32), Instant>,
+    /// The nodes that took the latest batches of partitions of split requests: those lead them.
+    trusted: HashMap<(TopicKey, i32), i32>,
     /// Coordinators other than the client's choice, by kind and key.
     moved: HashMap<(i8, Bytes), i32>,
     watermarks: Watermarks,
@@ -127,6 +129,7 @@ impl Session {
             unsettled: 0,
             links: Vec::new(),
             stray: HashMap::new(),
+            trusted: HashMap::new(),
             moved: HashMap::new(),
             watermarks: Watermarks::default(),
             own: cluster.order.connection(),

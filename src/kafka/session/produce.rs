@@ -89,6 +89,7 @@ impl Session {
         match self.cluster.read(|view| view.leader(&key.0, key.1)) {
             Some(leader) if leader.asked > since && leader.node == home => {
                 self.stray.remove(key);
+                self.trusted.remove(key);
                 false
             }
             Some(leader) if leader.asked > since => true,
@@ -133,6 +134,7 @@ impl Session {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
         let (key, arrived) = (slot.op.key, slot.arrived);
         let home = self.home.node;
+        let mut trust = Vec::new();
         let (mut strays, mut unknown, mut hints, mut told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let cluster = Arc::clone(&self.cluster);
         let Some(State::Split(split)) = self.slot_mut(number).map(|slot| &mut slot.state) else { return };
@@ -155,12 +157,14 @@ impl Session {
             match &verdict {
                 Judgement::Again(again) => {
                     cluster.metrics.masked_errors.kafka(again.code).inc();
+                    trust.push((item.topic.clone(), item.partition, false));
                     if again.refused.is_some() && Some(node) == home {
                         strays.push((item.topic.clone(), item.partition));
                     }
                 }
                 Judgement::Done(answer) => {
                     let passed = answer.i16("error_code");
+                    trust.push((item.topic.clone(), item.partition, passed == 0));
                     if passed != 0 {
                         cluster.metrics.client_errors.kafka(passed).inc();
                     }
@@ -184,6 +188,13 @@ impl Session {
         // A client that is shown a new leader by a hint (KIP-951, with whatever error) goes there at once: what is undecided
         // here comes first.
         self.cluster.order.tell(told, now);
+        for (topic, partition, leads) in trust.into_iter().filter(|_| key == PRODUCE) {
+            if leads {
+                self.trusted.insert((topic, partition), node);
+            } else {
+                self.trusted.remove(&(topic, partition));
+            }
+        }
         for stray in strays {
             self.stray.insert(stray, now);
         }

@@ -119,8 +119,18 @@ impl Session {
             if produce {
                 let key = (item.topic.clone(), item.partition);
                 // The same partition twice in one request: one after the other, too.
-                if barred || ahead.partitions.contains(&key) || !seen.insert(key) {
+                let before = ahead.partitions.get(&key).copied();
+                let trusted = self.trusted.get(&key).copied();
+                if barred || !seen.insert(key) {
                     return Plan::Order;
+                }
+                if let Some(to) = before {
+                    // Behind others only on the way to one node, which has shown that it leads the partition: so the
+                    // client's own pipeline to its leader goes on, as it would without a move.
+                    return match self.leader_of(item, now) {
+                        Plan::Go(node) if to == Some(node) && trusted == to => Plan::Go(node),
+                        _ => Plan::Order,
+                    };
                 }
             }
             self.leader_of(item, now)

@@ -57,6 +57,8 @@ pub struct Item {
     pub request: Struct,
     /// How far it has come.
     pub progress: Progress,
+    /// The node of the part that it was put into last.
+    pub sent_to: Option<i32>,
     /// An earlier attempt may have been applied.
     pub doubt: bool,
     /// The last error that a broker gave, or 0.
@@ -74,6 +76,7 @@ impl Item {
             partition,
             request,
             progress: Progress::Waiting,
+            sent_to: None,
             doubt: false,
             code: 0,
             refused: None,
