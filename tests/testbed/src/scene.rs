@@ -13,6 +13,8 @@ use crate::{
 
 /// Partitions of a load's topic: enough that each of three brokers leads two.
 pub const PARTITIONS: u32 = 6;
+/// Outcomes that show that a producer is at work.
+const MORE: usize = 200;
 /// A client may have to wait for a cluster that a kill left without a controller, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(150);
 
@@ -101,11 +103,11 @@ impl Load {
         Ok(())
     }
 
-    /// Waits until every producer has two more seconds' worth of outcomes, and a new success.
+    /// Waits until every producer has some more outcomes (a second's worth at 200 a second), and a new success.
     pub fn go_on(&self) -> Result<()> {
         for producer in &self.producers {
             let now = producer.progress();
-            producer.wait_outcomes(now.outcomes + 400, PATIENCE)?;
+            producer.wait_outcomes(now.outcomes + MORE, PATIENCE)?;
             wait::until("another success of a producer", PATIENCE, || {
                 producer.progress().last_success_us > now.last_success_us
             })?;
