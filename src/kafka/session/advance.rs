@@ -12,7 +12,7 @@ use crate::kafka::operations::Route;
 use crate::kafka::wire::produce;
 use crate::metrics::{HoldTrigger, ReplayVerdict};
 use bytes::Bytes;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// How soon a waiting request is looked at again when there is no news: what it wants has to be said again.
@@ -23,8 +23,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(super) struct Ahead {
     /// Kinds of whole requests of which an earlier one waits.
     kinds: u8,
-    /// Partitions of which an earlier batch is undecided.
-    pub partitions: HashSet<(TopicKey, i32)>,
+    /// Partitions of which an earlier batch is undecided, with the node if all of those are on their way to that one.
+    pub partitions: HashMap<(TopicKey, i32), Option<i32>>,
 }
 
 /// The kinds whose requests must not overtake each other.
@@ -248,13 +248,22 @@ impl Session {
                 self.at(number).and_then(|at| self.slots.get(at)).map(|slot| &slot.state)
         {
             let undecided = split.items().iter().filter(|item| !item.is_done());
-            ahead.partitions.extend(undecided.map(|item| (item.topic.clone(), item.partition)));
+            for item in undecided {
+                let to = item.sent_to.filter(|_| !item.is_waiting());
+                ahead.undecided((item.topic.clone(), item.partition), to);
+            }
         }
         moved
     }
 }
 
 impl Ahead {
+    /// An earlier batch of a partition is undecided, and on its way to this node unless it waits.
+    fn undecided(&mut self, key: (TopicKey, i32), to: Option<i32>) {
+        let all = self.partitions.entry(key).or_insert(to);
+        *all = all.filter(|node| Some(*node) == to);
+    }
+
     /// A request waits: later ones of its kind do, too, and so do later batches of its partitions.
     fn stop(&mut self, kind: u8, produce: Option<&(i16, usize, Bytes)>) {
         self.kinds |= kind;
@@ -271,12 +280,32 @@ impl Ahead {
     }
 
     fn add_partitions(&mut self, version: i16, body: &[u8]) {
-        let partitions = &mut self.partitions;
         let scanned = produce::scan_request(version, body, &mut |row| {
-            partitions.insert((owned(row.topic), row.partition));
+            self.undecided((owned(row.topic), row.partition), None);
         });
         if let Err(error) = scanned {
             tracing::debug!(%error, "a Produce that can't be read stands in nobody's way");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_on_its_way_only_if_all_its_batches_go_to_one_node() {
+        let key = (TopicKey::Id([1; 16]), 0);
+        let after = |sent: &[Option<i32>]| {
+            let mut ahead = Ahead::default();
+            sent.iter().for_each(|to| ahead.undecided(key.clone(), *to));
+            ahead.partitions.get(&key).copied()
+        };
+        assert_eq!(after(&[]), None);
+        assert_eq!(after(&[Some(1), Some(1)]), Some(Some(1)));
+        assert_eq!(after(&[Some(1), Some(2)]), Some(None));
+        assert_eq!(after(&[Some(1), Some(2), Some(1)]), Some(None));
+        assert_eq!(after(&[None, Some(1)]), Some(None));
+        assert_eq!(after(&[Some(1), None]), Some(None));
     }
 }

@@ -12,11 +12,14 @@ use crate::kafka::split::Item;
 use crate::kafka::wire::{TopicRef, batch, produce};
 use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 /// How many batches of a producer a broker remembers for each partition.
 const REMEMBERED: u32 = 5;
 /// Produce versions from this one on carry record batches of format 2.
 const WITH_BATCHES: i16 = 3;
+/// How long a producer waits for its id before its batches pass as they are.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// What a raised request is sent with, so that a slow follower raises an error while there is time for the fallback.
 pub(super) const RAISED_TIMEOUT_MS: i32 = 5_000;
 
@@ -56,6 +59,8 @@ pub(super) struct Injection {
     identity: Identity,
     raise: bool,
     said_raised: bool,
+    /// Since when an id has been wanted.
+    asked: Option<Instant>,
     /// By topic (its name, or the bytes of its id) and partition.
     sequences: HashMap<Box<[u8]>, HashMap<i32, Sequence>>,
     /// Batches to stamp: where, how long, and with what. Kept for its capacity.
@@ -95,7 +100,15 @@ impl Injection {
     pub(super) fn new(session: u64, idempotence: Idempotence, raise: RaiseAcks) -> Self {
         let identity = if idempotence == Idempotence::Inject { Identity::None } else { Identity::Off };
         let raise = raise == RaiseAcks::Acks1;
-        Self { session, identity, raise, said_raised: false, sequences: HashMap::new(), plan: Vec::new() }
+        Self {
+            session,
+            identity,
+            raise,
+            said_raised: false,
+            asked: None,
+            sequences: HashMap::new(),
+            plan: Vec::new(),
+        }
     }
 
     /// Whether producers of this connection are given an identity.
@@ -118,7 +131,7 @@ impl Injection {
         self.identity == Identity::None
     }
 
-    fn producer(&mut self, cluster: &Cluster) -> Fetched {
+    fn producer(&mut self, cluster: &Cluster, now: Instant) -> Fetched {
         if let Identity::Known(producer) = self.identity {
             return Fetched::Producer(producer);
         }
@@ -126,7 +139,13 @@ impl Injection {
         match fetched {
             Fetched::Producer(producer) => self.identity = Identity::Known(producer),
             Fetched::Denied => self.identity = Identity::Off,
-            Fetched::Wait => {}
+            Fetched::Wait => {
+                let since = *self.asked.get_or_insert(now);
+                if now.saturating_duration_since(since) > PATIENCE {
+                    // Records matter more than their identity: they go as they came until there is one.
+                    return Fetched::Denied;
+                }
+            }
         }
         fetched
     }
@@ -138,6 +157,7 @@ impl Injection {
         version: i16,
         body_at: usize,
         frame: &mut BytesMut,
+        now: Instant,
     ) -> Stamped {
         if self.identity == Identity::Off || version < WITH_BATCHES {
             return Stamped::AsItIs;
@@ -160,7 +180,7 @@ impl Injection {
         if !room {
             return Stamped::Wait;
         }
-        let producer = match self.producer(cluster) {
+        let producer = match self.producer(cluster, now) {
             Fetched::Producer(producer) => producer,
             Fetched::Wait => return Stamped::Wait,
             Fetched::Denied => return Stamped::AsItIs,
@@ -201,7 +221,7 @@ impl Injection {
 
     /// Stamps one partition of a request in parts that is about to be sent for the first time, or anew after a gap.
     /// Answers whether it can be sent.
-    pub(super) fn stamp_item(&mut self, cluster: &Cluster, item: &mut Item) -> bool {
+    pub(super) fn stamp_item(&mut self, cluster: &Cluster, item: &mut Item, now: Instant) -> bool {
         let Some(records) = item.request.bytes_field("records").cloned() else { return true };
         let header = batch::headers(&records).next();
         let anew = header.as_ref().filter(|_| item.restamp).map(|header| header.producer_id);
@@ -209,11 +229,14 @@ impl Injection {
             return true; // stamped before, the client's own, or nothing that can be stamped
         }
         let Some(header) = header else { return true };
-        let producer = match self.producer(cluster) {
+        let producer = match self.producer(cluster, now) {
             Fetched::Producer(producer) => producer,
             Fetched::Wait => return false,
             Fetched::Denied => return true,
         };
+        if anew.is_none() && self.is_full(&item.topic, item.partition) {
+            return false;
+        }
         let topic = self.sequences.entry(key_bytes(&item.topic).into()).or_default();
         let sequence = topic.entry(item.partition).or_insert(Sequence { producer, next: 0, undecided: 0 });
         if anew == Some(sequence.producer.id) {
@@ -238,6 +261,11 @@ impl Injection {
         item.restamp = false;
         item.request.set_bytes("records", Some(stamped.freeze()));
         true
+    }
+
+    fn is_full(&self, topic: &TopicKey, partition: i32) -> bool {
+        let known = self.sequences.get(key_bytes(topic)).and_then(|topic| topic.get(&partition));
+        known.is_some_and(|sequence| sequence.undecided >= REMEMBERED)
     }
 
     /// A batch was refused and not appended: its sequence is given back if nothing has taken a later one. Otherwise the

@@ -65,7 +65,7 @@ impl Session {
         let mut straight = self.straight_on(&barriers);
         let (mut stamped, mut raised) = (false, Raised::No);
         if op.key == PRODUCE && straight.is_some() {
-            match self.injection.stamp(&self.cluster, header.api_version, header.body_at, &mut frame) {
+            match self.injection.stamp(&self.cluster, header.api_version, header.body_at, &mut frame, now) {
                 Stamped::AsItIs => {}
                 Stamped::Yes { raised: up } => {
                     (stamped, raised) = (true, self.note_raised(up));
@@ -131,7 +131,7 @@ impl Session {
         let Some(slot) = self.slots.get_mut(at) else { return Sent::NoLink };
         if slot.is_produce() && !slot.stamped && self.injection.is_on() {
             let mut frame = BytesMut::from(&slot.frame[..]);
-            match self.injection.stamp(&self.cluster, slot.version, slot.body_at, &mut frame) {
+            match self.injection.stamp(&self.cluster, slot.version, slot.body_at, &mut frame, now) {
                 Stamped::AsItIs => {}
                 Stamped::Yes { raised: up } => {
                     slot.frame = frame.freeze();

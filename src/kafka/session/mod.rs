@@ -24,7 +24,7 @@ mod splits;
 mod stray;
 mod watermarks;
 
-use crate::kafka::cluster::Cluster;
+use crate::kafka::cluster::{Cluster, TopicKey};
 use crate::kafka::order::Progress;
 use crate::lifecycle::Drain;
 use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
@@ -94,6 +94,8 @@ pub struct Session {
     links: Vec<Link>,
     /// Partitions that the client's choice of node is wrong for.
     stray: Strays,
+    /// The nodes that took the latest batches of partitions of split requests: those lead them.
+    trusted: HashMap<(TopicKey, i32), i32>,
     /// Coordinators other than the client's choice, by kind and key.
     moved: HashMap<(i8, Bytes), i32>,
     watermarks: Watermarks,
@@ -143,6 +145,7 @@ impl Session {
             unsettled: 0,
             links: Vec::new(),
             stray: Strays::default(),
+            trusted: HashMap::new(),
             moved: HashMap::new(),
             watermarks: Watermarks::default(),
             own: cluster.order.connection(),

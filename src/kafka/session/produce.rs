@@ -99,7 +99,8 @@ impl Session {
         let (key, arrived, stamped, raised) =
             (slot.op.key, slot.arrived, slot.stamped, slot.raised == Raised::Up);
         let home = self.home.node;
-        let (mut strays, mut unknown, mut hints) = (Vec::new(), Vec::new(), Vec::new());
+        let mut trust = Vec::new();
+        let (mut strays, mut unknown, mut hints, mut told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let cluster = Arc::clone(&self.cluster);
         let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
         let State::Split(split) = &mut slot.state else { return };
@@ -108,9 +109,8 @@ impl Session {
         let (mut given_back, mut lower) = (Vec::new(), false);
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
-            if partition.has("current_leader")
-                && let Some(leader) =
-                    partition.strukt("current_leader").filter(|leader| leader.i32("leader_id") >= 0)
+            if hinted_leader(&partition).is_some()
+                && let Some(leader) = partition.strukt("current_leader")
             {
                 hints.push((
                     item.topic.clone(),
@@ -125,12 +125,14 @@ impl Session {
                 Judgement::Again(again) => {
                     lower |= raised && matches!(again.code, 7 | 19 | 20);
                     cluster.metrics.masked_errors.kafka(again.code).inc();
+                    trust.push((item.topic.clone(), item.partition, false));
                     if again.refused.is_some() && Some(node) == home {
                         strays.push((item.topic.clone(), item.partition));
                     }
                 }
                 Judgement::Done(answer) => {
                     let passed = answer.i16("error_code");
+                    trust.push((item.topic.clone(), item.partition, passed == 0));
                     if passed != 0 {
                         if (stamped || item.counted) && !matches!(code, 7 | 20) && !item.doubt {
                             let records = item.request.bytes_field("records").cloned();
@@ -138,6 +140,9 @@ impl Session {
                         }
                         cluster.metrics.client_errors.kafka(passed).inc();
                     }
+                    told.extend(
+                        hinted_leader(answer).map(|leader| (item.topic.clone(), item.partition, leader)),
+                    );
                     if code != 0 && passed == REQUEST_TIMED_OUT && key == PRODUCE && code != REQUEST_TIMED_OUT
                     {
                         unknown.push((item.topic.clone(), item.partition));
@@ -157,11 +162,21 @@ impl Session {
             self.injection.give_back(&topic, partition, records.as_ref());
         }
         // Dated behind the refusal that it came with, or it would count as what was known before.
-        let told = now + Duration::from_nanos(1);
+        let dated = now + Duration::from_nanos(1);
         for (topic, partition, leader, epoch) in hints {
             let changes =
-                self.cluster.update(|view| view.absorb_hint(&topic, partition, leader, epoch, told));
+                self.cluster.update(|view| view.absorb_hint(&topic, partition, leader, epoch, dated));
             self.cluster.note(&changes);
+        }
+        // A client that is shown a new leader by a hint (KIP-951, with whatever error) goes there at once: what is undecided
+        // here comes first.
+        self.cluster.order.tell(told, now);
+        for (topic, partition, leads) in trust.into_iter().filter(|_| key == PRODUCE) {
+            if leads {
+                self.trusted.insert((topic, partition), node);
+            } else {
+                self.trusted.remove(&(topic, partition));
+            }
         }
         for stray in strays {
             self.stray.add(stray.0, stray.1, now);
@@ -228,6 +243,13 @@ impl Session {
             self.hold(number, HoldTrigger::Disconnect, now);
         }
     }
+}
+
+/// The leader that a partition's answer hints at (KIP-951).
+fn hinted_leader(partition: &Struct) -> Option<i32> {
+    let hint =
+        if partition.has("current_leader") { partition.strukt("current_leader")? } else { return None };
+    Some(hint.i32("leader_id")).filter(|leader| *leader >= 0)
 }
 
 /// A topic as a key of its own.

@@ -91,7 +91,7 @@ impl Session {
         if !wanted.is_empty() {
             self.cluster.want_topics(wanted, now);
         }
-        self.stamp_parts(number, &mut targets);
+        self.stamp_parts(number, &mut targets, now);
         if targets.iter().any(Option::is_some) {
             self.send_parts(number, &targets, now);
             moved = true;
@@ -100,7 +100,7 @@ impl Session {
     }
 
     /// Stamps what is about to be sent for the first time, or anew; what can't be stamped yet goes on waiting.
-    fn stamp_parts(&mut self, number: u64, targets: &mut [Option<i32>]) {
+    fn stamp_parts(&mut self, number: u64, targets: &mut [Option<i32>], now: Instant) {
         let Some(at) = self.at(number) else { return };
         let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.is_produce() && !slot.silent) else {
             return;
@@ -114,7 +114,7 @@ impl Session {
         }
         let mut stamped = false;
         for (item, target) in split.items_mut().iter_mut().zip(targets) {
-            if target.is_some() && !self.injection.stamp_item(&self.cluster, item) {
+            if target.is_some() && !self.injection.stamp_item(&self.cluster, item, now) {
                 *target = None;
             }
             stamped |= item.counted;
@@ -156,8 +156,18 @@ impl Session {
             if produce {
                 let key = (item.topic.clone(), item.partition);
                 // The same partition twice in one request: one after the other, too.
-                if barred || ahead.partitions.contains(&key) || !seen.insert(key) {
+                let before = ahead.partitions.get(&key).copied();
+                let trusted = self.trusted.get(&key).copied();
+                if barred || !seen.insert(key) {
                     return Plan::Order;
+                }
+                if let Some(to) = before {
+                    // Behind others only on the way to one node, which has shown that it leads the partition: so the
+                    // client's own pipeline to its leader goes on, as it would without a move.
+                    return match self.leader_of(item, now) {
+                        Plan::Go(node) if to == Some(node) && trusted == to => Plan::Go(node),
+                        _ => Plan::Order,
+                    };
                 }
             }
             self.leader_of(item, now)

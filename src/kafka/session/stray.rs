@@ -66,6 +66,7 @@ impl Session {
         match leader {
             Some(leader) if leader.node == home => {
                 self.stray.partitions.remove(key);
+                self.trusted.remove(key);
                 false
             }
             Some(_) => {

@@ -66,6 +66,8 @@ pub struct Item {
     pub request: Struct,
     /// How far it has come.
     pub progress: Progress,
+    /// The node of the part that it was put into last.
+    pub sent_to: Option<i32>,
     /// An earlier attempt may have been applied.
     pub doubt: bool,
     /// The last error that a broker gave, or 0.
@@ -91,6 +93,7 @@ impl Item {
             partition,
             request,
             progress: Progress::Waiting,
+            sent_to: None,
             doubt: false,
             code: 0,
             refused: None,

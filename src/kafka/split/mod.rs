@@ -180,6 +180,7 @@ impl Split {
         for &at in members {
             let Some(item) = self.items.get_mut(at) else { continue };
             item.progress = Progress::Sent(number);
+            item.sent_to = Some(node);
             if topics.last().is_none_or(|(key, _)| *key != item.topic) {
                 let mut topic = body.new_struct(side.topics);
                 side.set_key(&mut topic, &item.topic);

@@ -69,6 +69,7 @@ final class AdminLoop {
             }
             case "topic" -> topic(w[1]);
             case "cluster" -> cluster();
+            case "places" -> places(w[1], w[2]);
             case "elect" -> elect();
             case "group" -> group(w[1]);
             case "committed" -> committed(w[1]);
@@ -107,6 +108,34 @@ final class AdminLoop {
         }
         return "{\"cluster\":" + Bed.quote(c.clusterId().get()) + ",\"controller\":"
                 + (controller == null ? -1 : controller.id()) + ",\"nodes\":[" + String.join(",", out) + "]}";
+    }
+
+    private static void place(List<String> out, String by, Node n) {
+        out.add("{\"by\":" + Bed.quote(by) + ",\"id\":" + n.id() + ",\"host\":" + Bed.quote(n.host()) + ",\"port\":"
+                + n.port() + "}");
+    }
+
+    /** Every node with its address, as each kind of answer has it. */
+    private String places(String topic, String group) throws Exception {
+        List<String> out = new ArrayList<>();
+        var c = admin.describeCluster();
+        c.nodes().get().forEach(n -> place(out, "describeCluster", n));
+        place(out, "controller", c.controller().get());
+        for (TopicPartitionInfo p : admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions()) {
+            place(out, "describeTopics", p.leader());
+            p.replicas().forEach(n -> place(out, "describeTopics", n));
+            p.isr().forEach(n -> place(out, "describeTopics", n));
+        }
+        try (KafkaConsumer<byte[], byte[]> reader = reader("read_uncommitted")) {
+            reader.partitionsFor(topic).forEach(p -> {
+                place(out, "partitionsFor", p.leader());
+                for (Node n : p.replicas()) {
+                    place(out, "partitionsFor", n);
+                }
+            });
+        }
+        place(out, "coordinator", admin.describeConsumerGroups(List.of(group)).all().get().get(group).coordinator());
+        return "{\"places\":[" + String.join(",", out) + "]}";
     }
 
     private String elect() throws Exception {

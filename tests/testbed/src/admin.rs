@@ -31,6 +31,17 @@ pub struct Partition {
     pub isr: Vec<i32>,
 }
 
+/// An address that a client was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// In the answer to what: `describeCluster`, `controller`, `describeTopics`, `partitionsFor`, `coordinator`.
+    pub told_by: String,
+    /// The node's id.
+    pub id: i32,
+    /// `host:port`.
+    pub addr: String,
+}
+
 /// One record as it stands in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -157,6 +168,18 @@ impl Admin {
     /// The cluster's id.
     pub fn cluster_id(&mut self) -> Result<String> {
         Ok(text(&self.ask(&["cluster"])?, "cluster"))
+    }
+
+    /// Each `host:port` that the brokers tell a client to connect to, and each node id with it: in the answers about the
+    /// cluster, the topic, and the group.
+    pub fn places(&mut self, topic: &str, group: &str) -> Result<Vec<Place>> {
+        let answer = self.ask(&["places", topic, group])?;
+        let place = |value: &Value| Place {
+            told_by: text(value, "by"),
+            id: int(value, "id"),
+            addr: format!("{}:{}", text(value, "host"), int(value, "port")),
+        };
+        Ok(array(&answer, "places").iter().map(place).collect())
     }
 
     /// Gives each partition's leadership to its preferred leader.

@@ -21,6 +21,28 @@ pub struct Sidecar {
     admin: SocketAddr,
 }
 
+/// Where a sidecar serves Kafka clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Front {
+    /// The bootstrap address.
+    pub listen: SocketAddr,
+    /// The first of its 100 ports for brokers.
+    pub first_port: u16,
+}
+
+impl Front {
+    /// The address for clients of node `id` (1 to 99), unless another node has taken its port.
+    pub fn broker(&self, id: u8) -> SocketAddr {
+        SocketAddr::new(self.listen.ip(), self.first_port.saturating_add(u16::from(id)))
+    }
+
+    /// Whether this is one of its addresses for brokers.
+    pub fn is_broker(&self, addr: SocketAddr) -> bool {
+        addr.ip() == self.listen.ip()
+            && (self.first_port..self.first_port.saturating_add(100)).contains(&addr.port())
+    }
+}
+
 impl Sidecar {
     /// The binary to run: `$TESTBED_BIN`, else `target/release/evenkeel`, else `target/debug/evenkeel` of this workspace.
     pub fn binary() -> Result<PathBuf> {
@@ -61,6 +83,15 @@ impl Sidecar {
             servers.join(", "),
             first_port.saturating_add(99)
         )
+    }
+
+    /// Starts `binary` in front of one cluster, on free ports. `more` is configuration that stands before `[[kafka]]`.
+    /// Doesn't wait until it is ready.
+    pub fn kafka(binary: &Path, bootstrap: &str, more: &str) -> Result<(Self, Front)> {
+        let listen = free_addr(Ipv4Addr::LOCALHOST)?;
+        let front = Front { listen, first_port: free_ports(Ipv4Addr::LOCALHOST, 100)? };
+        let section = Self::kafka_section("bed", listen, bootstrap, front.first_port);
+        Ok((Self::start(binary, &format!("{more}\n{section}"))?, front))
     }
 
     /// Starts it again after [`Sidecar::stop`] or [`Sidecar::kill`], with the same configuration.

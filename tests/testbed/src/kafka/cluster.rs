@@ -53,6 +53,16 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a cluster and waits until it is ready.
     pub fn start(spec: Spec) -> Result<Self> {
+        let mut cluster = Self::prepare(spec)?;
+        for id in cluster.ids() {
+            cluster.start_node(id)?;
+        }
+        cluster.wait_ready()?;
+        Ok(cluster)
+    }
+
+    /// A cluster none of whose nodes runs yet (see [`Cluster::start_node`]).
+    pub fn prepare(spec: Spec) -> Result<Self> {
         let claim = Claim::take()?;
         let fixed: Vec<Ipv4Addr> = (1..=spec.nodes).map(|id| claim.ip(100 + id)).collect();
         let internal: Vec<String> = fixed.iter().map(|ip| format!("{ip}:{INTERNAL_PORT}")).collect();
@@ -70,10 +80,6 @@ impl Cluster {
                 properties::format(node.version, &id, node.id, seed, &cluster.data(node.id))?;
             }
         }
-        for id in 1..=cluster.spec.nodes {
-            cluster.start_node(id)?;
-        }
-        cluster.wait_ready()?;
         Ok(cluster)
     }
 

@@ -1,0 +1,133 @@
+//! The long proofs, on real clusters with Kafka's own session time-outs. Each can be run alone; what it found is written
+//! to `docs/acceptance.md`, in place of what it found before. The exit status says whether every promise was kept.
+//!
+//! `--list` names them, `--only NAME` (again for more) picks some.
+
+mod addresses;
+mod cold_start;
+mod document;
+mod garbage;
+mod rolls;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use testbed::{KafkaVersion, Result, Sidecar};
+
+/// A proof.
+struct Proof {
+    /// How it is picked, and its heading.
+    name: &'static str,
+    /// What it shows, in one or two sentences.
+    shows: &'static str,
+    run: fn(&Bench) -> Result<Finding>,
+}
+
+/// What a proof found.
+#[derive(Default)]
+struct Finding {
+    /// Markdown: the figures.
+    figures: String,
+    /// Broken promises; none means that it passed.
+    breaches: Vec<String>,
+}
+
+/// What proofs need.
+struct Bench {
+    /// Evenkeel's binary.
+    binary: PathBuf,
+    start: Instant,
+}
+
+impl Bench {
+    /// Says how far it has got.
+    fn say(&self, text: &str) {
+        println!("[{:6.1} s] {text}", self.start.elapsed().as_secs_f64());
+    }
+}
+
+const PROOFS: [Proof; 6] = [
+    Proof {
+        name: "soft-rolls-3.9",
+        shows: "Three consecutive planned rolls (SIGTERM, one broker after another) of Kafka 3.9.2, under clients without retries.",
+        run: |bench| rolls::soft(bench, KafkaVersion::V3_9_2),
+    },
+    Proof {
+        name: "soft-rolls-4.x",
+        shows: "The same with Kafka 4.3.1.",
+        run: |bench| rolls::soft(bench, KafkaVersion::V4_3_1),
+    },
+    Proof {
+        name: "hard-rolls-3.9",
+        shows: "One roll with SIGKILL of Kafka 3.9.2. Records of unknown outcome are reported as such; nothing is lost, repeated or out of order.",
+        run: |bench| rolls::hard(bench, KafkaVersion::V3_9_2),
+    },
+    Proof {
+        name: "addresses",
+        shows: "All brokers come back at other addresses under the same names; one former address is another broker's by then, while DNS still names it.",
+        run: addresses::run,
+    },
+    Proof { name: "cold-start", shows: "Evenkeel starts while no broker runs.", run: cold_start::run },
+    Proof {
+        name: "garbage",
+        shows: "Bytes that are no Kafka (or no HTTP) on each kind of listener, while a client produces and another consumes.",
+        run: garbage::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let mut only = Vec::new();
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match (word.as_str(), words.next()) {
+            ("--list", None) => {
+                for proof in &PROOFS {
+                    println!("{:16} {}", proof.name, proof.shows);
+                }
+                return ExitCode::SUCCESS;
+            }
+            ("--only", Some(name)) if PROOFS.iter().any(|proof| proof.name == name) => only.push(name),
+            _ => {
+                eprintln!("acceptance: --list, or --only NAME (again for more); names are those of --list");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    match run(&only) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("acceptance: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(only: &[String]) -> Result<bool> {
+    let bench = Bench { binary: Sidecar::binary()?, start: Instant::now() };
+    let order: Vec<&str> = PROOFS.iter().map(|proof| proof.name).collect();
+    let mut all_kept = true;
+    for proof in PROOFS.iter().filter(|p| only.is_empty() || only.iter().any(|name| name == p.name)) {
+        bench.say(&format!("{}: {}", proof.name, proof.shows));
+        let start = Instant::now();
+        // What hindered a proof is no proof: it fails, and the others get their turn.
+        let finding = (proof.run)(&bench).unwrap_or_else(|error| Finding {
+            breaches: vec![format!("it could not be carried through: {error}")],
+            ..Finding::default()
+        });
+        let took = start.elapsed();
+        bench.say(&format!(
+            "{}: {}",
+            proof.name,
+            if finding.breaches.is_empty() { "passed" } else { "FAILED" }
+        ));
+        println!("\n{}", finding.figures);
+        for breach in &finding.breaches {
+            println!("  broken: {breach}");
+        }
+        all_kept &= finding.breaches.is_empty();
+        document::record(&order, proof, &finding, took, &bench.binary)?;
+    }
+    Ok(all_kept)
+}

@@ -1,0 +1,116 @@
+//! Rolls of all brokers under several client libraries.
+
+use std::fmt::Write as _;
+
+use testbed::python::PythonClient;
+use testbed::scene::{Writer, unbalanced};
+use testbed::{KafkaVersion, Library, Load, ProducerSpec, Report, Result, Roll, Scene, Spec};
+
+use super::{Bench, Finding};
+
+/// Unknown outcomes that a planned stop may cost a producer of 200 records a second.
+pub(super) const PER_STOP: usize = 3;
+const ROLLS: usize = 3;
+
+/// The producers: Java's own at 200 records a second, for which the limit on unknown outcomes holds, and beside it, where
+/// Python runs them, two others at 50. All write to one topic.
+pub(super) fn producers(bench: &Bench) -> Vec<ProducerSpec> {
+    let mut all = vec![Load::java("java")];
+    for (id, client) in
+        [("confluent-kafka", PythonClient::Confluent), ("kafka-python-2.0.2", PythonClient::KafkaPython202)]
+    {
+        match client.unavailable() {
+            None => all.push(Load::java(id).library(Library::Python(client)).rate(50.0)),
+            Some(why) => bench.say(&format!("{id}: {why}")),
+        }
+    }
+    all
+}
+
+/// Planned rolls.
+pub(super) fn soft(bench: &Bench, version: KafkaVersion) -> Result<Finding> {
+    let (report, scene) = rolled(bench, version, Roll::Soft, ROLLS)?;
+    let mut breaches = report.breaches_of_planned(PER_STOP);
+    breaches.extend(unbalanced(&scene.sidecar, &scene.cluster.ids())?);
+    Ok(Finding { figures: figures(&report, &scene)?, breaches })
+}
+
+/// A roll without warning: what became of records must be told truthfully, but not each of them can be saved.
+pub(super) fn hard(bench: &Bench, version: KafkaVersion) -> Result<Finding> {
+    let (report, scene) = rolled(bench, version, Roll::Hard, 1)?;
+    let mut breaches = report.breaches();
+    breaches.extend(unbalanced(&scene.sidecar, &scene.cluster.ids())?);
+    Ok(Finding { figures: figures(&report, &scene)?, breaches })
+}
+
+fn rolled(bench: &Bench, version: KafkaVersion, how: Roll, rolls: usize) -> Result<(Report, Scene)> {
+    let mut scene = Scene::start(Spec::new(version), &bench.binary)?;
+    let through = scene.front.listen.to_string();
+    let mut load = Load::start(&mut scene.cluster, "rolled", &through, &producers(bench))?;
+    for roll in 1..=rolls {
+        bench.say(&format!("roll {roll} of {rolls}, {how:?}"));
+        load.roll(&mut scene.cluster, how)?;
+        load.go_on()?;
+        // Every broker leads something again, so that each stop of the next roll matters.
+        scene.cluster.admin().elect_preferred()?;
+        load.go_on()?;
+    }
+    Ok((load.finish(&mut scene.cluster)?, scene))
+}
+
+/// The report as Markdown.
+pub(super) fn table(report: &Report) -> String {
+    let mut text = String::from(
+        "| producer | sent | errors after each stop | of which unknown | of which in the log | lost | repeated | out of order \
+         | longest pause | of one partition | slowest success |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for Writer { verdict, errors_by_stop, history } in &report.writers {
+        let errors: Vec<String> = errors_by_stop.iter().skip(1).map(usize::to_string).collect();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} = {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            history.producer,
+            verdict.sent,
+            errors.join(" + "),
+            verdict.errors,
+            verdict.unknown,
+            verdict.errors_in_log,
+            verdict.lost.len(),
+            verdict.repeated.len(),
+            verdict.reordered.len(),
+            seconds(verdict.longest_pause_us),
+            seconds(verdict.longest_partition_pause_us),
+            seconds(verdict.max_latency_us),
+        );
+    }
+    let consumer = &report.consumer;
+    let _ = writeln!(
+        text,
+        "\nConsumer group (Java): {} delivered, {} missed, {} twice, {} rebalances beyond the start, {} failed calls, {} commits.",
+        consumer.delivered,
+        consumer.missed.len(),
+        consumer.twice.len(),
+        consumer.rebalances,
+        consumer.errors.values().sum::<usize>(),
+        consumer.commits,
+    );
+    text
+}
+
+fn figures(report: &Report, scene: &Scene) -> Result<String> {
+    let sum = |name: &str, label: &str| scene.sidecar.metric_sum(&format!("evenkeel_{name}"), &[label]);
+    Ok(format!(
+        "{}\nEvenkeel's own account: {} errors masked, {} requests held ({} past their bound), {} replays, {} unknown outcomes \
+         told to clients.\n",
+        table(report),
+        sum("masked_errors_total", "")?,
+        sum("hold_started_total", "")?,
+        sum("hold_ended_total", "reason=\"expired\"")?,
+        sum("replays_total", "")?,
+        sum("unknown_outcomes_total", "action=\"error\"")?,
+    ))
+}
+
+fn seconds(micros: i64) -> String {
+    format!("{}.{:02} s", micros / 1_000_000, micros % 1_000_000 / 10_000)
+}

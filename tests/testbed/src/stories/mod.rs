@@ -1,0 +1,7 @@
+//! Longer courses of events that both the short tests and the acceptance runs go through, each told once.
+
+mod cold_start;
+mod moves;
+
+pub use cold_start::{ColdStart, cold_start};
+pub use moves::{DOMAIN, HANDSHAKE, Moved, moves};
