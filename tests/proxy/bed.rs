@@ -38,12 +38,14 @@ impl Bed {
     pub async fn over(fake: Fake, top: &str, cluster: &str) -> Self {
         let bootstrap: Vec<String> =
             fake.world().brokers.values().map(|broker| broker.addr.to_string()).collect();
+        // These tests ask what becomes of records as they come; `inject.rs` has those about the identity.
+        let identity = if cluster.contains("idempotence") { "" } else { "idempotence = \"off\"\n" };
         let listen = if cluster.contains("listen") { "" } else { "listen = \"127.0.0.1:0\"\n" };
         loop {
             let first = free_ports();
             let text = format!(
                 "{top}\n[admin]\nlisten = \"127.0.0.1:0\"\n[[kafka]]\nname = \"k\"\nbootstrap = {bootstrap:?}\n\
-                 broker_ports = \"{first}-{}\"\n{listen}{cluster}\n",
+                 broker_ports = \"{first}-{}\"\n{listen}{identity}{cluster}\n",
                 first + PORTS - 1
             );
             let config = config::parse(&text, "test.toml", []).unwrap();
