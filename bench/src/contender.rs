@@ -1,6 +1,5 @@
 //! The proxies that are compared: each starts as a process of its own in front of the same broker.
 
-use crate::cpu::Cores;
 use clap::ValueEnum;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -51,19 +50,12 @@ pub(crate) struct Contender {
 
 impl Contender {
     /// Starts it in front of `broker`, and waits until it serves.
-    pub(crate) fn start(
-        kind: Kind,
-        broker: SocketAddr,
-        folder: &Path,
-        cores: Option<&Cores>,
-    ) -> Result<Self> {
-        Cores::use_measured(cores);
+    pub(crate) fn start(kind: Kind, broker: SocketAddr, folder: &Path) -> Result<Self> {
         let started = match kind {
             Kind::Copy => copy(broker, folder),
             Kind::Haproxy => haproxy(broker, folder),
             Kind::Evenkeel => evenkeel(broker),
         };
-        Cores::use_others(cores);
         let mut contender = started?;
         wait::until(kind.title(), START, || wait::accepts(contender.address))?;
         contender.check()?;

@@ -1,4 +1,4 @@
-//! The CPU time of another process, and which core it runs on.
+//! The CPU time of another process, and the core that it shares with its load.
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use testbed::{Error, Result};
@@ -21,34 +21,17 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
-/// Which cores this machine's measured process gets, and which the rest: the last one, and all others. None if there is
-/// only one.
-pub(crate) struct Cores {
-    measured: CpuSet,
-    others: CpuSet,
-}
-
-impl Cores {
-    pub(crate) fn split() -> Option<Self> {
-        let all = sched_getaffinity(None).ok()?;
-        let last = (0..CpuSet::MAX_CPU).rev().find(|&cpu| all.is_set(cpu))?;
-        let mut others = all;
-        others.unset(last);
-        let mut measured = CpuSet::new();
-        measured.set(last);
-        (others.count() > 0).then_some(Self { measured, others })
-    }
-
-    /// What is started from now on runs on the core of the measured.
-    pub(crate) fn use_measured(cores: Option<&Self>) {
-        // Without the right to choose, the kernel chooses.
-        let _ = cores.map(|cores| sched_setaffinity(None, &cores.measured));
-    }
-
-    /// What is started from now on runs on the other cores.
-    pub(crate) fn use_others(cores: Option<&Self>) {
-        let _ = cores.map(|cores| sched_setaffinity(None, &cores.others));
-    }
+/// From now on this process, and what it starts, runs on one core: the last that it may use. Answers whether the kernel
+/// let it.
+///
+/// Then nothing of what is measured is the price of waking another core, which in a virtual machine is several times that
+/// of forwarding a small request, the same for every proxy, and different from minute to minute.
+pub(crate) fn share_one_core() -> bool {
+    let Ok(all) = sched_getaffinity(None) else { return false };
+    let Some(last) = (0..CpuSet::MAX_CPU).rev().find(|&cpu| all.is_set(cpu)) else { return false };
+    let mut one = CpuSet::new();
+    one.set(last);
+    sched_setaffinity(None, &one).is_ok()
 }
 
 #[cfg(test)]

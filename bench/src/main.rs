@@ -57,7 +57,7 @@ enum Role {
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Options {
     /// Rounds over all workloads and contenders; the table has their medians.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// A tenth of the load: for a look while developing, too coarse for figures.
     #[arg(long)]

@@ -29,6 +29,11 @@ impl Sample {
         }
     }
 
+    /// Seconds on the wall.
+    pub(crate) fn wall(&self) -> f64 {
+        self.micros as f64 / 1e6
+    }
+
     /// What went through, for a reader's feeling of proportion: GB/s, or thousands of requests a second.
     fn rate(&self, workload: Workload) -> f64 {
         match workload.unit() {
@@ -144,21 +149,24 @@ fn cpu_model() -> String {
 }
 
 /// The page of results.
-pub(crate) fn document(report: &Report, workloads: &[Workload], options: &Options, pinned: bool) -> String {
+pub(crate) fn document(report: &Report, workloads: &[Workload], options: &Options, one_core: bool) -> String {
     let congestion = first_line("/proc/sys/net/ipv4/tcp_congestion_control");
     let haproxy = haproxy_binary().and_then(|binary| says(&binary, &["-v"]));
     let haproxy = haproxy.unwrap_or_else(|| "not installed, left out".to_owned());
     let evenkeel = testbed::sidecar::Sidecar::binary().ok().and_then(|b| says(&b, &["--version"]));
     let date = says("date".as_ref(), &["-u", "+%F %H:%M UTC"]).unwrap_or_default();
     let commit = says("git".as_ref(), &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cores = info.lines().filter(|line| line.starts_with("processor")).count();
+    let busy = first_line("/proc/loadavg");
+    let busy = busy.split(' ').next().unwrap_or_default();
     let mut out = String::from(
         "# Results of `make bench`\n\nWritten by the run itself; [README.md](README.md) says how to read it.\n\n",
     );
     let _ = writeln!(out, "- Date: {date}");
     let _ = writeln!(
         out,
-        "- Machine: {}, {cores} core(s) for this run, kernel {}",
+        "- Machine: {}, {cores} cores, kernel {}",
         cpu_model(),
         first_line("/proc/sys/kernel/osrelease")
     );
@@ -169,19 +177,16 @@ pub(crate) fn document(report: &Report, workloads: &[Workload], options: &Option
     );
     let _ = writeln!(out, "- HAProxy: {haproxy}; TCP mode, `nbthread 1`, `tune.bufsize 65536`");
     let bbr = if congestion == "bbr" {
-        ": it paces what is sent, also over loopback, which costs all contenders timers and keeps writes smaller"
+        ", the default of this machine: it paces what is sent over loopback too, for all contenders alike"
     } else {
         ""
     };
     let _ = writeln!(out, "- Congestion control: {congestion}{bbr}");
-    let pinned = if pinned {
-        "the measured proxy on one core of its own, load and broker on the rest"
-    } else {
-        "one core for all"
-    };
+    let place =
+        if one_core { "load, proxy and broker share one core" } else { "the kernel chooses the cores" };
     let _ = writeln!(
         out,
-        "- {} rounds{}; {pinned}",
+        "- {} rounds{}; {place}; load average at the end {busy}",
         options.rounds,
         if options.quick { " of a tenth of the load (--quick)" } else { "" }
     );

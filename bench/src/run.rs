@@ -1,7 +1,7 @@
 //! One run: starts everything, loads each contender in turn, several times over, and reports.
 
 use crate::contender::{Contender, Kind, haproxy_binary, own};
-use crate::cpu::{self, Cores};
+use crate::cpu;
 use crate::load::Done;
 use crate::report::{Report, Sample};
 use crate::workload::Workload;
@@ -45,8 +45,7 @@ fn broker(folder: &Path) -> Result<(Server, SocketAddr)> {
 /// Measures everything and prints the table.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let folder = Folder::new()?;
-    let cores = Cores::split();
-    Cores::use_others(cores.as_ref());
+    let one_core = cpu::share_one_core();
     let (_broker, at) = broker(&folder.0)?;
     let mut contenders = Vec::new();
     for kind in Kind::ALL {
@@ -56,7 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             );
             continue;
         }
-        contenders.push(Contender::start(kind, at, &folder.0, cores.as_ref())?);
+        contenders.push(Contender::start(kind, at, &folder.0)?);
     }
     let workloads: Vec<Workload> = Workload::value_variants()
         .iter()
@@ -87,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     print!("{}", report.table(&workloads));
     if let Some(path) = &options.output {
-        let text = report::document(&report, &workloads, options, cores.is_some());
+        let text = report::document(&report, &workloads, options, one_core);
         std::fs::write(path, text).map_err(Error::io(format!("writing {}", path.display())))?;
     }
     Ok(())
@@ -96,19 +95,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// The same load on one contender, so that a profiler has something to look at.
 pub(crate) fn profile(kind: Kind, workload: Workload, rounds: u32) -> Result<()> {
     let folder = Folder::new()?;
-    let cores = Cores::split();
-    Cores::use_others(cores.as_ref());
+    cpu::share_one_core();
     let (_broker, at) = broker(&folder.0)?;
-    let mut contender = Contender::start(kind, at, &folder.0, cores.as_ref())?;
+    let mut contender = Contender::start(kind, at, &folder.0)?;
     println!("{} is process {}", kind.title(), contender.pid);
     for _ in 0..rounds {
         let sample = measure(&mut contender, workload, workload.requests())?;
-        println!(
-            "{:.3} {}, {:.2} s",
-            sample.cost(workload),
-            workload.unit().label(),
-            sample.micros as f64 / 1e6
-        );
+        println!("{:.3} {}, {:.2} s", sample.cost(workload), workload.unit().label(), sample.wall());
     }
     Ok(())
 }
