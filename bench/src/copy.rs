@@ -74,15 +74,15 @@ impl Pair {
         buffer: &mut [u8],
     ) -> io::Result<bool> {
         let [a, b] = &mut self.ends;
-        let [to_a, to_b] = &mut self.waiting;
-        let (here, there, to_here, to_there) =
-            if side == 0 { (a, b, to_a, to_b) } else { (b, a, to_b, to_a) };
-        let before = (to_here.is_empty(), to_there.is_empty());
-        if flags.contains(EventFlags::OUT) && !to_here.is_empty() {
-            let n = write(here, to_here)?;
-            to_here.drain(..n);
+        let [for_a, for_b] = &mut self.waiting;
+        let (here, there, own_rest, other_rest) =
+            if side == 0 { (a, b, for_a, for_b) } else { (b, a, for_b, for_a) };
+        let before = (own_rest.is_empty(), other_rest.is_empty());
+        if flags.contains(EventFlags::OUT) && !own_rest.is_empty() {
+            let n = write(here, own_rest)?;
+            own_rest.drain(..n);
         }
-        if to_there.is_empty() && flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+        if other_rest.is_empty() && flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             let n = match here.read(buffer) {
                 Ok(0) => return Ok(false),
                 Ok(n) => n,
@@ -91,9 +91,9 @@ impl Pair {
             };
             let read = buffer.get(..n).unwrap_or_default();
             let written = write(there, read)?;
-            to_there.extend_from_slice(read.get(written..).unwrap_or_default());
+            other_rest.extend_from_slice(read.get(written..).unwrap_or_default());
         }
-        let after = (to_here.is_empty(), to_there.is_empty());
+        let after = (own_rest.is_empty(), other_rest.is_empty());
         if before != after {
             let side = side as u64;
             let (own, other) =

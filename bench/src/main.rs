@@ -1,7 +1,7 @@
-//! What one gigabyte and one request cost in CPU time: a bare copy loop (the floor), HAProxy in TCP mode, Evenkeel.
+//! What one gigabyte and one request cost in CPU time: a bare copy loop (the floor), `HAProxy` in TCP mode, Evenkeel.
 //!
 //! Every part is a process of its own: the load generator ([`load`]), the proxy that is measured ([`contender`]), the
-//! broker ([`broker`]). All of them but HAProxy and Evenkeel are this binary in another role. What counts is the CPU time
+//! broker ([`broker`]). All of them but `HAProxy` and Evenkeel are this binary in another role. What counts is the CPU time
 //! of the proxy's process as the kernel accounts for it ([`cpu`]), not the time on the wall.
 
 mod broker;
