@@ -31,7 +31,6 @@ acceptance: setup ## the long proofs; results go to docs/acceptance.md (ARGS="--
 	$(CARGO) run --release -p testbed --bin acceptance -- $(ARGS)
 
 bench: ## Evenkeel against a bare copy loop and HAProxy
-	$(CARGO) build --release --bin evenkeel
 	bench/run
 
 lint: ## formatting, clippy, floors, licences and advisories; warnings are errors

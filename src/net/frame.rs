@@ -1,7 +1,7 @@
 //! Cuts a byte stream into frames: a signed 32-bit big-endian length, then that many bytes. Kafka and `ZooKeeper` both
 //! frame this way.
 //!
-//! May import: [`super::stream`]. Must never: size an allocation by a length that a peer only claims, or hold a buffer
+//! May import: [`super::stream`], [`super::pool`]. Must never: size an allocation by a length that a peer only claims, or hold a buffer
 //! for a connection that is idle.
 //!
 //! Memory: a buffer is taken when the socket has become readable, and let go when all its bytes were handed out and
@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::io::poll_read_buf;
 
+use super::pool;
 use super::stream::Stream;
 
 /// The length prefix, in bytes.
@@ -25,7 +26,7 @@ pub const PREFIX: usize = 4;
 const READ_SIZE: usize = 64 * 1024;
 
 /// The most that a fresh buffer takes before a frame is known to be on its way, in bytes.
-const FRESH_MAX: usize = 256 * 1024;
+const FRESH_MAX: usize = pool::LARGEST;
 
 /// With less room than this (and more to come than fits) a partly read frame gets more room before the next read.
 const LOW_ROOM: usize = READ_SIZE / 2;
@@ -160,11 +161,11 @@ impl FrameReader {
         Ok(Taken::Frame(self.buf.split_to(len)))
     }
 
-    /// A buffer for the first read. Always a new one: an old one may have grown with a huge frame, and of the typical
+    /// A buffer for the first read. Never the old one: that may have grown with a huge frame, and of the typical
     /// size a flow of equal large frames fills it to the byte, so that no frame's start must be moved.
     fn fresh_room(&mut self) {
         self.let_go();
-        self.buf = BytesMut::with_capacity(self.typical.clamp(READ_SIZE, FRESH_MAX));
+        self.buf = pool::take(self.typical.clamp(READ_SIZE, FRESH_MAX));
     }
 
     /// Room for the rest of a frame of which a part is here. It grows by at most what has arrived (or by the smallest
@@ -180,7 +181,9 @@ impl FrameReader {
     }
 
     fn let_go(&mut self) {
-        self.buf = BytesMut::new();
+        if self.buf.capacity() > 0 {
+            pool::give(std::mem::take(&mut self.buf));
+        }
     }
 
     fn end_of_stream(&mut self, missing: usize) -> Result<Option<BytesMut>, FrameError> {

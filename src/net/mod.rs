@@ -2,7 +2,7 @@
 //!
 //! What it is: everything between the kernel and a protocol's session. [`mod@listen`] and [`mod@connect`] make sockets with
 //! the options that a sidecar needs, [`mod@stream`] hides what kind of byte stream it is, [`mod@frame`] cuts it into frames,
-//! [`mod@write`] sends frames back.
+//! [`mod@write`] sends frames back, `pool` keeps read buffers for the next read.
 //!
 //! May import: `config`, `metrics`, `telemetry`, `lifecycle` and `dns`.
 //!
@@ -11,6 +11,7 @@
 pub mod connect;
 pub mod frame;
 pub mod listen;
+mod pool;
 pub mod sockopt;
 pub mod stream;
 pub mod write;
@@ -18,6 +19,7 @@ pub mod write;
 pub use connect::{ConnectError, ConnectOptions, Connected, connect};
 pub use frame::{FrameError, FrameReader, compact};
 pub use listen::{ListenError, ListenOptions, accept, accepted, bind};
+pub use pool::recycle;
 pub use sockopt::SocketOptions;
 pub use stream::Stream;
 pub use write::{FrameTooLong, WriteQueue};

@@ -1,6 +1,6 @@
 //! What waits to be written to one stream: in order, bounded, sent with vectored writes.
 //!
-//! May import: [`super::stream`]. Must never: drop or reorder what was pushed, or copy a payload of any size.
+//! May import: [`super::stream`], [`super::pool`]. Must never: drop or reorder what was pushed, or copy a payload of any size.
 //!
 //! Short pieces (length prefixes, patched header fields, small answers) are copied together into runs of 1 KiB: that
 //! costs a few nanoseconds, saves an I/O vector for each of them, and frees the read buffers that they are slices of.
@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
+use super::pool;
 use super::stream::Stream;
 
 /// The most I/O vectors for one system call. Linux takes 1024; past some dozens there is nothing to gain.
@@ -79,6 +80,7 @@ impl WriteQueue {
     pub fn push(&mut self, bytes: Bytes) {
         if bytes.len() <= COPY_MAX {
             self.push_copy(&bytes);
+            pool::recycle(bytes);
         } else {
             self.pushed += bytes.len() as u64;
             self.segments.push_back(Segment::Shared(bytes));
@@ -210,11 +212,13 @@ impl WriteQueue {
                 break;
             }
             n -= unsent;
-            if let Some(Segment::Run { mut bytes, .. }) = self.segments.pop_front()
-                && bytes.capacity() <= RUN_SIZE
-            {
-                bytes.clear();
-                self.spare_run = Some(bytes);
+            match self.segments.pop_front() {
+                Some(Segment::Run { mut bytes, .. }) if bytes.capacity() <= RUN_SIZE => {
+                    bytes.clear();
+                    self.spare_run = Some(bytes);
+                }
+                Some(Segment::Shared(bytes)) => pool::recycle(bytes),
+                _ => {}
             }
         }
         if self.segments.is_empty() && self.segments.capacity() > KEEP_SEGMENTS {

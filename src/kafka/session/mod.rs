@@ -28,7 +28,7 @@ use crate::kafka::cluster::{Cluster, TopicKey};
 use crate::kafka::order::Progress;
 use crate::lifecycle::Drain;
 use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
-use crate::net::{FrameError, FrameReader, Stream, WriteQueue};
+use crate::net::{FrameError, FrameReader, Stream, WriteQueue, recycle};
 use crate::time::now;
 use bytes::Bytes;
 use inject::Injection;
@@ -294,6 +294,7 @@ impl Session {
                 State::Done(Answer::Close(reason)) => return Err(End::Closed(reason)),
                 _ => {}
             }
+            recycle(slot.frame);
         }
         Ok(some)
     }

@@ -1,0 +1,88 @@
+//! What one gigabyte and one request cost in CPU time: a bare copy loop (the floor), `HAProxy` in TCP mode, Evenkeel.
+//!
+//! Every part is a process of its own: the load generator ([`load`]), the proxy that is measured ([`contender`]), the
+//! broker ([`broker`]). All of them but `HAProxy` and Evenkeel are this binary in another role. What counts is the CPU time
+//! of the proxy's process as the kernel accounts for it ([`cpu`]), not the time on the wall.
+
+mod broker;
+mod contender;
+mod copy;
+mod cpu;
+mod frames;
+mod load;
+mod reader;
+mod report;
+mod run;
+mod workload;
+
+use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use testbed::Error;
+use workload::Workload;
+
+#[derive(Parser)]
+#[command(version, about = "What Evenkeel costs in CPU time, beside a bare copy loop and HAProxy")]
+struct Arguments {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Measures all contenders and prints a table.
+    Run(Options),
+    /// One contender under one load, again and again: for a profiler.
+    Profile {
+        /// Who is loaded.
+        #[arg(long, value_enum, default_value = "evenkeel")]
+        contender: contender::Kind,
+        /// With what.
+        #[arg(long, value_enum)]
+        only: Workload,
+        /// How often.
+        #[arg(long, default_value_t = 10)]
+        rounds: u32,
+    },
+    /// (a part) The bare copy loop.
+    Copy { listen: SocketAddr, upstream: SocketAddr },
+    /// (a part) The broker that answers at once.
+    Broker { listen: SocketAddr },
+    /// (a part) The load generator.
+    Load { target: SocketAddr, workload: Workload, requests: u64 },
+}
+
+/// What a run is to do.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// Rounds over all workloads and contenders; the table has their medians.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// A tenth of the load: for a look while developing, too coarse for figures.
+    #[arg(long)]
+    quick: bool,
+    /// Only these workloads.
+    #[arg(long, value_enum)]
+    only: Vec<Workload>,
+    /// Writes the results there too, as Markdown.
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().role {
+        Role::Run(options) => run::run(&options),
+        Role::Profile { contender, only, rounds } => run::profile(contender, only, rounds),
+        Role::Copy { listen, upstream } => copy::serve(listen, upstream).map_err(Error::io("copying")),
+        Role::Broker { listen } => broker::serve(listen),
+        Role::Load { target, workload, requests } => load::load(target, workload, requests),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! One run: starts everything, loads each contender in turn, several times over, and reports.
+
+use crate::contender::{Contender, Kind, haproxy_binary, own};
+use crate::cpu;
+use crate::load::Done;
+use crate::report::{Report, Sample};
+use crate::workload::Workload;
+use crate::{Options, report};
+use clap::ValueEnum;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+use testbed::process::Server;
+use testbed::sidecar::free_addr;
+use testbed::{Error, Result, wait};
+
+/// A folder for logs and configurations, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("evenkeel-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&path).map_err(Error::io("creating a folder"))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn broker(folder: &Path) -> Result<(Server, SocketAddr)> {
+    let address = free_addr(Ipv4Addr::LOCALHOST)?;
+    let mut command = own("broker")?;
+    command.arg(address.to_string());
+    let server = Server::spawn("broker", command, &folder.join("broker.log"), None)?;
+    wait::until("the broker", Duration::from_secs(20), || wait::accepts(address))?;
+    Ok((server, address))
+}
+
+/// Measures everything and prints the table.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let folder = Folder::new()?;
+    let one_core = cpu::share_one_core();
+    let (_broker, at) = broker(&folder.0)?;
+    let mut contenders = Vec::new();
+    for kind in Kind::ALL {
+        if kind == Kind::Haproxy && haproxy_binary().is_none() {
+            eprintln!(
+                "HAProxy is left out: it is not installed. On Debian and Ubuntu: apt-get install haproxy"
+            );
+            continue;
+        }
+        contenders.push(Contender::start(kind, at, &folder.0)?);
+    }
+    let workloads: Vec<Workload> = Workload::value_variants()
+        .iter()
+        .copied()
+        .filter(|w| options.only.is_empty() || options.only.contains(w))
+        .collect();
+    let mut report = Report::default();
+    for round in 0..options.rounds {
+        for &workload in &workloads {
+            let count = contenders.len();
+            for turn in 0..count {
+                // Another one begins in each round, so that none always follows the same one.
+                let Some(contender) = contenders.get_mut((turn + round) % count) else { continue };
+                let requests = if options.quick { workload.requests() / 10 } else { workload.requests() };
+                let sample = measure(contender, workload, requests)?;
+                eprintln!(
+                    "round {}/{}  {:32} {:10} {:8.3} {}",
+                    round + 1,
+                    options.rounds,
+                    workload.title(),
+                    contender.kind.title(),
+                    sample.cost(workload),
+                    workload.unit().label()
+                );
+                report.add(workload, contender.kind, sample);
+            }
+        }
+    }
+    print!("{}", report.table(&workloads));
+    if let Some(path) = &options.output {
+        let text = report::document(&report, &workloads, options, one_core);
+        std::fs::write(path, text).map_err(Error::io(format!("writing {}", path.display())))?;
+    }
+    Ok(())
+}
+
+/// The same load on one contender, so that a profiler has something to look at.
+pub(crate) fn profile(kind: Kind, workload: Workload, rounds: u32) -> Result<()> {
+    let folder = Folder::new()?;
+    cpu::share_one_core();
+    let (_broker, at) = broker(&folder.0)?;
+    let mut contender = Contender::start(kind, at, &folder.0)?;
+    println!("{} is process {}", kind.title(), contender.pid);
+    for _ in 0..rounds {
+        let sample = measure(&mut contender, workload, workload.requests())?;
+        println!("{:.3} {}, {:.2} s", sample.cost(workload), workload.unit().label(), sample.wall());
+    }
+    Ok(())
+}
+
+/// A load generator that is killed if it isn't waited for.
+struct Loader(Child);
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn measure(contender: &mut Contender, workload: Workload, requests: u64) -> Result<Sample> {
+    let mut command = own("load")?;
+    let name = workload.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    command.arg(contender.address.to_string()).arg(name).arg(requests.to_string());
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut loader = Loader(child.map_err(Error::io("starting the load generator"))?);
+    let failed = || Error::program("load", format!("no report of the load on {}", contender.kind.title()));
+    let (Some(input), Some(output)) = (loader.0.stdin.take(), loader.0.stdout.take()) else {
+        return Err(failed());
+    };
+    let (mut input, mut lines) = (input, BufReader::new(output).lines());
+    let mut line = || lines.next().and_then(std::result::Result::ok);
+    if line().as_deref() != Some("ready") {
+        return Err(failed());
+    }
+    let before = cpu::seconds(contender.pid)?;
+    input.write_all(b"go\n").map_err(Error::io("starting the load"))?;
+    let done = line().as_deref().and_then(Done::parse).ok_or_else(failed)?;
+    let seconds = cpu::seconds(contender.pid)? - before;
+    contender.check()?;
+    Ok(Sample { seconds, bytes: done.bytes, requests: done.requests, micros: done.micros })
+}
