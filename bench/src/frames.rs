@@ -11,6 +11,7 @@ const FETCH: i16 = 1;
 const METADATA: i16 = 3;
 const LIST_GROUPS: i16 = 16;
 const API_VERSIONS: i16 = 18;
+const INIT_PRODUCER_ID: i16 = 22;
 const DESCRIBE_CONFIGS: i16 = 32;
 
 /// What the broker says it speaks.
@@ -20,6 +21,7 @@ const SPOKEN: &[(i16, i16, i16)] = &[
     (METADATA, 0, 12),
     (LIST_GROUPS, 0, 4),
     (API_VERSIONS, 0, 3),
+    (INIT_PRODUCER_ID, 0, 4),
     (DESCRIBE_CONFIGS, 1, 4),
 ];
 
@@ -222,6 +224,7 @@ impl Answers {
                 result.set_str("resource_name", "1");
                 body.push_struct("results", result);
             }
+            INIT_PRODUCER_ID => body.set_i64("producer_id", 1),
             other => return Err(wrong(format!("a request that no load has: API key {other}"))),
         }
         answer(api_key, api_version, &body)

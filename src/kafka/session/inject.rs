@@ -200,6 +200,18 @@ impl Injection {
         Stamped::Yes { raised }
     }
 
+    /// Whether a request that has waited could be stamped now, as far as the bound on undecided batches goes. Asked
+    /// before its frame is copied for the stamps.
+    pub(super) fn has_room(&self, version: i16, body: &[u8]) -> bool {
+        let mut room = true;
+        let scanned = produce::scan_request(version, body, &mut |row| {
+            let known =
+                self.sequences.get(topic_bytes(&row.topic)).and_then(|topic| topic.get(&row.partition));
+            room &= known.is_none_or(|sequence| sequence.undecided < REMEMBERED);
+        });
+        room || scanned.is_err()
+    }
+
     fn assign(&mut self, version: i16, body: &[u8], producer: Producer) {
         let (sequences, plan) = (&mut self.sequences, &mut self.plan);
         plan.clear();

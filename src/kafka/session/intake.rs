@@ -70,7 +70,10 @@ impl Session {
                 Stamped::Yes { raised: up } => {
                     (stamped, raised) = (true, self.note_raised(up));
                 }
-                Stamped::Wait => straight = None,
+                Stamped::Wait => {
+                    straight = None;
+                    self.paced = Some(number);
+                }
             }
         }
         self.slots.push_back(Slot {
@@ -130,6 +133,9 @@ impl Session {
         let Some(at) = self.at(number) else { return Sent::NoLink };
         let Some(slot) = self.slots.get_mut(at) else { return Sent::NoLink };
         if slot.is_produce() && !slot.stamped && self.injection.is_on() {
+            if !self.injection.has_room(slot.version, slot.frame.get(slot.body_at..).unwrap_or_default()) {
+                return Sent::Unstamped;
+            }
             let mut frame = BytesMut::from(&slot.frame[..]);
             match self.injection.stamp(&self.cluster, slot.version, slot.body_at, &mut frame, now) {
                 Stamped::AsItIs => {}

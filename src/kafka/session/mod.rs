@@ -101,6 +101,8 @@ pub struct Session {
     watermarks: Watermarks,
     own: Arc<Progress>,
     injection: Injection,
+    /// A Produce that waits for earlier batches of its partitions to be decided: no more is read until it is on its way.
+    paced: Option<u64>,
     /// Whether the other connections are told what is undecided here.
     published: bool,
     held_bytes: usize,
@@ -149,6 +151,7 @@ impl Session {
             moved: HashMap::new(),
             watermarks: Watermarks::default(),
             own: cluster.order.connection(),
+            paced: None,
             published: false,
             held_bytes: 0,
             library: Library::Other,
@@ -323,6 +326,13 @@ impl Session {
     fn has_room(&mut self) -> bool {
         if self.slots.is_empty() {
             return true;
+        }
+        if let Some(number) = self.paced {
+            let waits = self.at(number).and_then(|at| self.slots.get(at));
+            if waits.is_some_and(|slot| matches!(slot.state, State::Waiting)) {
+                return false;
+            }
+            self.paced = None;
         }
         let settings = self.cluster.settings();
         if self.cluster.ledger.is_full() {
