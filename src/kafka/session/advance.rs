@@ -209,7 +209,9 @@ mod tests {
         let key = (TopicKey::Id([1; 16]), 0);
         let after = |sent: &[Option<i32>]| {
             let mut ahead = Ahead::default();
-            sent.iter().for_each(|to| ahead.undecided(key.clone(), *to));
+            for to in sent {
+                ahead.undecided(key.clone(), *to);
+            }
             ahead.partitions.get(&key).copied()
         };
         assert_eq!(after(&[]), None);
