@@ -12,15 +12,15 @@ use super::{Bench, Finding};
 pub(super) const PER_STOP: usize = 3;
 const ROLLS: usize = 3;
 
-/// The producers: Java's own at 200 records a second, for which the limit on unknown outcomes holds, and beside it, where
-/// Python runs them, two others at 50. All write to one topic.
+/// The producers, each at 200 records a second: Java's own, for which the limit on unknown outcomes holds, and beside it, where
+/// Python runs them, two others. All write to one topic.
 pub(super) fn producers(bench: &Bench) -> Vec<ProducerSpec> {
     let mut all = vec![Load::java("java")];
     for (id, client) in
         [("confluent-kafka", PythonClient::Confluent), ("kafka-python-2.0.2", PythonClient::KafkaPython202)]
     {
         match client.unavailable() {
-            None => all.push(Load::java(id).library(Library::Python(client)).rate(50.0)),
+            None => all.push(Load::java(id).library(Library::Python(client))),
             Some(why) => bench.say(&format!("{id}: {why}")),
         }
     }
