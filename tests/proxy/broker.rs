@@ -1,17 +1,17 @@
 //! One scripted broker: a connection is served strictly in order, one request at a time, as `SocketServer` mutes a
 //! channel until its answer is out.
 //!
-//! What mimics a real broker was seen on 3.9.2 and 4.3.1: a refused Produce has (6) with base offset −1; a repeat of one
-//! of a producer's last five batches gets 0 and its first offset, on the new leader too; a gap gets (45); acks=0 at a
+//! What mimics a real broker was seen on 3.9.2 and 4.3.1: a refused Produce has (6) with base offset −1; what a log makes
+//! of sequences is in `log.rs`; `InitProducerId` may say (14) with id −1 at first; acks=0 at a
 //! broker that isn't the leader closes the connection; `DescribeConfigs` for another broker's id gets (42); a
 //! coordinator that isn't one says (16); `LeaveGroup` repeated (25); an unknown fetch session (70); a lower leader epoch
 //! than the leader's (74), a higher one (75); an unknown version of `ApiVersions` is answered in v0 form with (35).
 
-use crate::fake::{Act, Batch, Seen, World};
-use crate::make;
+use crate::fake::{Act, Seen, World};
+use crate::{log, make};
 use bytes::{BufMut, Bytes, BytesMut};
 use evenkeel::kafka::honest;
-use evenkeel::kafka::wire::{self, Struct, batch};
+use evenkeel::kafka::wire::{self, Struct};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -158,6 +158,11 @@ async fn serve(world: &Mutex<World>, node: i32, key: i16, version: i16, request:
         3 => world.lock().unwrap().metadata(node, version, request, &mut answer),
         10 => world.lock().unwrap().find_coordinator(version, request, &mut answer),
         18 => world.lock().unwrap().api_versions(node, &mut answer),
+        22 => {
+            if !world.lock().unwrap().identities.hand_out(&mut answer) {
+                return Reply::Silence;
+            }
+        }
         32 => world.lock().unwrap().describe_configs(node, request, &mut answer),
         60 => world.lock().unwrap().describe_cluster(&mut answer),
         8 | 9 | 11..=14 | 68 => {
@@ -197,7 +202,7 @@ impl World {
                     None => (3, -1),
                     Some(partition) if partition.leader != node => (6, -1),
                     Some(partition) => {
-                        append(&mut partition.log, node, asked.bytes_field("records").unwrap())
+                        log::append(&mut partition.log, node, asked.bytes_field("records").unwrap())
                     }
                 };
                 if code != 0 && request.i16("acks") == 0 {
@@ -241,7 +246,7 @@ impl World {
                 row.set_i32("partition_index", index);
                 let partition = &self.topics[name].partitions[index as usize];
                 if partition.leader == node {
-                    row.set_i64("offset", end(&partition.log));
+                    row.set_i64("offset", log::end(&partition.log));
                 } else {
                     row.set_i16("error_code", 6);
                 }
@@ -286,34 +291,4 @@ impl World {
             _ => {}
         }
     }
-}
-
-pub fn end(log: &[Batch]) -> i64 {
-    log.last().map_or(0, |batch| batch.offset + batch.records)
-}
-
-/// Appends, or recognises; the error code and the base offset.
-fn append(log: &mut Vec<Batch>, by: i32, records: &Bytes) -> (i16, i64) {
-    let mut first = None;
-    for header in batch::headers(records) {
-        let count = i64::from(header.last_offset_delta) + 1;
-        let last = header.base_sequence + header.last_offset_delta;
-        let sequence = header.is_sequenced().then_some((header.producer_id, header.base_sequence, last));
-        if let Some((id, base, _)) = sequence {
-            let of_producer = || log.iter().rev().filter(|b| b.sequence.is_some_and(|s| s.0 == id));
-            if let Some(known) = of_producer().take(5).find(|b| b.sequence == sequence) {
-                first = first.or(Some(known.offset));
-                continue;
-            }
-            let due = of_producer().next().and_then(|b| b.sequence).map_or(base, |s| s.2 + 1);
-            if base != due {
-                return (45, -1);
-            }
-        }
-        let offset = end(log);
-        first = first.or(Some(offset));
-        let bytes = records.slice(header.at..header.at + header.size);
-        log.push(Batch { offset, records: count, bytes, by, sequence });
-    }
-    first.map_or((2, -1), |offset| (0, offset))
 }

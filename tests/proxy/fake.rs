@@ -4,6 +4,7 @@
 //! time; only the leader serves it.
 
 use crate::broker;
+use crate::log::Identities;
 use bytes::Bytes;
 use evenkeel::kafka::wire::Struct;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -74,6 +75,8 @@ pub struct Batch {
     pub by: i32,
     /// Producer id, first and last sequence, where it has them.
     pub sequence: Option<(i64, i32, i32)>,
+    /// The producer's epoch, or −1.
+    pub epoch: i16,
 }
 
 impl Batch {
@@ -124,6 +127,7 @@ pub struct World {
     pub coordinators: HashMap<String, i32>,
     pub left: Vec<String>,
     pub committed: Vec<i64>,
+    pub identities: Identities,
     /// Fetch sessions: the node that keeps it, and the last full request's partitions with later changes.
     pub sessions: HashMap<i32, (i32, Struct)>,
     pub seen: Vec<Seen>,
@@ -143,6 +147,7 @@ impl Fake {
             coordinators: HashMap::new(),
             left: Vec::new(),
             committed: Vec::new(),
+            identities: Identities::default(),
             sessions: HashMap::new(),
             seen: Vec::new(),
         };
@@ -241,6 +246,12 @@ impl Fake {
         let partition = &mut world.topics.get_mut(topic).unwrap().partitions[partition];
         partition.leader = leader;
         partition.epoch += 1;
+    }
+
+    /// An election after which the new leader lacks what comes behind the first `batches`: no follower had it yet.
+    pub fn elect_cut_off(&self, topic: &str, partition: usize, leader: i32, batches: usize) {
+        self.world().topics.get_mut(topic).unwrap().partitions[partition].log.truncate(batches);
+        self.elect(topic, partition, leader);
     }
 
     /// From now on brokers give the topics in Metadata as they are now, for `how_long`.

@@ -1,6 +1,6 @@
 //! The Kafka proxy, whole and in this process, between scripted brokers and a raw client: what its user would notice.
 //!
-//! `fake` and `broker` are the brokers, `client` speaks to Evenkeel, `bed` starts all of it. Nothing waits for luck:
+//! `fake`, `broker` and `log` are the brokers, `client` speaks to Evenkeel, `bed` starts all of it. Nothing waits for luck:
 //! each wait is for a condition and has a bound.
 
 #![allow(
@@ -25,6 +25,7 @@ mod bed;
 mod broker;
 mod client;
 mod fake;
+mod log;
 mod make;
 mod reads;
 mod tables;
@@ -34,6 +35,8 @@ mod fetch;
 mod garbage;
 mod groups;
 mod holds;
+mod identity;
+mod inject;
 mod life;
 mod order;
 mod produce;

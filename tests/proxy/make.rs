@@ -27,16 +27,29 @@ pub fn response(key: i16) -> Struct {
 
 /// A batch of one record, whose bytes are `text`; with a sequence of producer 77 or without.
 pub fn batch(text: &str, sequence: Option<i32>) -> Bytes {
+    let (id, epoch, base) = sequence.map_or((-1, -1, -1), |base| (77, 0, base));
+    batch_of(text, 1, id, epoch, base)
+}
+
+/// A batch that counts as `records` records; its checksum is right.
+pub fn batch_of(text: &str, records: i32, id: i64, epoch: i16, base: i32) -> Bytes {
     let mut bytes = vec![0; 61];
     bytes[8..12].copy_from_slice(&((49 + text.len()) as i32).to_be_bytes());
     bytes[16] = 2;
-    let (id, epoch, base): (i64, i16, i32) = sequence.map_or((-1, -1, -1), |base| (77, 0, base));
+    bytes[23..27].copy_from_slice(&(records - 1).to_be_bytes());
     bytes[43..51].copy_from_slice(&id.to_be_bytes());
     bytes[51..53].copy_from_slice(&epoch.to_be_bytes());
     bytes[53..57].copy_from_slice(&base.to_be_bytes());
-    bytes[57..61].copy_from_slice(&1i32.to_be_bytes());
+    bytes[57..61].copy_from_slice(&records.to_be_bytes());
     bytes.extend_from_slice(text.as_bytes());
-    bytes.into()
+    sealed(bytes)
+}
+
+/// With the right checksum, whatever was changed behind it.
+pub fn sealed(mut batch: Vec<u8>) -> Bytes {
+    let checksum = crc32c::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&checksum.to_be_bytes());
+    batch.into()
 }
 
 /// A Produce of these batches: topic `t`, partition, batch.

@@ -1,7 +1,7 @@
 //! Fetch at a scripted broker, with incremental sessions, which live in the memory of one broker (KIP-227).
 
-use crate::broker::end;
 use crate::fake::World;
+use crate::log::end;
 use crate::make;
 use bytes::Bytes;
 use evenkeel::kafka::wire::Struct;

@@ -1,6 +1,7 @@
 //! What waits is looked at again, oldest first: sent where it can go by now, held on, or decided when its bound is
 //! reached. Nothing overtakes an earlier request of the same key.
 
+use super::inject::producer_of;
 use super::intake::Sent;
 use super::link::Link;
 use super::produce::owned;
@@ -23,8 +24,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(super) struct Ahead {
     /// Kinds of whole requests of which an earlier one waits.
     kinds: u8,
-    /// Partitions of which an earlier batch is undecided, with the node if all of those are on their way to that one.
-    pub partitions: HashMap<(TopicKey, i32), Option<i32>>,
+    /// Partitions of which an earlier batch is undecided, with their way if all of those are on the same.
+    pub partitions: HashMap<(TopicKey, i32), Option<Way>>,
+}
+
+/// How a batch is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// To this node.
+    pub node: i32,
+    /// Under this producer id, or −1. A broker keeps batches of one producer in order, and those of two only as they come.
+    pub producer: i64,
 }
 
 /// The kinds whose requests must not overtake each other.
@@ -249,8 +259,9 @@ impl Session {
         {
             let undecided = split.items().iter().filter(|item| !item.is_done());
             for item in undecided {
-                let to = item.sent_to.filter(|_| !item.is_waiting());
-                ahead.undecided((item.topic.clone(), item.partition), to);
+                let producer = producer_of(item.request.bytes_field("records"));
+                let way = item.sent_to.filter(|_| !item.is_waiting()).map(|node| Way { node, producer });
+                ahead.undecided((item.topic.clone(), item.partition), way);
             }
         }
         moved
@@ -258,10 +269,10 @@ impl Session {
 }
 
 impl Ahead {
-    /// An earlier batch of a partition is undecided, and on its way to this node unless it waits.
-    fn undecided(&mut self, key: (TopicKey, i32), to: Option<i32>) {
-        let all = self.partitions.entry(key).or_insert(to);
-        *all = all.filter(|node| Some(*node) == to);
+    /// An earlier batch of a partition is undecided, and on its way unless it waits.
+    fn undecided(&mut self, key: (TopicKey, i32), way: Option<Way>) {
+        let all = self.partitions.entry(key).or_insert(way);
+        *all = all.filter(|known| Some(*known) == way);
     }
 
     /// A request waits: later ones of its kind do, too, and so do later batches of its partitions.
@@ -294,20 +305,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partition_is_on_its_way_only_if_all_its_batches_go_to_one_node() {
+    fn a_partition_is_on_its_way_only_if_all_its_batches_go_the_same_way() {
         let key = (TopicKey::Id([1; 16]), 0);
-        let after = |sent: &[Option<i32>]| {
+        let way = |(node, producer)| Way { node, producer };
+        let after = |sent: &[Option<(i32, i64)>]| {
             let mut ahead = Ahead::default();
             for to in sent {
-                ahead.undecided(key.clone(), *to);
+                ahead.undecided(key.clone(), to.map(way));
             }
             ahead.partitions.get(&key).copied()
         };
+        let (one, two) = (Some((1, 7)), Some((2, 7)));
         assert_eq!(after(&[]), None);
-        assert_eq!(after(&[Some(1), Some(1)]), Some(Some(1)));
-        assert_eq!(after(&[Some(1), Some(2)]), Some(None));
-        assert_eq!(after(&[Some(1), Some(2), Some(1)]), Some(None));
-        assert_eq!(after(&[None, Some(1)]), Some(None));
-        assert_eq!(after(&[Some(1), None]), Some(None));
+        assert_eq!(after(&[one, one]), Some(one.map(way)));
+        assert_eq!(after(&[one, two]), Some(None));
+        assert_eq!(after(&[one, two, one]), Some(None));
+        assert_eq!(after(&[one, Some((1, 8))]), Some(None), "another producer");
+        assert_eq!(after(&[None, one]), Some(None));
+        assert_eq!(after(&[one, None]), Some(None));
     }
 }

@@ -90,6 +90,11 @@ fn bare(records: &[u8]) -> Option<batch::BatchHeader> {
     (alone && plain && only.last_offset_delta >= 0).then_some(only)
 }
 
+/// The producer id that records carry, or −1.
+pub(super) fn producer_of(records: Option<&Bytes>) -> i64 {
+    records.and_then(|records| batch::headers(records).next()).map_or(-1, |header| header.producer_id)
+}
+
 /// The sequence behind a batch: they wrap at 2³¹ to 0.
 fn after(base: i32, last_offset_delta: i32) -> i32 {
     let next = i64::from(base) + i64::from(last_offset_delta) + 1;
@@ -273,6 +278,23 @@ impl Injection {
         item.restamp = false;
         item.request.set_bytes("records", Some(stamped.freeze()));
         true
+    }
+
+    /// The producer id that a part would go under if it went now; [`i64::MIN`] for a fresh one that nobody has yet.
+    pub(super) fn producer_for(&self, item: &Item) -> i64 {
+        let records = item.request.bytes_field("records");
+        let carried = producer_of(records);
+        let anew = item.restamp || records.is_some_and(|records| bare(records).is_some());
+        if !self.is_on() || !anew {
+            return carried;
+        }
+        let known = self.sequences.get(key_bytes(&item.topic)).and_then(|topic| topic.get(&item.partition));
+        match (known, self.identity) {
+            (Some(sequence), _) if item.restamp && sequence.producer.id == carried => i64::MIN,
+            (Some(sequence), _) => sequence.producer.id,
+            (None, Identity::Known(producer)) => producer.id,
+            (None, _) => carried,
+        }
     }
 
     fn is_full(&self, topic: &TopicKey, partition: i32) -> bool {

@@ -18,6 +18,7 @@ mod link;
 mod lost;
 mod metadata;
 mod produce;
+mod reading;
 mod route;
 mod slot;
 mod splits;
@@ -28,7 +29,7 @@ use crate::kafka::cluster::{Cluster, TopicKey};
 use crate::kafka::order::Progress;
 use crate::lifecycle::Drain;
 use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
-use crate::net::{FrameError, FrameReader, Stream, WriteQueue, recycle};
+use crate::net::{FrameReader, Stream, WriteQueue, recycle};
 use crate::time::now;
 use bytes::Bytes;
 use inject::Injection;
@@ -300,79 +301,6 @@ impl Session {
             recycle(slot.frame);
         }
         Ok(some)
-    }
-
-    /// (4) The client's next requests, as long as what is held for it stays within its bounds.
-    fn poll_client(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, End> {
-        let mut some = false;
-        while !self.eof && !self.is_draining && self.has_room() {
-            match self.reader.poll_frame_mut(cx, &mut self.client) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(Some(frame))) => {
-                    some = true;
-                    self.take(frame, now).map_err(|why| self.reject(why))?;
-                }
-                Poll::Ready(Ok(None)) => {
-                    some = true;
-                    self.eof = true;
-                }
-                Poll::Ready(Err(error)) => return Err(self.frame_error(error)),
-            }
-        }
-        Ok(some)
-    }
-
-    /// Backpressure: a full budget stops reading the client's socket. One request is always let in.
-    fn has_room(&mut self) -> bool {
-        if self.slots.is_empty() {
-            return true;
-        }
-        if let Some(number) = self.paced {
-            let waits = self.at(number).and_then(|at| self.slots.get(at));
-            if waits.is_some_and(|slot| matches!(slot.state, State::Waiting)) {
-                return false;
-            }
-            self.paced = None;
-        }
-        let settings = self.cluster.settings();
-        if self.cluster.ledger.is_full() {
-            // Others' bytes: nobody wakes this session when they are freed.
-            self.wake_before(now() + std::time::Duration::from_millis(20));
-            return false;
-        }
-        self.slots.len() < settings.hold.requests
-            && self.held_bytes < settings.hold.connection_bytes
-            && !self.out.is_full()
-            && !self.links.iter().any(Link::is_full)
-    }
-
-    fn frame_error(&self, error: FrameError) -> End {
-        use crate::metrics::FrameRejection::{Malformed, Truncated};
-        match error {
-            FrameError::Io(error) => End::Broken(error),
-            FrameError::Truncated { .. } => {
-                self.cluster.metrics.frames_rejected.inc(Truncated);
-                End::Rejected(error.to_string())
-            }
-            FrameError::TooLarge { .. } | FrameError::Negative { .. } => self.reject_frame(&error),
-            #[allow(unreachable_patterns, reason = "the error may grow")]
-            other => {
-                self.cluster.metrics.frames_rejected.inc(Malformed);
-                End::Rejected(other.to_string())
-            }
-        }
-    }
-
-    fn reject_frame(&self, error: &FrameError) -> End {
-        self.cluster.metrics.frames_rejected.inc(crate::metrics::FrameRejection::TooLarge);
-        End::Rejected(format!(
-            "{error}; a Kafka client's first bytes are a small length (is this HTTP or TLS?)"
-        ))
-    }
-
-    fn reject(&self, why: String) -> End {
-        self.cluster.metrics.frames_rejected.inc(crate::metrics::FrameRejection::Malformed);
-        End::Rejected(why)
     }
 
     /// Makes sure that the session is polled at `at` or before.

@@ -1,6 +1,6 @@
 //! Requests in parts: taken apart, sent to the leaders that are known, merged.
 
-use super::advance::Ahead;
+use super::advance::{Ahead, Way};
 use super::inject::RAISED_TIMEOUT_MS;
 use super::slot::{Answer, Raised, State};
 use super::{FETCH, PRODUCE, Session};
@@ -161,11 +161,16 @@ impl Session {
                 if barred || !seen.insert(key) {
                     return Plan::Order;
                 }
-                if let Some(to) = before {
-                    // Behind others only on the way to one node, which has shown that it leads the partition: so the
-                    // client's own pipeline to its leader goes on, as it would without a move.
+                if let Some(way) = before {
+                    // Behind others only on the way to one node, which has shown that it leads the partition, and under
+                    // their producer id: so the client's own pipeline to its leader goes on, as it would without a move.
                     return match self.leader_of(item, now) {
-                        Plan::Go(node) if to == Some(node) && trusted == to => Plan::Go(node),
+                        Plan::Go(node)
+                            if trusted == Some(node)
+                                && way == Some(Way { node, producer: self.injection.producer_for(item) }) =>
+                        {
+                            Plan::Go(node)
+                        }
                         _ => Plan::Order,
                     };
                 }

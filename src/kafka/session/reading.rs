@@ -1,0 +1,74 @@
+//! Reading the client's socket: as long as what is held for it stays within its bounds, and only frames.
+
+use super::link::Link;
+use super::slot::State;
+use super::{End, Session};
+use crate::metrics::FrameRejection;
+use crate::net::FrameError;
+use crate::time::now;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+impl Session {
+    /// (4) The client's next requests, as long as what is held for it stays within its bounds.
+    pub(super) fn poll_client(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, End> {
+        let mut some = false;
+        while !self.eof && !self.is_draining && self.has_room() {
+            match self.reader.poll_frame_mut(cx, &mut self.client) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(Some(frame))) => {
+                    some = true;
+                    self.take(frame, now).map_err(|why| self.reject(why))?;
+                }
+                Poll::Ready(Ok(None)) => {
+                    some = true;
+                    self.eof = true;
+                }
+                Poll::Ready(Err(error)) => return Err(self.frame_error(error)),
+            }
+        }
+        Ok(some)
+    }
+
+    /// Backpressure: a full budget stops reading the client's socket. One request is always let in.
+    fn has_room(&mut self) -> bool {
+        if self.slots.is_empty() {
+            return true;
+        }
+        if let Some(number) = self.paced {
+            let waits = self.at(number).and_then(|at| self.slots.get(at));
+            if waits.is_some_and(|slot| matches!(slot.state, State::Waiting)) {
+                return false;
+            }
+            self.paced = None;
+        }
+        let settings = self.cluster.settings();
+        if self.cluster.ledger.is_full() {
+            // Others' bytes: nobody wakes this session when they are freed.
+            self.wake_before(now() + Duration::from_millis(20));
+            return false;
+        }
+        self.slots.len() < settings.hold.requests
+            && self.held_bytes < settings.hold.connection_bytes
+            && !self.out.is_full()
+            && !self.links.iter().any(Link::is_full)
+    }
+
+    fn frame_error(&self, error: FrameError) -> End {
+        let (rejection, hint) = match error {
+            FrameError::Io(error) => return End::Broken(error),
+            FrameError::Truncated { .. } => (FrameRejection::Truncated, ""),
+            FrameError::TooLarge { .. } | FrameError::Negative { .. } => (
+                FrameRejection::TooLarge,
+                "; a Kafka client's first bytes are a small length (is this HTTP or TLS?)",
+            ),
+        };
+        self.cluster.metrics.frames_rejected.inc(rejection);
+        End::Rejected(format!("{error}{hint}"))
+    }
+
+    fn reject(&self, why: String) -> End {
+        self.cluster.metrics.frames_rejected.inc(FrameRejection::Malformed);
+        End::Rejected(why)
+    }
+}

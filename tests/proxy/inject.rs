@@ -1,0 +1,310 @@
+//! Injected identity: what was written once is in the log once, whatever becomes of its answer, and nothing changes places.
+
+use crate::bed::{Bed, eventually};
+use crate::fake::{Act, change, gate};
+use crate::identity::{identity, injecting};
+use crate::make::*;
+use evenkeel::kafka::wire::Struct;
+
+/// Does it, and answers with this error.
+fn says(code: i16, base_offset: Option<i64>) -> Act {
+    change(move |answer: &mut Struct| {
+        for topic in answer.structs_mut("responses") {
+            for row in topic.structs_mut("partition_responses") {
+                row.set_i16("error_code", code);
+                row.set_i64("base_offset", base_offset.unwrap_or_else(|| row.i64("base_offset")));
+            }
+        }
+    })
+}
+
+/// As it is.
+fn nothing() -> Act {
+    change(|_: &mut Struct| {})
+}
+
+fn sequences(bed: &Bed) -> Vec<i32> {
+    bed.fake.log("t", 0).iter().map(|batch| batch.sequence.expect("stamped").1).collect()
+}
+
+fn ids(bed: &Bed) -> Vec<i64> {
+    bed.fake.log("t", 0).iter().map(|batch| batch.sequence.expect("stamped").0).collect()
+}
+
+async fn expect(client: &mut crate::client::Client, expected: &[(i16, i64)]) {
+    for answer in expected {
+        assert_eq!(produced(&client.receive().await), [*answer]);
+    }
+}
+
+/// Five at the broker, none answered: the first waits at the gate. One batch, "0", is in the log before.
+async fn five_at(bed: &Bed, acts: &[Act]) -> (crate::client::Client, crate::fake::Gate) {
+    let mut client = bed.client_of(1).await;
+    client.ask(METADATA, 9, &metadata(&["t"])).await;
+    assert_eq!(produced(&client.ask(PRODUCE, 9, &produce_text("0")).await), [(0, 0)]);
+    let gate = gate();
+    bed.fake.script(1, PRODUCE, Act::Wait(gate.clone()));
+    acts.iter().for_each(|act| bed.fake.script(1, PRODUCE, act.clone()));
+    for n in 1..=5 {
+        client.send(PRODUCE, 9, &produce_text(&n.to_string())).await;
+    }
+    bed.until("five are at the broker", |status| status["members"][0]["in_flight"] == 5).await;
+    (client, gate)
+}
+
+#[tokio::test]
+async fn what_was_appended_and_not_answered_is_success_and_there_once() {
+    let lost = [Act::ApplyThenClose, Act::Torn, says(6, None), says(7, Some(-1)), says(20, Some(-1))];
+    for (n, act) in lost.into_iter().enumerate() {
+        let bed = injecting(&[1, 2], &[1], "").await;
+        let mut client = bed.client_of(1).await;
+        client.ask(PRODUCE, 9, &produce_text("before")).await;
+        bed.fake.script(1, PRODUCE, act);
+        assert_eq!(produced(&client.ask(PRODUCE, 9, &produce_text("once")).await), [(0, 1)], "case {n}");
+        assert_eq!(produced(&client.ask(PRODUCE, 9, &produce_text("next")).await), [(0, 2)]);
+        assert_eq!(bed.fake.texts("t", 0), ["before", "once", "next"], "case {n}");
+        assert_eq!(sequences(&bed), [0, 1, 2]);
+        assert_eq!(bed.metric("evenkeel_client_errors_total").await, 0.0);
+        assert_eq!(bed.metric("evenkeel_unknown_outcomes_total{action=\"error\"").await, 0.0);
+        bed.balanced().await;
+    }
+}
+
+/// The same, and leadership has moved by the time of the repeat.
+#[tokio::test]
+async fn the_new_leader_recognises_it_too() {
+    for act in [Act::ApplyThenClose, says(6, None)] {
+        let bed = injecting(&[1, 2], &[1], "").await;
+        let (mut client, gate) = five_at(&bed, &[nothing(), act]).await;
+        bed.fake.stale_metadata(&[1, 2], std::time::Duration::from_millis(100));
+        gate.add_permits(1);
+        eventually("the third is in", || bed.fake.log("t", 0).len() >= 4).await;
+        bed.fake.elect("t", 0, 2);
+        expect(&mut client, &[(0, 1), (0, 2), (0, 3), (0, 4), (0, 5)]).await;
+        assert_eq!(bed.fake.texts("t", 0), ["0", "1", "2", "3", "4", "5"]);
+        bed.balanced().await;
+    }
+}
+
+#[tokio::test]
+async fn five_in_flight_when_leadership_moves_arrive_once_and_in_order() {
+    for hints in [false, true] {
+        let bed = injecting(&[1, 2], &[1], "").await;
+        bed.fake.broker(1, |broker| broker.hints = hints);
+        let (mut client, gate) = five_at(&bed, &[]).await;
+        bed.fake.elect("t", 0, 2);
+        gate.add_permits(1);
+        expect(&mut client, &[(0, 1), (0, 2), (0, 3), (0, 4), (0, 5)]).await;
+        assert_eq!(bed.fake.texts("t", 0), ["0", "1", "2", "3", "4", "5"]);
+        assert_eq!(sequences(&bed), [0, 1, 2, 3, 4, 5]);
+        bed.balanced().await;
+    }
+}
+
+/// The leader dies with five in flight of which it has appended some.
+#[tokio::test]
+async fn five_in_flight_when_the_leader_dies_arrive_once_and_in_order() {
+    let bed = injecting(&[1, 2], &[1], "").await;
+    let later = gate();
+    let (mut client, gate) = five_at(&bed, &[nothing(), Act::AnswerLater(later)]).await;
+    gate.add_permits(1);
+    eventually("three are in", || bed.fake.log("t", 0).len() == 4).await;
+    bed.fake.down(1).await;
+    bed.fake.elect("t", 0, 2);
+    expect(&mut client, &[(0, 1), (0, 2), (0, 3), (0, 4), (0, 5)]).await;
+    assert_eq!(bed.fake.texts("t", 0), ["0", "1", "2", "3", "4", "5"]);
+    assert_eq!(sequences(&bed), [0, 1, 2, 3, 4, 5]);
+    bed.balanced().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_is_refused_for_good_gives_its_sequence_back() {
+    let bed = injecting(&[1], &[1], "").await;
+    let mut client = bed.client_of(1).await;
+    client.ask(PRODUCE, 9, &produce_text("0")).await;
+    bed.fake.script(1, PRODUCE, Act::Fail(10));
+    assert_eq!(produced(&client.ask(PRODUCE, 9, &produce_text("too large")).await), [(10, -1)]);
+    assert_eq!(produced(&client.ask(PRODUCE, 9, &produce_text("1")).await), [(0, 1)]);
+    assert_eq!(sequences(&bed), [0, 1]);
+    assert_eq!(ids(&bed)[0], ids(&bed)[1], "one identity");
+}
+
+/// In the middle of five: the later ones meet a gap, and go again under another identity.
+#[tokio::test]
+async fn a_gap_in_the_pipeline_is_closed() {
+    for refused in 1..=4 {
+        let bed = injecting(&[1], &[1], "").await;
+        let mut acts = vec![nothing(); refused - 1];
+        acts.push(Act::Fail(10));
+        let (mut client, gate) = five_at(&bed, &acts).await;
+        gate.add_permits(1);
+        let mut expected = Vec::new();
+        for n in 0..5 {
+            expected.push(if n == refused { (10, -1) } else { (0, 1 + expected_before(n, refused)) });
+        }
+        expect(&mut client, &expected).await;
+        let texts: Vec<String> = (0..=5).filter(|n| *n != refused + 1).map(|n| n.to_string()).collect();
+        assert_eq!(bed.fake.texts("t", 0), texts, "refused: {refused}");
+        assert_eq!(bed.metric("evenkeel_client_errors_total").await, 1.0);
+        // And it goes on so.
+        assert_eq!(produced(&client.ask(PRODUCE, 9, &produce_text("next")).await), [(0, 5)]);
+        let (ids, sequences) = (ids(&bed), sequences(&bed));
+        let cut = refused + 1;
+        assert!(ids[..cut].iter().all(|id| *id == ids[0]));
+        if cut < 5 {
+            assert!(ids[cut] != ids[0] && ids[cut..].iter().all(|id| *id == ids[cut]), "{ids:?}");
+            assert!(sequences[cut..].iter().zip(0..).all(|(base, due)| *base == due), "{sequences:?}");
+        }
+        bed.balanced().await;
+    }
+}
+
+/// How many of the five before the `n`-th are in the log.
+fn expected_before(n: usize, refused: usize) -> i64 {
+    (0..n).filter(|before| *before != refused).count() as i64
+}
+
+fn one(text: &str) -> Struct {
+    produce(1, &[(0, batch(text, None))])
+}
+
+/// Acks and time-out of each Produce that a broker got.
+fn asked_for(bed: &Bed) -> Vec<(i16, i32)> {
+    let bodies = bed.fake.seen(PRODUCE).into_iter().map(|seen| {
+        let (_, body) = evenkeel::kafka::wire::decode_request(&seen.frame).unwrap();
+        (body.i16("acks"), body.i32("timeout_ms"))
+    });
+    bodies.collect()
+}
+
+#[tokio::test]
+async fn acks_1_is_raised_and_falls_back() {
+    for (act, code) in [(Act::Fail(19), 19), (says(7, Some(-1)), 7), (says(20, Some(-1)), 20)] {
+        let bed = injecting(&[1], &[1], "").await;
+        let mut client = bed.client_of(1).await;
+        assert_eq!(produced(&client.ask(PRODUCE, 9, &one("raised")).await), [(0, 0)]);
+        assert_eq!(asked_for(&bed), [(-1, 5_000)]);
+        assert_eq!(bed.metric("evenkeel_kafka_raised_acks_total").await, 1.0);
+        bed.fake.script(1, PRODUCE, act);
+        assert_eq!(produced(&client.ask(PRODUCE, 9, &one("fallen back")).await), [(0, 1)], "{code}");
+        let acks: Vec<i16> = asked_for(&bed).iter().map(|asked| asked.0).collect();
+        assert_eq!(acks, [-1, -1, 1], "{code}");
+        let seen = bed.fake.seen(PRODUCE);
+        assert_eq!(identity(&seen[1].frame, "fallen back"), identity(&seen[2].frame, "fallen back"));
+        assert_eq!(bed.fake.texts("t", 0), ["raised", "fallen back"], "{code}");
+        assert_eq!(produced(&client.ask(PRODUCE, 9, &one("raised again")).await), [(0, 2)]);
+        assert_eq!(asked_for(&bed)[3], (-1, 5_000));
+        assert_eq!(bed.metric("evenkeel_kafka_raised_acks_total").await, 3.0);
+        assert_eq!(sequences(&bed), [0, 1, 2]);
+        bed.balanced().await;
+    }
+}
+
+/// A batch that is stamped as a part, since its leader had to be looked for first, is raised as well.
+#[tokio::test]
+async fn a_part_is_raised_too() {
+    let bed = injecting(&[1, 2], &[1], "").await;
+    let mut client = bed.client_of(1).await;
+    client.ask(METADATA, 9, &metadata(&["t"])).await;
+    client.ask(PRODUCE, 9, &one("0")).await;
+    bed.fake.elect("t", 0, 2);
+    client.ask(PRODUCE, 9, &one("1")).await;
+    bed.fake.script(2, PRODUCE, Act::Fail(19));
+    assert_eq!(produced(&client.ask(PRODUCE, 9, &one("2")).await), [(0, 2)]);
+    let acks: Vec<(i16, i32)> = asked_for(&bed);
+    assert_eq!(acks[..4], [(-1, 5_000); 4], "{acks:?}");
+    assert_eq!(acks[4].0, 1);
+    assert_eq!(sequences(&bed), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn what_asks_for_a_shorter_time_keeps_it() {
+    let bed = injecting(&[1], &[1], "").await;
+    let mut client = bed.client_of(1).await;
+    let mut body = one("short");
+    body.set_i32("timeout_ms", 1_500);
+    client.ask(PRODUCE, 9, &body).await;
+    assert_eq!(asked_for(&bed), [(-1, 1_500)]);
+}
+
+#[tokio::test]
+async fn acks_0_is_left_alone() {
+    let bed = injecting(&[1], &[1], "").await;
+    let mut client = bed.client_of(1).await;
+    let sent = client.send(PRODUCE, 9, &produce(0, &[(0, batch("silent", None))])).await;
+    eventually("it is in", || bed.fake.log("t", 0).len() == 1).await;
+    assert_eq!(bed.fake.seen(PRODUCE)[0].frame, sent);
+    client.ask(PRODUCE, 9, &produce_text("spoken")).await;
+    assert_eq!(bed.fake.log("t", 0)[1].sequence.unwrap().1, 0);
+    bed.balanced().await;
+}
+
+#[tokio::test]
+async fn acks_1_is_stamped_and_not_raised_if_so_configured() {
+    let bed = injecting(&[1], &[1], "raise_acks = \"off\"\n").await;
+    let mut client = bed.client_of(1).await;
+    bed.fake.script(1, PRODUCE, Act::ApplyThenClose);
+    assert_eq!(produced(&client.ask(PRODUCE, 9, &one("once")).await), [(0, 0)]);
+    assert_eq!(asked_for(&bed), [(1, 30_000); 2]);
+    assert_eq!(bed.fake.texts("t", 0), ["once"]);
+    assert_eq!(sequences(&bed), [0]);
+    assert_eq!(bed.metric("evenkeel_kafka_raised_acks_total").await, 0.0);
+}
+
+/// The client ends with batches at the broker, at the cap, and without an id: nothing of it stays in the books.
+#[tokio::test]
+async fn a_client_that_ends_leaves_nothing_behind() {
+    for ids in [true, false] {
+        let bed = injecting(&[1], &[1], "").await;
+        let mut client = bed.client_of(1).await;
+        let gate = gate();
+        if ids {
+            client.ask(PRODUCE, 9, &produce_text("0")).await;
+            bed.fake.script(1, PRODUCE, Act::Wait(gate.clone()));
+        } else {
+            bed.fake.world().identities.silent = true;
+        }
+        for n in 1..=8 {
+            client.send(PRODUCE, 9, &produce_text(&n.to_string())).await;
+        }
+        if ids {
+            bed.until("five are there", |status| status["members"][0]["in_flight"] == 5).await;
+        } else {
+            bed.until("one waits", |status| status["hold"]["waiting"].as_u64() >= Some(1)).await;
+        }
+        drop(client);
+        gate.add_permits(1);
+        bed.until("gone", |status| status["clients"] == 0).await;
+        bed.until("nothing in flight", |status| status["members"][0]["in_flight"] == 0).await;
+        bed.balanced().await;
+        bed.fake.world().identities.silent = false;
+        // In the log: what was, each once, in order.
+        let texts: Vec<i32> = bed.fake.texts("t", 0).iter().map(|text| text.parse().unwrap()).collect();
+        let first = texts.first().copied().unwrap_or_default();
+        assert!(texts.iter().zip(first..).all(|(text, due)| *text == due), "{texts:?}");
+        assert_eq!(codes(&bed.client_of(1).await.ask(PRODUCE, 9, &produce_text("x")).await), [0]);
+    }
+}
+
+/// With acks=1 a dead leader takes the end of its log along: the rest goes on behind it, under another identity.
+#[tokio::test]
+async fn a_predecessor_that_was_cut_off_stops_nobody() {
+    let bed = injecting(&[1, 2], &[1], "").await;
+    let mut client = bed.client_of(1).await;
+    client.ask(METADATA, 9, &metadata(&["t"])).await;
+    client.ask(PRODUCE, 9, &one("kept")).await;
+    bed.fake.script(1, PRODUCE, Act::Fail(19));
+    assert_eq!(produced(&client.ask(PRODUCE, 9, &one("cut off")).await), [(0, 1)]);
+    bed.fake.elect_cut_off("t", 0, 2, 1);
+    for text in ["a", "b", "c", "d", "e", "f"] {
+        client.send(PRODUCE, 9, &one(text)).await;
+    }
+    expect(&mut client, &[(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (0, 6)]).await;
+    assert_eq!(bed.fake.texts("t", 0), ["kept", "a", "b", "c", "d", "e", "f"]);
+    let (ids, sequences) = (ids(&bed), sequences(&bed));
+    assert!(ids[1] != ids[0] && ids[1..].iter().all(|id| *id == ids[1]), "{ids:?}");
+    assert_eq!(sequences, [0, 0, 1, 2, 3, 4, 5]);
+    assert!(bed.fake.log("t", 0)[1..].iter().all(|batch| batch.by == 2));
+    assert_eq!(bed.metric("evenkeel_client_errors_total").await, 0.0);
+    bed.balanced().await;
+}
