@@ -1,7 +1,8 @@
 //! The Kafka protocol: virtual brokers on loopback that never go down.
 //!
 //! Floor 4. Imports the floors below, never another protocol. [`operations`] is the table that decides, [`session`] the
-//! life of a client connection, [`cluster`] what all of them know together, [`wire`] the bytes.
+//! life of a client connection, [`cluster`] what all of them know together, [`order`] what keeps batches in order
+//! between them, [`wire`] the bytes.
 
 pub mod channel;
 pub mod cluster;

@@ -2,7 +2,9 @@
 //! undecided on the connection to the old leader.
 //!
 //! Before an answer that shows a new leader is passed on, the partition is *marked* with a barrier: how far each
-//! connection has sent. A Produce for a marked partition waits until all that was sent before the mark is decided.
+//! connection has sent. A Produce for a marked partition waits until all that was sent before the mark is decided; in
+//! the first second after the telling, until all is that had arrived before itself. A connection that holds something
+//! says of which partitions, so that the others wait for those alone. What lies unread in a socket is not known here.
 //! In the steady state this costs two atomic counters for each Produce and one load.
 //!
 //! No deadlock: a request gets its barrier when it arrives, and a barrier covers only what arrived earlier.

@@ -2,8 +2,8 @@
 //!
 //! Reads top to bottom: [`Session::run`] drives `Session::poll`, which (1) takes what upstreams have to say, (2) sees
 //! to what waits, (3) hands finished answers to the client in order, (4) reads the client's next requests. In the steady
-//! state a request is forwarded to the node that the client chose as the bytes it came in, and so is its answer; the
-//! rest of this folder is about the days when that does not work.
+//! state a request goes to the node that the client chose as the bytes it came in (a Produce without a producer id is
+//! stamped first, see `inject`), and so does its answer; the rest is about the days when that does not work.
 
 mod advance;
 mod answers;
