@@ -356,3 +356,6 @@ fn raise(frame: &mut BytesMut, at: usize, timeout_ms: i32) {
         place.iter_mut().zip(fields).for_each(|(byte, new)| *byte = new);
     }
 }
+
+#[cfg(test)]
+mod tests;
