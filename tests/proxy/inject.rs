@@ -227,6 +227,22 @@ async fn what_asks_for_a_shorter_time_keeps_it() {
     assert_eq!(asked_for(&bed), [(-1, 1_500)]);
 }
 
+/// The shorter time-out is the broker's: how long the request may be held goes by the one that its client asked for.
+#[tokio::test]
+async fn what_is_raised_is_held_as_long_as_its_client_waits() {
+    let bed = injecting(&[1], &[1], "").await;
+    let mut client = bed.client_of(1).await;
+    client.ask(PRODUCE, 9, &one("0")).await;
+    bed.fake.elect("t", 0, -1);
+    let before = bed.metric("evenkeel_hold_headroom_seconds_sum").await;
+    client.send(PRODUCE, 9, &one("held")).await;
+    bed.holding(1).await;
+    bed.fake.elect("t", 0, 1);
+    assert_eq!(produced(&client.receive().await), [(0, 1)]);
+    let headroom = bed.metric("evenkeel_hold_headroom_seconds_sum").await - before;
+    assert!(headroom > 5.0, "{headroom} s were left");
+}
+
 #[tokio::test]
 async fn acks_0_is_left_alone() {
     let bed = injecting(&[1], &[1], "").await;
