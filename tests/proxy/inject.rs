@@ -44,7 +44,9 @@ async fn five_at(bed: &Bed, acts: &[Act]) -> (crate::client::Client, crate::fake
     assert_eq!(produced(&client.ask(PRODUCE, 9, &produce_text("0")).await), [(0, 0)]);
     let gate = gate();
     bed.fake.script(1, PRODUCE, Act::Wait(gate.clone()));
-    acts.iter().for_each(|act| bed.fake.script(1, PRODUCE, act.clone()));
+    for act in acts {
+        bed.fake.script(1, PRODUCE, act.clone());
+    }
     for n in 1..=5 {
         client.send(PRODUCE, 9, &produce_text(&n.to_string())).await;
     }

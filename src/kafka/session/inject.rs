@@ -30,10 +30,10 @@ pub(super) const RAISED_TIMEOUT_MS: i32 = 5_000;
 pub(super) enum Stamped {
     /// Nothing in it is ours to stamp: it passes as it is.
     AsItIs,
-    /// Stamped; `raised` tells whether its acks were raised.
+    /// Stamped, and perhaps raised.
     Yes {
-        /// acks=1 goes as acks=all.
-        raised: bool,
+        /// acks=1 goes as acks=all: the client's own time-out, in milliseconds.
+        raised: Option<i32>,
     },
     /// Not now: no producer id yet, or five batches of a partition are undecided.
     Wait,
@@ -210,8 +210,8 @@ impl Injection {
             debug_assert!(matches!(stamped, Some(Ok(()))), "it was looked at before");
             cluster.metrics.kafka_injected_batches.inc();
         }
-        let raised = self.raise && head.acks == 1;
-        if raised {
+        let raised = (self.raise && head.acks == 1).then_some(head.timeout_ms);
+        if raised.is_some() {
             raise(frame, body_at + head.acks_at, head.timeout_ms);
         }
         Stamped::Yes { raised }
