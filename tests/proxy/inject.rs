@@ -326,3 +326,55 @@ async fn a_predecessor_that_was_cut_off_stops_nobody() {
     assert_eq!(bed.metric("evenkeel_client_errors_total").await, 0.0);
     bed.balanced().await;
 }
+
+/// Refusals, losses and elections in any mixture: success means there once, at the offset that was said, in order; an error
+/// that was refused for good means not there.
+#[tokio::test]
+async fn a_storm_changes_nothing() {
+    for seed in [1u64, 2, 3, 4, 5, 6] {
+        let mut state = seed * 0x9e37_79b9_7f4a_7c15;
+        let mut roll = move |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 33) % below
+        };
+        let bed = injecting(&[1, 2], &[1], "").await;
+        let mut client = bed.client_of(1).await;
+        client.ask(METADATA, 9, &metadata(&["t"])).await;
+        for _ in 0..40 {
+            let act = match roll(10) {
+                0 => Act::Fail(6),
+                1 | 2 => Act::Fail(19),
+                3 => Act::ApplyThenClose,
+                4 => says(7, Some(-1)),
+                5 => says(6, None),
+                _ => nothing(),
+            };
+            bed.fake.script(1 + roll(2) as i32, PRODUCE, act);
+        }
+        let mut answers = Vec::new();
+        let mut sent = 0;
+        while answers.len() < 40 {
+            while sent < 40 && sent - answers.len() < 8 {
+                let body =
+                    if roll(2) == 0 { one(&sent.to_string()) } else { produce_text(&sent.to_string()) };
+                client.send(PRODUCE, 9, &body).await;
+                sent += 1;
+            }
+            if roll(8) == 0 {
+                bed.fake.elect("t", 0, 1 + roll(2) as i32);
+            }
+            answers.extend(produced(&client.receive().await));
+        }
+        let log = bed.fake.log("t", 0);
+        let good: Vec<String> =
+            (0..40).filter(|n| answers[*n].0 == 0).map(|n: usize| n.to_string()).collect();
+        assert_eq!(bed.fake.texts("t", 0), good, "seed {seed}: {answers:?}");
+        for (n, (code, offset)) in answers.iter().enumerate() {
+            assert!(matches!(code, 0 | 10), "seed {seed}, {n}: {code}");
+            assert!(*code != 0 || log[*offset as usize].text() == n.to_string(), "seed {seed}, {n}");
+        }
+        bed.balanced().await;
+    }
+}
