@@ -159,9 +159,8 @@ async fn serve(world: &Mutex<World>, node: i32, key: i16, version: i16, request:
         10 => world.lock().unwrap().find_coordinator(version, request, &mut answer),
         18 => world.lock().unwrap().api_versions(node, &mut answer),
         22 => {
-            if !world.lock().unwrap().identities.hand_out(&mut answer) {
-                return Reply::Silence;
-            }
+            let answered = world.lock().unwrap().identities.hand_out(&mut answer);
+            return if answered { Reply::Answer(Box::new(answer)) } else { Reply::Silence };
         }
         32 => world.lock().unwrap().describe_configs(node, request, &mut answer),
         60 => world.lock().unwrap().describe_cluster(&mut answer),

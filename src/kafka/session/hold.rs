@@ -21,13 +21,15 @@ impl Session {
         let library = self.library;
         let slot = self.slot_mut(number)?;
         if slot.trouble.is_none() {
-            let version = slot.version;
+            let (version, own_timeout) = (slot.version, slot.own_timeout);
             let request = wire::decode_request(&slot.frame).ok().map(|(_, request)| request);
             let ms = |name: &str| {
                 let request = request.as_ref().filter(|request| request.has_in(name, version))?;
                 u64::try_from(request.i32(name)).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
             };
-            let mut bound = hold_bound(library, ms("timeout_ms"), settings.hold.max);
+            let own = own_timeout.and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
+            let own = own.map(Duration::from_millis);
+            let mut bound = hold_bound(library, own.or_else(|| ms("timeout_ms")), settings.hold.max);
             if slot.op.key == JOIN_GROUP {
                 // The library waits for the others too before it gives the request up.
                 bound += ms("rebalance_timeout_ms").unwrap_or_default();

@@ -1,10 +1,10 @@
 //! Injected producer identity: a producer that has none is given one, and each of its batches a sequence, so that a broker
 //! recognises the repeat of a batch whose answer was lost.
 //!
-//! One producer id for each client connection, renewed for a partition when a gap shows that a predecessor is gone. A
-//! sequence is assigned when a batch is first sent. At most five batches of a partition are undecided at a time, since a
-//! broker remembers five. A batch is stamped in place and its checksum corrected from the changed bytes: the records are
-//! not read, and a batch that arrived corrupt stays corrupt.
+//! One producer id for each client connection (another for topics that go by their id), renewed for a partition when a gap
+//! shows that a predecessor is gone. A sequence is assigned when a batch is first sent. At most five batches of a partition
+//! are undecided at a time, since a broker remembers five. A batch is stamped in place and its checksum corrected from the
+//! changed bytes: the records are not read, and a batch that arrived corrupt stays corrupt.
 
 use crate::config::{Idempotence, RaiseAcks};
 use crate::kafka::cluster::{Cluster, Fetched, Producer, TopicKey};
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const REMEMBERED: u32 = 5;
 /// Produce versions from this one on carry record batches of format 2.
 const WITH_BATCHES: i16 = 3;
+/// Produce versions from this one on call topics by their id.
+const BY_ID: i16 = 13;
 /// How long a producer waits for its id before its batches pass as they are.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What a raised request is sent with, so that a slow follower raises an error while there is time for the fallback.
@@ -28,10 +30,10 @@ pub(super) const RAISED_TIMEOUT_MS: i32 = 5_000;
 pub(super) enum Stamped {
     /// Nothing in it is ours to stamp: it passes as it is.
     AsItIs,
-    /// Stamped; `raised` tells whether its acks were raised.
+    /// Stamped, and perhaps raised.
     Yes {
-        /// acks=1 goes as acks=all.
-        raised: bool,
+        /// acks=1 goes as acks=all: the client's own time-out, in milliseconds.
+        raised: Option<i32>,
     },
     /// Not now: no producer id yet, or five batches of a partition are undecided.
     Wait,
@@ -45,18 +47,16 @@ struct Sequence {
     undecided: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Identity {
-    None,
-    Known(Producer),
-    Off,
-}
-
 /// What one client connection's producer is stamped with.
 #[derive(Debug)]
 pub(super) struct Injection {
     session: u64,
-    identity: Identity,
+    on: bool,
+    /// For topics that are named.
+    named: Option<Producer>,
+    /// For topics that go by their id. A client may call the same topic both ways on one connection, and the two count
+    /// their sequences apart.
+    by_id: Option<Producer>,
     raise: bool,
     said_raised: bool,
     /// Since when an id has been wanted.
@@ -81,6 +81,10 @@ fn key_bytes(topic: &TopicKey) -> &[u8] {
     }
 }
 
+fn is_by_id(topic: &TopicKey) -> bool {
+    matches!(topic, TopicKey::Id(_))
+}
+
 /// The one batch of format 2 without a producer id that these records are; nothing if they are anything else.
 fn bare(records: &[u8]) -> Option<batch::BatchHeader> {
     let mut headers = batch::headers(records);
@@ -103,11 +107,12 @@ fn after(base: i32, last_offset_delta: i32) -> i32 {
 
 impl Injection {
     pub(super) fn new(session: u64, idempotence: Idempotence, raise: RaiseAcks) -> Self {
-        let identity = if idempotence == Idempotence::Inject { Identity::None } else { Identity::Off };
         let raise = raise == RaiseAcks::Acks1;
         Self {
             session,
-            identity,
+            on: idempotence == Idempotence::Inject,
+            named: None,
+            by_id: None,
             raise,
             said_raised: false,
             asked: None,
@@ -118,7 +123,7 @@ impl Injection {
 
     /// Whether producers of this connection are given an identity.
     pub(super) fn is_on(&self) -> bool {
-        self.identity != Identity::Off
+        self.on
     }
 
     /// Whether it was said that this client's acks are raised; it counts as said from now on.
@@ -131,19 +136,26 @@ impl Injection {
         self.raise
     }
 
-    /// Whether it is on and a broker has not handed an id out yet.
-    pub(super) fn lacks_id(&self) -> bool {
-        self.identity == Identity::None
+    /// Whether it is on and a broker has not handed out the id yet that requests of this version need.
+    pub(super) fn lacks_id(&self, version: i16) -> bool {
+        self.on && self.identity(version >= BY_ID).is_none()
     }
 
-    fn producer(&mut self, cluster: &Cluster, now: Instant) -> Fetched {
-        if let Identity::Known(producer) = self.identity {
+    fn identity(&self, by_id: bool) -> Option<Producer> {
+        if by_id { self.by_id } else { self.named }
+    }
+
+    fn producer(&mut self, by_id: bool, cluster: &Cluster, now: Instant) -> Fetched {
+        if let Some(producer) = self.identity(by_id) {
             return Fetched::Producer(producer);
         }
         let fetched = cluster.fetch_producer(self.session);
         match fetched {
-            Fetched::Producer(producer) => self.identity = Identity::Known(producer),
-            Fetched::Denied => self.identity = Identity::Off,
+            Fetched::Producer(producer) => {
+                self.asked = None;
+                *(if by_id { &mut self.by_id } else { &mut self.named }) = Some(producer);
+            }
+            Fetched::Denied => self.on = false,
             Fetched::Wait => {
                 let since = *self.asked.get_or_insert(now);
                 if now.saturating_duration_since(since) > PATIENCE {
@@ -164,7 +176,7 @@ impl Injection {
         frame: &mut BytesMut,
         now: Instant,
     ) -> Stamped {
-        if self.identity == Identity::Off || version < WITH_BATCHES {
+        if !self.on || version < WITH_BATCHES {
             return Stamped::AsItIs;
         }
         let body = frame.get(body_at..).unwrap_or_default();
@@ -185,7 +197,7 @@ impl Injection {
         if !room {
             return Stamped::Wait;
         }
-        let producer = match self.producer(cluster, now) {
+        let producer = match self.producer(version >= BY_ID, cluster, now) {
             Fetched::Producer(producer) => producer,
             Fetched::Wait => return Stamped::Wait,
             Fetched::Denied => return Stamped::AsItIs,
@@ -198,8 +210,8 @@ impl Injection {
             debug_assert!(matches!(stamped, Some(Ok(()))), "it was looked at before");
             cluster.metrics.kafka_injected_batches.inc();
         }
-        let raised = self.raise && head.acks == 1;
-        if raised {
+        let raised = (self.raise && head.acks == 1).then_some(head.timeout_ms);
+        if raised.is_some() {
             raise(frame, body_at + head.acks_at, head.timeout_ms);
         }
         Stamped::Yes { raised }
@@ -246,7 +258,7 @@ impl Injection {
             return true; // stamped before, the client's own, or nothing that can be stamped
         }
         let Some(header) = header else { return true };
-        let producer = match self.producer(cluster, now) {
+        let producer = match self.producer(is_by_id(&item.topic), cluster, now) {
             Fetched::Producer(producer) => producer,
             Fetched::Wait => return false,
             Fetched::Denied => return true,
@@ -289,11 +301,10 @@ impl Injection {
             return carried;
         }
         let known = self.sequences.get(key_bytes(&item.topic)).and_then(|topic| topic.get(&item.partition));
-        match (known, self.identity) {
-            (Some(sequence), _) if item.restamp && sequence.producer.id == carried => i64::MIN,
-            (Some(sequence), _) => sequence.producer.id,
-            (None, Identity::Known(producer)) => producer.id,
-            (None, _) => carried,
+        match known {
+            Some(sequence) if item.restamp && sequence.producer.id == carried => i64::MIN,
+            Some(sequence) => sequence.producer.id,
+            None => self.identity(is_by_id(&item.topic)).map_or(carried, |producer| producer.id),
         }
     }
 
@@ -345,3 +356,6 @@ fn raise(frame: &mut BytesMut, at: usize, timeout_ms: i32) {
         place.iter_mut().zip(fields).for_each(|(byte, new)| *byte = new);
     }
 }
+
+#[cfg(test)]
+mod tests;

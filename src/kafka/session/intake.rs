@@ -63,12 +63,12 @@ impl Session {
         self.cluster.ledger.charge(frame.len());
         let number = self.base + self.slots.len() as u64;
         let mut straight = self.straight_on(&barriers);
-        let (mut stamped, mut raised) = (false, Raised::No);
+        let (mut stamped, mut raised, mut own_timeout) = (false, Raised::No, None);
         if op.key == PRODUCE && straight.is_some() {
             match self.injection.stamp(&self.cluster, header.api_version, header.body_at, &mut frame, now) {
                 Stamped::AsItIs => {}
                 Stamped::Yes { raised: up } => {
-                    (stamped, raised) = (true, self.note_raised(up));
+                    (stamped, raised, own_timeout) = (true, self.note_raised(up.is_some()), up);
                 }
                 Stamped::Wait => {
                     straight = None;
@@ -85,6 +85,7 @@ impl Session {
             silent,
             stamped,
             raised,
+            own_timeout,
             arrived: now,
             upstream: Duration::ZERO,
             state: State::Waiting,
@@ -142,7 +143,8 @@ impl Session {
                 Stamped::Yes { raised: up } => {
                     slot.frame = frame.freeze();
                     slot.stamped = true;
-                    let raised = self.note_raised(up);
+                    slot.own_timeout = up;
+                    let raised = self.note_raised(up.is_some());
                     if let Some(slot) = self.slots.get_mut(at) {
                         slot.raised = raised;
                     }

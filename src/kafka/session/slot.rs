@@ -26,6 +26,8 @@ pub(super) struct Slot {
     pub stamped: bool,
     /// Whether its acks were raised, and whether that was taken back.
     pub raised: Raised,
+    /// The time-out that its client gave, in milliseconds, where a shorter one was written into the frame.
+    pub own_timeout: Option<i32>,
     /// When it had been read.
     pub arrived: Instant,
     /// How long brokers had it.

@@ -1,0 +1,177 @@
+//! Sequences as they are counted, without a broker.
+
+use super::*;
+use crate::kafka::split::{Split, shape};
+use crate::kafka::wire::{self, Struct};
+
+const VERSION: i16 = 9;
+const US: Producer = Producer { id: 7, epoch: 0 };
+
+fn topic() -> TopicKey {
+    TopicKey::Name(Bytes::from_static(b"t"))
+}
+
+fn batch_of(magic: u8, attributes: u8, last_offset_delta: i32, producer: i64, sequence: i32) -> Vec<u8> {
+    let mut bytes = vec![0; 64];
+    bytes[8..12].copy_from_slice(&52i32.to_be_bytes());
+    bytes[16] = magic;
+    bytes[22] = attributes;
+    bytes[23..27].copy_from_slice(&last_offset_delta.to_be_bytes());
+    bytes[43..51].copy_from_slice(&producer.to_be_bytes());
+    bytes[53..57].copy_from_slice(&sequence.to_be_bytes());
+    bytes
+}
+
+fn plain(records: i32) -> Vec<u8> {
+    batch_of(2, 0, records - 1, -1, -1)
+}
+
+fn request(rows: &[(i32, Vec<u8>)]) -> Struct {
+    let mut request = wire::request(0).unwrap().new();
+    let mut topic = request.new_struct("topic_data");
+    topic.set_str("name", "t");
+    for (partition, records) in rows {
+        let mut row = topic.new_struct("partition_data");
+        row.set_i32("index", *partition);
+        row.set_bytes("records", Some(records.clone().into()));
+        topic.push_struct("partition_data", row);
+    }
+    request.push_struct("topic_data", topic);
+    request
+}
+
+fn body(rows: &[(i32, Vec<u8>)]) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    wire::request(0).unwrap().encode(VERSION, &request(rows), &mut out).unwrap();
+    out.to_vec()
+}
+
+fn injection() -> Injection {
+    let mut injection = Injection::new(1, Idempotence::Inject, RaiseAcks::Acks1);
+    injection.named = Some(US);
+    injection
+}
+
+/// What the batches of this request are given.
+fn assigned(injection: &mut Injection, rows: &[(i32, Vec<u8>)]) -> Vec<(i64, i32)> {
+    injection.assign(VERSION, &body(rows), US);
+    injection.plan.iter().map(|(_, _, producer, sequence)| (producer.id, *sequence)).collect()
+}
+
+fn next(injection: &Injection) -> i32 {
+    injection.sequences[&b"t"[..]][&0].next
+}
+
+#[test]
+fn sequences_wrap_to_0() {
+    assert_eq!(after(0, 0), 1);
+    assert_eq!(after(10, 4), 15);
+    assert_eq!(after(i32::MAX - 1, 0), i32::MAX);
+    assert_eq!(after(i32::MAX, 0), 0);
+    assert_eq!(after(i32::MAX - 2, 4), 2);
+    assert_eq!(after(i32::MAX, i32::MAX), i32::MAX, "a whole turn less one");
+}
+
+#[test]
+fn only_one_whole_plain_batch_is_bare() {
+    assert!(bare(&plain(3)).is_some_and(|header| header.last_offset_delta == 2));
+    let others = [
+        ("format 1", batch_of(1, 0, 0, -1, -1)),
+        ("format 0", batch_of(0, 0, 0, -1, -1)),
+        ("a format to come", batch_of(3, 0, 0, -1, -1)),
+        ("its own producer id", batch_of(2, 0, 0, 0, 0)),
+        ("transactional", batch_of(2, 0x10, 0, -1, -1)),
+        ("control", batch_of(2, 0x20, 0, -1, -1)),
+        ("a negative delta", batch_of(2, 0, -1, -1, -1)),
+        ("two", [plain(1), plain(1)].concat()),
+        ("a tail", [plain(1), vec![0; 3]].concat()),
+        ("cut off", plain(1)[..63].to_vec()),
+        ("nothing", Vec::new()),
+    ];
+    for (what, records) in others {
+        assert!(bare(&records).is_none(), "{what}");
+    }
+    assert!(bare(&batch_of(2, 0x0c, 0, -1, -1)).is_some(), "compressed, with the log's time");
+}
+
+#[test]
+fn each_partition_counts_its_records() {
+    let mut injection = injection();
+    assert_eq!(assigned(&mut injection, &[(0, plain(3)), (1, plain(1))]), [(7, 0), (7, 0)]);
+    assert_eq!(assigned(&mut injection, &[(1, plain(1)), (0, plain(2))]), [(7, 1), (7, 3)]);
+    assert_eq!(assigned(&mut injection, &[(0, batch_of(2, 0, 0, 5, 9)), (1, plain(1))]), [(7, 2)]);
+}
+
+#[test]
+fn a_sequence_is_given_back_unless_a_later_one_is_taken() {
+    let mut injection = injection();
+    assigned(&mut injection, &[(0, plain(2))]);
+    assigned(&mut injection, &[(0, plain(3))]);
+    let back = |injection: &mut Injection, producer, records, sequence| {
+        let records = batch_of(2, 0, records - 1, producer, sequence).into();
+        injection.give_back(&topic(), 0, Some(&records));
+        next(injection)
+    };
+    assert_eq!(back(&mut injection, 7, 2, 0), 5, "a later one is taken");
+    assert_eq!(back(&mut injection, 8, 3, 2), 5, "of another producer");
+    assert_eq!(back(&mut injection, 7, 3, 2), 2);
+    assert_eq!(back(&mut injection, 7, 3, 2), 2, "once");
+    injection.give_back(&topic(), 0, None);
+    injection.give_back(&topic(), 1, Some(&plain(1).into()));
+    assert_eq!(next(&injection), 2);
+    assert_eq!(assigned(&mut injection, &[(0, plain(1))]), [(7, 2)]);
+}
+
+#[test]
+fn a_sequence_is_given_back_across_the_wrap() {
+    let mut injection = injection();
+    assigned(&mut injection, &[(0, plain(1))]);
+    injection.sequences.get_mut(&b"t"[..]).unwrap().get_mut(&0).unwrap().next = i32::MAX;
+    assert_eq!(assigned(&mut injection, &[(0, plain(4))]), [(7, i32::MAX)]);
+    assert_eq!(next(&injection), 3);
+    injection.give_back(&topic(), 0, Some(&batch_of(2, 0, 3, 7, i32::MAX).into()));
+    assert_eq!(next(&injection), i32::MAX);
+}
+
+#[test]
+fn a_partition_has_room_for_five() {
+    let mut injection = injection();
+    let (zero, one) = (body(&[(0, plain(1))]), body(&[(1, plain(1))]));
+    for _ in 0..REMEMBERED {
+        assert!(injection.has_room(VERSION, &zero) && !injection.is_full(&topic(), 0));
+        assigned(&mut injection, &[(0, plain(1))]);
+    }
+    assert!(!injection.has_room(VERSION, &zero) && injection.is_full(&topic(), 0));
+    assert!(injection.has_room(VERSION, &one), "another partition has its own");
+    injection.decided_whole(VERSION, &zero);
+    assert!(injection.has_room(VERSION, &zero));
+    assigned(&mut injection, &[(0, plain(1))]);
+    assert!(!injection.has_room(VERSION, &zero));
+    injection.decided_item(&topic(), 0);
+    assert!(injection.has_room(VERSION, &zero));
+    for _ in 0..10 {
+        injection.decided_item(&topic(), 0);
+    }
+    assert_eq!(injection.sequences[&b"t"[..]][&0].undecided, 0);
+}
+
+#[test]
+fn a_part_goes_under_the_producer_of_its_partition() {
+    let mut injection = injection();
+    let part = |injection: &mut Injection, records: Vec<u8>, restamp| {
+        let split = Split::new(shape(0).unwrap(), request(&[(0, records)]), Instant::now());
+        let mut item = split.into_items().remove(0);
+        item.restamp = restamp;
+        injection.producer_for(&item)
+    };
+    assert_eq!(part(&mut injection, plain(1), false), 7, "the first of its partition");
+    assigned(&mut injection, &[(0, plain(1))]);
+    assert_eq!(part(&mut injection, batch_of(2, 0, 0, 5, 0), false), 5, "its own");
+    assert_eq!(part(&mut injection, batch_of(2, 0, 0, 7, 0), true), i64::MIN, "the first behind a gap");
+    injection.sequences.get_mut(&b"t"[..]).unwrap().get_mut(&0).unwrap().producer.id = 8;
+    assert_eq!(part(&mut injection, batch_of(2, 0, 0, 7, 0), true), 8, "those behind it");
+    assert_eq!(part(&mut injection, batch_of(2, 0, 0, 7, 0), false), 7, "not known to be behind a gap");
+    assert_eq!(part(&mut injection, plain(1), false), 8);
+    injection.on = false;
+    assert_eq!(part(&mut injection, plain(1), false), -1);
+}
