@@ -11,6 +11,8 @@ pub trait Doors {
     fn host(&self) -> &str;
     /// The port that stands for a node; `None` only when the configured range is used up.
     fn port(&self, node: i32) -> Option<u16>;
+    /// Whether a node is a broker that metadata has listed, and so has somebody behind its door.
+    fn is_broker(&self, node: i32) -> bool;
 }
 
 /// Shows `row` (any structure with a host and a port) at the door of `node`. Without a door (the range is used up) it is
@@ -78,10 +80,15 @@ pub fn describe_cluster(answer: &mut Struct, doors: &impl Doors) {
     }
 }
 
-/// A `DescribeQuorum` answer: the listeners of controllers that are brokers too.
+/// A `DescribeQuorum` answer: the listeners of controllers that are brokers too. Other controllers have no door; no address of
+/// theirs is shown.
 pub fn describe_quorum(answer: &mut Struct, doors: &impl Doors) {
     for node in answer.structs_mut("nodes") {
-        let Some(port) = doors.port(node.i32("node_id")) else { continue };
+        let id = node.i32("node_id");
+        let Some(port) = Some(id).filter(|id| doors.is_broker(*id)).and_then(|id| doors.port(id)) else {
+            node.set_structs("listeners", Vec::new());
+            continue;
+        };
         for listener in node.structs_mut("listeners") {
             listener.set_str("host", doors.host());
             listener.set_u16("port", port);
@@ -120,6 +127,9 @@ mod tests {
         }
         fn port(&self, node: i32) -> Option<u16> {
             (0..100).contains(&node).then(|| 19000 + u16::try_from(node).unwrap())
+        }
+        fn is_broker(&self, node: i32) -> bool {
+            (0..100).contains(&node)
         }
     }
 
@@ -181,7 +191,9 @@ mod tests {
         listener.set_str("host", "kafka.real.example");
         node.set_structs("listeners", vec![listener]);
         node.set_i32("node_id", 3);
-        answer.set_structs("nodes", vec![node]);
+        let mut controller = node.clone();
+        controller.set_i32("node_id", 3000);
+        answer.set_structs("nodes", vec![node, controller]);
         addresses(message, 2, &mut answer, &Fixed);
         assert!(!leaks(message, 2, &answer));
     }

@@ -15,6 +15,10 @@ impl Doors for SessionDoors<'_> {
         self.host
     }
 
+    fn is_broker(&self, node: i32) -> bool {
+        self.cluster.read(|view| view.nodes.contains_key(&node))
+    }
+
     fn port(&self, node: i32) -> Option<u16> {
         self.cluster.port_of(node)
     }
