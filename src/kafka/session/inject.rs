@@ -48,6 +48,24 @@ struct Sequence {
     /// The id took the place of another, and no batch under it is in the log yet: a broker that doesn't know a producer
     /// takes any sequence as its first, so a second batch would not be kept behind the first.
     unproven: bool,
+    /// The same of the partition's first id: its first batch goes alone.
+    opening: bool,
+}
+
+impl Sequence {
+    fn new(producer: Producer) -> Self {
+        Self { producer, next: 0, undecided: 0, unproven: false, opening: true }
+    }
+
+    fn is_full(&self) -> bool {
+        self.undecided >= if self.opening { 1 } else { REMEMBERED }
+    }
+
+    fn decided(&mut self) {
+        self.undecided = self.undecided.saturating_sub(1);
+        // One that was refused has given its sequence back.
+        self.opening &= self.next == 0;
+    }
 }
 
 /// What one client connection's producer is stamped with.
@@ -190,7 +208,7 @@ impl Injection {
                 some = true;
                 let known =
                     sequences.get(topic_bytes(&row.topic)).and_then(|topic| topic.get(&row.partition));
-                room &= known.is_none_or(|sequence| sequence.undecided < REMEMBERED);
+                room &= known.is_none_or(|sequence| !sequence.is_full());
             }
         });
         let Ok(head) = head else { return Stamped::AsItIs };
@@ -227,7 +245,7 @@ impl Injection {
         let scanned = produce::scan_request(version, body, &mut |row| {
             let known =
                 self.sequences.get(topic_bytes(&row.topic)).and_then(|topic| topic.get(&row.partition));
-            room &= known.is_none_or(|sequence| sequence.undecided < REMEMBERED);
+            room &= known.is_none_or(|sequence| !sequence.is_full());
         });
         room || scanned.is_err()
     }
@@ -243,12 +261,7 @@ impl Injection {
                 sequences.insert(name.into(), HashMap::new());
             }
             let Some(topic) = sequences.get_mut(name) else { return };
-            let sequence = topic.entry(row.partition).or_insert(Sequence {
-                producer,
-                next: 0,
-                undecided: 0,
-                unproven: false,
-            });
+            let sequence = topic.entry(row.partition).or_insert(Sequence::new(producer));
             plan.push((row.records_at, records.len(), sequence.producer, sequence.next));
             sequence.next = after(sequence.next, header.last_offset_delta);
             sequence.undecided += 1;
@@ -275,12 +288,7 @@ impl Injection {
             return false;
         }
         let topic = self.sequences.entry(key_bytes(&item.topic).into()).or_default();
-        let sequence = topic.entry(item.partition).or_insert(Sequence {
-            producer,
-            next: 0,
-            undecided: 0,
-            unproven: false,
-        });
+        let sequence = topic.entry(item.partition).or_insert(Sequence::new(producer));
         if anew == Some(sequence.producer.id) {
             // The first one behind the gap: its partition starts over with an id of its own.
             match cluster.fetch_producer(self.session) {
@@ -335,7 +343,7 @@ impl Injection {
 
     fn is_full(&self, topic: &TopicKey, partition: i32) -> bool {
         let known = self.sequences.get(key_bytes(topic)).and_then(|topic| topic.get(&partition));
-        known.is_some_and(|sequence| sequence.undecided >= REMEMBERED)
+        known.is_some_and(Sequence::is_full)
     }
 
     /// A batch was refused and not appended: its sequence is given back if nothing has taken a later one. Otherwise the
@@ -358,7 +366,7 @@ impl Injection {
             let known =
                 sequences.get_mut(topic_bytes(&row.topic)).and_then(|topic| topic.get_mut(&row.partition));
             if let Some(sequence) = known {
-                sequence.undecided = sequence.undecided.saturating_sub(1);
+                sequence.decided();
             }
         });
         debug_assert!(scanned.is_ok(), "it was scanned before");
@@ -368,7 +376,7 @@ impl Injection {
     pub(super) fn decided_item(&mut self, topic: &TopicKey, partition: i32) {
         let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
         if let Some(sequence) = known {
-            sequence.undecided = sequence.undecided.saturating_sub(1);
+            sequence.decided();
         }
     }
 }
