@@ -332,7 +332,7 @@ async fn a_predecessor_that_was_cut_off_stops_nobody() {
 #[tokio::test]
 async fn a_storm_changes_nothing() {
     for seed in [1u64, 2, 3, 4, 5, 6] {
-        let mut state = seed * 0x9e37_79b9_7f4a_7c15;
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut roll = move |below: u64| {
             state ^= state << 13;
             state ^= state >> 7;

@@ -45,6 +45,27 @@ struct Sequence {
     producer: Producer,
     next: i32,
     undecided: u32,
+    /// The id took the place of another, and no batch under it is in the log yet: a broker that doesn't know a producer
+    /// takes any sequence as its first, so a second batch would not be kept behind the first.
+    unproven: bool,
+    /// The same of the partition's first id: its first batch goes alone.
+    opening: bool,
+}
+
+impl Sequence {
+    fn new(producer: Producer) -> Self {
+        Self { producer, next: 0, undecided: 0, unproven: false, opening: true }
+    }
+
+    fn is_full(&self) -> bool {
+        self.undecided >= if self.opening { 1 } else { REMEMBERED }
+    }
+
+    fn decided(&mut self) {
+        self.undecided = self.undecided.saturating_sub(1);
+        // One that was refused has given its sequence back.
+        self.opening &= self.next == 0;
+    }
 }
 
 /// What one client connection's producer is stamped with.
@@ -187,7 +208,7 @@ impl Injection {
                 some = true;
                 let known =
                     sequences.get(topic_bytes(&row.topic)).and_then(|topic| topic.get(&row.partition));
-                room &= known.is_none_or(|sequence| sequence.undecided < REMEMBERED);
+                room &= known.is_none_or(|sequence| !sequence.is_full());
             }
         });
         let Ok(head) = head else { return Stamped::AsItIs };
@@ -224,7 +245,7 @@ impl Injection {
         let scanned = produce::scan_request(version, body, &mut |row| {
             let known =
                 self.sequences.get(topic_bytes(&row.topic)).and_then(|topic| topic.get(&row.partition));
-            room &= known.is_none_or(|sequence| sequence.undecided < REMEMBERED);
+            room &= known.is_none_or(|sequence| !sequence.is_full());
         });
         room || scanned.is_err()
     }
@@ -240,7 +261,7 @@ impl Injection {
                 sequences.insert(name.into(), HashMap::new());
             }
             let Some(topic) = sequences.get_mut(name) else { return };
-            let sequence = topic.entry(row.partition).or_insert(Sequence { producer, next: 0, undecided: 0 });
+            let sequence = topic.entry(row.partition).or_insert(Sequence::new(producer));
             plan.push((row.records_at, records.len(), sequence.producer, sequence.next));
             sequence.next = after(sequence.next, header.last_offset_delta);
             sequence.undecided += 1;
@@ -267,11 +288,13 @@ impl Injection {
             return false;
         }
         let topic = self.sequences.entry(key_bytes(&item.topic).into()).or_default();
-        let sequence = topic.entry(item.partition).or_insert(Sequence { producer, next: 0, undecided: 0 });
+        let sequence = topic.entry(item.partition).or_insert(Sequence::new(producer));
         if anew == Some(sequence.producer.id) {
             // The first one behind the gap: its partition starts over with an id of its own.
             match cluster.fetch_producer(self.session) {
-                Fetched::Producer(fresh) => *sequence = Sequence { producer: fresh, next: 0, ..*sequence },
+                Fetched::Producer(fresh) => {
+                    *sequence = Sequence { producer: fresh, next: 0, unproven: true, ..*sequence }
+                }
                 Fetched::Wait => return false,
                 Fetched::Denied => return true,
             }
@@ -292,7 +315,15 @@ impl Injection {
         true
     }
 
-    /// The producer id that a part would go under if it went now; [`i64::MIN`] for a fresh one that nobody has yet.
+    /// A batch under this producer id is in the log.
+    pub(super) fn landed(&mut self, topic: &TopicKey, partition: i32, producer: i64) {
+        let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
+        if let Some(sequence) = known.filter(|sequence| sequence.producer.id == producer) {
+            sequence.unproven = false;
+        }
+    }
+
+    /// The producer id that a part would go under if it went now; [`i64::MIN`] for a fresh one, behind which nothing goes.
     pub(super) fn producer_for(&self, item: &Item) -> i64 {
         let records = item.request.bytes_field("records");
         let carried = producer_of(records);
@@ -302,7 +333,9 @@ impl Injection {
         }
         let known = self.sequences.get(key_bytes(&item.topic)).and_then(|topic| topic.get(&item.partition));
         match known {
-            Some(sequence) if item.restamp && sequence.producer.id == carried => i64::MIN,
+            Some(sequence) if sequence.unproven || (item.restamp && sequence.producer.id == carried) => {
+                i64::MIN
+            }
             Some(sequence) => sequence.producer.id,
             None => self.identity(is_by_id(&item.topic)).map_or(carried, |producer| producer.id),
         }
@@ -310,7 +343,7 @@ impl Injection {
 
     fn is_full(&self, topic: &TopicKey, partition: i32) -> bool {
         let known = self.sequences.get(key_bytes(topic)).and_then(|topic| topic.get(&partition));
-        known.is_some_and(|sequence| sequence.undecided >= REMEMBERED)
+        known.is_some_and(Sequence::is_full)
     }
 
     /// A batch was refused and not appended: its sequence is given back if nothing has taken a later one. Otherwise the
@@ -333,7 +366,7 @@ impl Injection {
             let known =
                 sequences.get_mut(topic_bytes(&row.topic)).and_then(|topic| topic.get_mut(&row.partition));
             if let Some(sequence) = known {
-                sequence.undecided = sequence.undecided.saturating_sub(1);
+                sequence.decided();
             }
         });
         debug_assert!(scanned.is_ok(), "it was scanned before");
@@ -343,7 +376,7 @@ impl Injection {
     pub(super) fn decided_item(&mut self, topic: &TopicKey, partition: i32) {
         let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
         if let Some(sequence) = known {
-            sequence.undecided = sequence.undecided.saturating_sub(1);
+            sequence.decided();
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! What an answer proves was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1; the decisions stand in [`judge`].
 
+use super::inject::producer_of;
 use super::judge::{Look, is_sequenced, judge};
 use super::lost::{LOSSES_MAX, after_losses};
 use super::slot::{Answer, Raised, State};
@@ -106,7 +107,7 @@ impl Session {
         let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
         let look = Look { node, now, arrived, key, stamped };
-        let (mut given_back, mut lower) = (Vec::new(), false);
+        let (mut given_back, mut landed, mut lower) = (Vec::new(), Vec::new(), false);
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
             if hinted_leader(&partition).is_some()
@@ -133,6 +134,10 @@ impl Session {
                 Judgement::Done(answer) => {
                     let passed = answer.i16("error_code");
                     trust.push((item.topic.clone(), item.partition, passed == 0));
+                    if passed == 0 && item.restamps > 0 {
+                        let producer = producer_of(item.request.bytes_field("records"));
+                        landed.push((item.topic.clone(), item.partition, producer));
+                    }
                     if passed != 0 {
                         if (stamped || item.counted) && !matches!(code, 7 | 20) && !item.doubt {
                             let records = item.request.bytes_field("records").cloned();
@@ -157,6 +162,9 @@ impl Session {
             // The leader has it, or too few followers are there: the client's own acks=1 is all that it asked for.
             split.template_mut().set_i16("acks", 1);
             slot.raised = Raised::Down;
+        }
+        for (topic, partition, producer) in landed {
+            self.injection.landed(&topic, partition, producer);
         }
         for (topic, partition, records) in given_back {
             self.injection.give_back(&topic, partition, records.as_ref());

@@ -137,6 +137,9 @@ fn a_sequence_is_given_back_across_the_wrap() {
 fn a_partition_has_room_for_five() {
     let mut injection = injection();
     let (zero, one) = (body(&[(0, plain(1))]), body(&[(1, plain(1))]));
+    assigned(&mut injection, &[(0, plain(1))]);
+    assert!(!injection.has_room(VERSION, &zero), "the first goes alone");
+    injection.decided_whole(VERSION, &zero);
     for _ in 0..REMEMBERED {
         assert!(injection.has_room(VERSION, &zero) && !injection.is_full(&topic(), 0));
         assigned(&mut injection, &[(0, plain(1))]);
