@@ -1,7 +1,7 @@
 //! Cuts a byte stream into frames: a signed 32-bit big-endian length, then that many bytes. Kafka and `ZooKeeper` both
 //! frame this way.
 //!
-//! May import: [`super::stream`], [`super::pool`]. Must never: size an allocation by a length that a peer only claims, or hold a buffer
+//! May import: [`super::stream`], `super::pool`. Must never: size an allocation by a length that a peer only claims, or hold a buffer
 //! for a connection that is idle.
 //!
 //! Memory: a buffer is taken when the socket has become readable, and let go when all its bytes were handed out and

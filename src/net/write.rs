@@ -1,6 +1,6 @@
 //! What waits to be written to one stream: in order, bounded, sent with vectored writes.
 //!
-//! May import: [`super::stream`], [`super::pool`]. Must never: drop or reorder what was pushed, or copy a payload of any size.
+//! May import: [`super::stream`], `super::pool`. Must never: drop or reorder what was pushed, or copy a payload of any size.
 //!
 //! Short pieces (length prefixes, patched header fields, small answers) are copied together into runs of 1 KiB: that
 //! costs a few nanoseconds, saves an I/O vector for each of them, and frees the read buffers that they are slices of.
