@@ -16,4 +16,5 @@ pub mod rewrite;
 pub mod service;
 pub mod session;
 pub mod split;
+pub mod topic;
 pub mod wire;

@@ -9,7 +9,7 @@
 //!
 //! No deadlock: a request gets its barrier when it arrives, and a barrier covers only what arrived earlier.
 
-use super::cluster::TopicKey;
+use super::topic::TopicKey;
 use std::collections::HashMap;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release,

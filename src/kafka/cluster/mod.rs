@@ -14,7 +14,9 @@ mod watch;
 pub use dial::{DialError, Dialed, dial};
 pub use identity::{Fetched, Producer};
 pub use versions::{API_VERSIONS, Versions, answer as versions_answer, is_supported, unsupported};
-pub use view::{Changes, Health, Leader, Node, TopicKey, View};
+pub use view::{Changes, Health, Leader, Node, View};
+
+pub use super::topic::TopicKey;
 pub use watch::watch;
 
 use super::order::Order;

@@ -4,20 +4,12 @@
 //! that was refused can tell knowledge that is newer than its refusal from what was already wrong.
 
 use super::versions::Versions;
+use crate::kafka::topic::TopicKey;
 use crate::kafka::wire::Struct;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// A topic as requests name it: by name, or by id (Fetch v13+, Produce v13+).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TopicKey {
-    /// By name.
-    Name(Bytes),
-    /// By topic id.
-    Id([u8; 16]),
-}
 
 /// A broker that has been listed.
 #[derive(Clone, Debug)]
