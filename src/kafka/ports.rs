@@ -65,11 +65,6 @@ impl Ports {
         Some(port)
     }
 
-    /// The port that a node has, if it has one.
-    pub fn get(&self, node: i32) -> Option<u16> {
-        self.by_node.get(&node).copied()
-    }
-
     /// The node behind a port, if one has been assigned.
     pub fn node_at(&self, port: u16) -> Option<i32> {
         self.by_port.get(&port).copied()

@@ -56,7 +56,7 @@ impl Session {
         let mut ahead = Ahead::default();
         let mut moved = false;
         for number in self.base..self.base + self.slots.len() as u64 {
-            let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { break };
+            let Some(slot) = self.slot(number) else { break };
             match &slot.state {
                 State::Done(_) => {}
                 State::Sent => ahead.add_whole(slot),
@@ -114,7 +114,7 @@ impl Session {
     }
 
     fn advance_whole(&mut self, number: u64, ahead: &mut Ahead, now: Instant) -> bool {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return false };
+        let Some(slot) = self.slot(number) else { return false };
         let kind = kind(slot);
         let frame = slot.is_produce().then(|| (slot.version, slot.body_at, slot.frame.clone()));
         if let Some(trouble) = &slot.trouble {
@@ -148,7 +148,7 @@ impl Session {
                 match self.send_whole(number, node, now) {
                     Sent::Yes => {
                         self.sent_again(number, now);
-                        if let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) {
+                        if let Some(slot) = self.slot(number) {
                             ahead.add_whole(slot);
                         }
                         return true;
@@ -197,7 +197,7 @@ impl Session {
     }
 
     fn barriers_passed(&self, number: u64) -> bool {
-        let slot = self.at(number).and_then(|at| self.slots.get(at));
+        let slot = self.slot(number);
         slot.is_none_or(|slot| slot.barriers.iter().all(|barrier| barrier.has_passed(&self.own)))
     }
 
@@ -218,7 +218,7 @@ impl Session {
 
     /// A request in parts: what has a leader goes to it.
     fn advance_split(&mut self, number: u64, ahead: &mut Ahead, now: Instant) -> bool {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return false };
+        let Some(slot) = self.slot(number) else { return false };
         let (key, arrived) = (slot.op.key, slot.arrived);
         let State::Split(split) = &slot.state else { return false };
         if split.is_done() {
@@ -246,7 +246,7 @@ impl Session {
             return true;
         }
         let moved = if split.is_waiting() { self.dispatch(number, ahead, now) } else { false };
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return moved };
+        let Some(slot) = self.slot(number) else { return moved };
         let State::Split(split) = &slot.state else { return moved };
         if split.is_waiting() {
             self.wake_before(bound.min(now + LOOK_AGAIN));
@@ -254,8 +254,7 @@ impl Session {
             self.release(number, now, None);
         }
         if key == PRODUCE
-            && let Some(State::Split(split)) =
-                self.at(number).and_then(|at| self.slots.get(at)).map(|slot| &slot.state)
+            && let Some(State::Split(split)) = self.slot(number).map(|slot| &slot.state)
         {
             let undecided = split.items().iter().filter(|item| !item.is_done());
             for item in undecided {

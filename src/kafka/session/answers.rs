@@ -28,7 +28,7 @@ impl Session {
     }
 
     fn on_whole_answer(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let op = slot.op;
         match (op.key, op.route) {
             (PRODUCE, _) => self.on_produced(node, number, frame, now),
@@ -52,7 +52,7 @@ impl Session {
 
     /// `ListOffsets` and the like: partitions that are led elsewhere are asked there.
     fn on_leader_answer(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let (key, version, route) = (slot.op.key, slot.version, slot.op.route);
         let Ok((_, answer)) = wire::decode_response(key, version, &frame) else {
             self.pass(number, frame, now);
@@ -72,7 +72,7 @@ impl Session {
 
     /// Groups, transactions, controller: "not here" sends the request to where it belongs.
     fn on_routed_answer(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let (op, version, correlation) = (slot.op, slot.version, slot.correlation);
         let replayed = slot.trouble.as_ref().is_some_and(|trouble| trouble.replayed);
         let Ok((_, mut answer)) = wire::decode_response(op.key, version, &frame) else {
@@ -145,7 +145,7 @@ impl Session {
 
     /// An answer that carries addresses and nothing else of interest.
     fn on_addresses(&mut self, number: u64, frame: &Bytes, now: Instant) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let (key, version, correlation) = (slot.op.key, slot.version, slot.correlation);
         let shown = wire::decode_response(key, version, frame).and_then(|(_, mut answer)| {
             if let Some(message) = wire::response(key) {

@@ -20,7 +20,7 @@ const SHORT_WAIT: Duration = Duration::from_millis(100);
 
 impl Session {
     fn fetch_head(&self, number: u64) -> Option<fetch::FetchHead> {
-        let slot = self.at(number).and_then(|at| self.slots.get(at))?;
+        let slot = self.slot(number)?;
         fetch::scan_request(slot.version, slot.frame.get(slot.body_at..)?, &mut |_| {}).ok()
     }
 
@@ -47,7 +47,7 @@ impl Session {
     }
 
     fn fetches_stray(&mut self, number: u64, home: i32) -> bool {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return false };
+        let Some(slot) = self.slot(number) else { return false };
         let mut partitions = Vec::new();
         let body = slot.frame.get(slot.body_at..).unwrap_or_default();
         if fetch::scan_request(slot.version, body, &mut |row| {
@@ -63,7 +63,7 @@ impl Session {
 
     /// The client's fetch session is gone: it will ask for everything again.
     pub(super) fn fetch_session_is_gone(&mut self, number: u64) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let (version, correlation) = (slot.version, slot.correlation);
         let frame =
             fetch_session_gone().and_then(|a| wire::encode_response(FETCH, version, correlation, &a).ok());
@@ -84,7 +84,7 @@ impl Session {
 
     /// The answer to a Fetch that went as it came.
     pub(super) fn on_fetched(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let (version, correlation) = (slot.version, slot.correlation);
         let body_at = wire::response_body_at(FETCH, version, &frame).unwrap_or(frame.len());
         let watermarks = &mut self.watermarks;
@@ -128,7 +128,7 @@ impl Session {
     fn on_fetch_refused(&mut self, node: i32, number: u64, frame: &Bytes, now: Instant) {
         let Some(head) = self.fetch_head(number) else { return };
         if head.session_epoch > 0 {
-            let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+            let Some(slot) = self.slot(number) else { return };
             let (version, mut strays) = (slot.version, Vec::new());
             let body_at = wire::response_body_at(FETCH, version, frame).unwrap_or(frame.len());
             let scanned =
@@ -154,7 +154,7 @@ impl Session {
 
     /// The wait that the parts of a Fetch are sent with, in ms: what is left of the client's own.
     pub(super) fn fetch_wait(&self, number: u64, targets: &[Option<i32>], now: Instant) -> Option<i32> {
-        let slot = self.at(number).and_then(|at| self.slots.get(at)).filter(|slot| slot.op.key == FETCH)?;
+        let slot = self.slot(number).filter(|slot| slot.op.key == FETCH)?;
         let left = (slot.arrived + self.max_wait(number)).saturating_duration_since(now);
         let mut nodes = targets.iter().flatten();
         let first = nodes.next();

@@ -7,12 +7,22 @@ use crate::kafka::operations::Route;
 use crate::kafka::patience::hold_bound;
 use crate::kafka::split::{Judgement, Refusal, error_for};
 use crate::kafka::wire;
-use crate::metrics::{HoldEnd, HoldTrigger, ReleaseOutcome};
+use crate::metrics::{ClusterMetrics, HoldEnd, HoldTrigger, ReleaseOutcome};
 use rand::RngExt;
 use std::time::{Duration, Instant};
 
 /// `JoinGroup`: the broker answers it when all members have joined.
 const JOIN_GROUP: i16 = 11;
+
+/// Ends a wait whose bound is reached, in the book and in the metrics; answers how long it was.
+fn expire_ticket(trouble: &mut Trouble, metrics: &ClusterMetrics, now: Instant) -> Duration {
+    let Some(ticket) = trouble.ticket.take() else { return Duration::ZERO };
+    let waited = ticket.expire(now);
+    metrics.hold_requests.dec();
+    metrics.hold_ended.inc(HoldEnd::Expired);
+    metrics.hold_seconds.observe(waited.as_secs_f64());
+    waited
+}
 
 impl Session {
     /// What went wrong with a request, from now on. Its bound is set when the trouble begins, from when it arrived.
@@ -151,12 +161,7 @@ impl Session {
         let mut last = None;
         if let Some(trouble) = slot.trouble.as_deref_mut() {
             last = trouble.last.take();
-            if let Some(ticket) = trouble.ticket.take() {
-                waited = ticket.expire(now);
-                metrics.hold_requests.dec();
-                metrics.hold_ended.inc(HoldEnd::Expired);
-                metrics.hold_seconds.observe(waited.as_secs_f64());
-            }
+            waited = expire_ticket(trouble, &metrics, now);
         }
         let name = wire::api_name(key);
         tracing::warn!(client = %self.client_id, api = name, ?waited, "the bound of a held request is reached");
@@ -205,11 +210,8 @@ impl Session {
         let mut doubts = Vec::new();
         let Some(slot) = self.slot_mut(number) else { return };
         let Some(message) = wire::response(slot.op.key) else { return };
-        if let Some(ticket) = slot.trouble.as_deref_mut().and_then(|trouble| trouble.ticket.take()) {
-            let waited = ticket.expire(now);
-            metrics.hold_requests.dec();
-            metrics.hold_ended.inc(HoldEnd::Expired);
-            metrics.hold_seconds.observe(waited.as_secs_f64());
+        if let Some(trouble) = slot.trouble.as_deref_mut() {
+            expire_ticket(trouble, &metrics, now);
         }
         let State::Split(split) = &mut slot.state else { return };
         let shape = split.shape();

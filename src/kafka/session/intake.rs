@@ -116,7 +116,7 @@ impl Session {
 
     /// Puts a request on the open link to `node`. Answers whether it did.
     fn put_on(&mut self, number: u64, node: i32, now: Instant) -> bool {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return false };
+        let Some(slot) = self.slot(number) else { return false };
         let (frame, correlation) = (slot.frame.clone(), (!slot.silent).then_some(slot.correlation));
         let Some(link) = self.link_mut(node) else { return false };
         if !link.send(frame, number, 0, correlation, now) {
@@ -169,7 +169,7 @@ impl Session {
 
     /// Answers `ApiVersions` from what all members share. Until one member has answered, it waits.
     pub(super) fn answer_api_versions(&mut self, number: u64) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let (version, correlation) = (slot.version, slot.correlation);
         if !is_supported(version) {
             // v0 form whatever was asked: the one answer that every client can read (KIP-511).
@@ -204,7 +204,7 @@ impl Session {
 
     /// The library's own name and version, from `ApiVersions` v3+ (KIP-511).
     fn learn_client(&mut self, number: u64) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let Ok((_, request)) = wire::decode_request(&slot.frame) else { return };
         let name = request.str("client_software_name").unwrap_or_default();
         let version = request.str("client_software_version").unwrap_or_default();

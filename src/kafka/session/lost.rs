@@ -35,8 +35,18 @@ impl Session {
         }
     }
 
-    /// The connection to `node` is gone.
-    pub(super) fn on_disconnect(&mut self, node: i32, reason: &str, lost: Vec<Lost>, now: Instant) {
+    /// The connection to `node` is gone. `silent`: requests without an answer had been sent on it.
+    pub(super) fn on_disconnect(
+        &mut self,
+        node: i32,
+        reason: &str,
+        lost: Vec<Lost>,
+        silent: bool,
+        now: Instant,
+    ) {
+        if silent {
+            self.stray.doubt_silent(now);
+        }
         if lost.is_empty() {
             // Brokers close idle connections (connections.max.idle.ms); the next request opens another.
             tracing::debug!(client = %self.client_id, node, reason, "an idle connection to a broker is gone");
@@ -74,8 +84,8 @@ impl Session {
             let event = self
                 .link_mut(node)
                 .map(|link| link.disconnect("no answer, and no new connection".to_owned()));
-            if let Some(Event::Disconnected { reason, lost, .. }) = event {
-                self.on_disconnect(node, &reason, lost, now);
+            if let Some(Event::Disconnected { reason, lost, silent }) = event {
+                self.on_disconnect(node, &reason, lost, silent, now);
             }
         }
         !dead.is_empty()

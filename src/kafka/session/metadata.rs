@@ -15,7 +15,7 @@ const TOPIC_LAG: Duration = Duration::from_secs(5);
 impl Session {
     /// A Metadata answer: one without brokers, or with partitions that have no leader, is asked again within the hold.
     pub(super) fn on_metadata(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let (version, arrived) = (slot.version, slot.arrived);
         let Ok((_, answer)) = wire::decode_response(METADATA, version, &frame) else {
             self.set_state(
@@ -78,7 +78,7 @@ impl Session {
 
     /// Gives a Metadata answer to the client.
     pub(super) fn answer_metadata(&mut self, number: u64, frame: &Bytes, now: Instant) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let (version, correlation) = (slot.version, slot.correlation);
         let Ok((_, mut answer)) = wire::decode_response(METADATA, version, frame) else { return };
         self.cluster.learn_metadata(&answer, now);
@@ -169,7 +169,7 @@ impl Session {
 
     /// A `FindCoordinator` answer: while there is no coordinator it is asked again within the hold.
     pub(super) fn on_coordinator(&mut self, node: i32, number: u64, frame: &Bytes, now: Instant) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let (version, correlation, request) = (slot.version, slot.correlation, slot.frame.clone());
         let Ok((_, mut answer)) = wire::decode_response(FIND_COORDINATOR, version, frame) else {
             self.set_state(

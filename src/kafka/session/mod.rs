@@ -248,10 +248,7 @@ impl Session {
                         Event::Answer(due, frame) => self.on_answer(node, due, frame, now),
                         Event::Written(slot, part) => self.on_written(slot, part),
                         Event::Disconnected { reason, lost, silent } => {
-                            if silent {
-                                self.stray.doubt_silent(now);
-                            }
-                            self.on_disconnect(node, &reason, lost, now);
+                            self.on_disconnect(node, &reason, lost, silent, now);
                         }
                     }
                 }
@@ -334,6 +331,10 @@ impl Session {
     /// Where in the queue the slot of this number is, unless it has been answered.
     fn at(&self, number: u64) -> Option<usize> {
         usize::try_from(number.checked_sub(self.base)?).ok().filter(|at| *at < self.slots.len())
+    }
+
+    fn slot(&self, number: u64) -> Option<&Slot> {
+        self.slots.get(self.at(number)?)
     }
 
     fn slot_mut(&mut self, number: u64) -> Option<&mut Slot> {

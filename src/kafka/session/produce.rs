@@ -33,7 +33,7 @@ impl Session {
     /// Whether a waiting Produce may go to `home` as it came: none of its partitions is known to be led elsewhere, and
     /// none has an earlier undecided batch in parts.
     pub(super) fn produce_may_go(&mut self, number: u64, home: i32, now: Instant) -> bool {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return false };
+        let Some(slot) = self.slot(number) else { return false };
         let silent = slot.silent;
         let undecided = self.undecided_before(number);
         if undecided.is_empty() && self.stray.is_empty() {
@@ -67,7 +67,7 @@ impl Session {
 
     /// The answer to a Produce that went as it came.
     pub(super) fn on_produced(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let version = slot.version;
         let body_at = wire::response_body_at(PRODUCE, version, &frame).unwrap_or(frame.len());
         let body = frame.get(body_at..).unwrap_or_default();
@@ -96,7 +96,7 @@ impl Session {
 
     /// Takes in the answer to a part: each partition is decided, and what it tells of leaders is noted.
     pub(super) fn absorb(&mut self, node: i32, number: u64, part: u32, answer: Struct, now: Instant) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let (key, arrived, stamped, raised) =
             (slot.op.key, slot.arrived, slot.stamped, slot.raised == Raised::Up);
         let home = self.home.node;

@@ -36,7 +36,7 @@ impl Session {
             return true;
         }
         if let Some(number) = self.paced {
-            let waits = self.at(number).and_then(|at| self.slots.get(at));
+            let waits = self.slot(number);
             if waits.is_some_and(|slot| matches!(slot.state, State::Waiting)) {
                 return false;
             }

@@ -53,14 +53,11 @@ impl Session {
 
     /// Where a waiting request goes now.
     pub(super) fn target(&mut self, number: u64, now: Instant) -> Target {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return Target::Decided };
+        let Some(slot) = self.slot(number) else { return Target::Decided };
         let (op, refused) = (slot.op, slot.trouble.as_ref().and_then(|trouble| trouble.refused));
         if op.key == API_VERSIONS {
             self.answer_api_versions(number);
-            let waits = self
-                .at(number)
-                .and_then(|at| self.slots.get(at))
-                .is_some_and(|s| matches!(s.state, State::Waiting));
+            let waits = self.slot(number).is_some_and(|s| matches!(s.state, State::Waiting));
             return if waits { Target::Wait } else { Target::Decided };
         }
         let home = self.home_node().filter(|&node| self.usable(node));
@@ -115,7 +112,7 @@ impl Session {
         home: Option<i32>,
         now: Instant,
     ) -> Target {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return Target::Decided };
+        let Some(slot) = self.slot(number) else { return Target::Decided };
         let refused = slot.trouble.as_ref().and_then(|trouble| trouble.refused);
         if let (Some(node), None, true) = (home, refused, self.moved.is_empty()) {
             return Target::Node(node);

@@ -35,8 +35,7 @@ impl Session {
         match self.taken_apart(number, now) {
             Some(split) => {
                 self.set_state(number, State::Split(Box::new(split)));
-                let trigger =
-                    self.at(number).and_then(|at| self.slots.get(at)).map(|slot| slot.op.key == FETCH);
+                let trigger = self.slot(number).map(|slot| slot.op.key == FETCH);
                 if trigger == Some(false) {
                     self.hold(number, HoldTrigger::Leader, now);
                 }
@@ -48,7 +47,7 @@ impl Session {
 
     /// The request of a slot in parts.
     pub(super) fn taken_apart(&mut self, number: u64, now: Instant) -> Option<Split> {
-        let slot = self.at(number).and_then(|at| self.slots.get(at))?;
+        let slot = self.slot(number)?;
         let (key, is_fetch) = (slot.op.key, slot.op.key == FETCH);
         match wire::decode_request(&slot.frame) {
             Ok((_, request)) => {
@@ -141,7 +140,7 @@ impl Session {
     }
 
     fn plans(&self, number: u64, ahead: &Ahead, now: Instant) -> Vec<Plan> {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return Vec::new() };
+        let Some(slot) = self.slot(number) else { return Vec::new() };
         let State::Split(split) = &slot.state else { return Vec::new() };
         let produce = slot.op.key == PRODUCE;
         let barred = produce && (!slot.barriers.iter().all(|b| b.has_passed(&self.own)));
@@ -238,7 +237,7 @@ impl Session {
 
     /// The answer to a part of a split request.
     pub(super) fn on_part_answer(&mut self, node: i32, number: u64, part: u32, frame: &Bytes, now: Instant) {
-        let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { return };
+        let Some(slot) = self.slot(number) else { return };
         let (key, version) = (slot.op.key, slot.version);
         let answer = match wire::decode_response(key, version, frame) {
             Ok((_, answer)) => answer,

@@ -223,11 +223,6 @@ impl Split {
         answer
     }
 
-    /// An answer for one item with this error and nothing else in it.
-    pub fn error_for(&self, message: &'static Message, item: &Item, code: i16) -> Struct {
-        error_for(self.shape, message, item.partition, code)
-    }
-
     /// The shape of its API.
     pub fn shape(&self) -> &'static Shape {
         self.shape
