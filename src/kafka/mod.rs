@@ -8,6 +8,9 @@ pub mod channel;
 pub mod cluster;
 pub mod honest;
 pub mod listener;
+mod mistake;
+#[cfg(test)]
+mod model;
 pub mod operations;
 pub mod order;
 pub mod patience;

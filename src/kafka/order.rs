@@ -3,12 +3,14 @@
 //!
 //! Before an answer that shows a new leader is passed on, the partition is *marked* with a barrier: how far each
 //! connection has sent. A Produce for a marked partition waits until all that was sent before the mark is decided; in
-//! the first second after the telling, until all is that had arrived before itself. A connection that holds something
+//! the first second after the telling, until all is that had arrived before itself, and what arrives then is put under
+//! the mark. A connection that holds something
 //! says of which partitions, so that the others wait for those alone. What lies unread in a socket is not known here.
 //! In the steady state this costs two atomic counters for each Produce and one load.
 //!
 //! No deadlock: a request gets its barrier when it arrives, and a barrier covers only what arrived earlier.
 
+use super::mistake::{Mistake, made};
 use super::topic::TopicKey;
 use std::collections::HashMap;
 use std::sync::atomic::{
@@ -73,6 +75,14 @@ impl Progress {
 /// What has to be decided before a marked partition may be written to: how far each connection had sent.
 #[derive(Debug)]
 struct Snapshot(Vec<(Arc<Progress>, u64)>);
+
+impl Snapshot {
+    /// The same, and the Produce that `own` is about to count.
+    fn with_next(&self, own: &Arc<Progress>) -> Self {
+        let others = self.0.iter().filter(|(known, _)| !Arc::ptr_eq(known, own)).cloned();
+        Self(others.chain([(Arc::clone(own), own.sent.load(Acquire) + 1)]).collect())
+    }
+}
 
 /// The mark of one partition.
 #[derive(Clone, Debug)]
@@ -150,8 +160,9 @@ impl Order {
         self.marked.load(Acquire) > 0
     }
 
-    /// The barrier that a Produce for this partition which has just arrived must wait for, if there is one that has not
-    /// passed. Shortly after the telling it covers whatever arrived elsewhere before this; later, what had been sent then.
+    /// The barrier that a Produce for this partition which has just arrived, and is not counted as sent yet, must wait
+    /// for, if there is one that has not passed. Shortly after the telling it covers whatever arrived elsewhere before
+    /// this; later, what had been sent by then.
     pub fn barrier(
         &self,
         topic: &TopicKey,
@@ -162,9 +173,16 @@ impl Order {
         let mut book = self.book();
         let key = (topic.clone(), partition);
         let (stored, told) = book.marks.get(&key)?.clone();
-        let fresh = now.saturating_duration_since(told) < TELLING_TAKES;
-        let barrier =
-            if fresh { Barrier { key: key.clone(), sent: Arc::new(book.snapshot()) } } else { stored };
+        let fresh = now.saturating_duration_since(told) < TELLING_TAKES && !made(Mistake::BarrierAtTelling);
+        let barrier = if fresh {
+            let snapshot = book.snapshot();
+            // Those that come when the mark is no longer fresh wait for this one, too.
+            let with_this = Barrier { key: key.clone(), sent: Arc::new(snapshot.with_next(own)) };
+            book.marks.insert(key.clone(), (with_this, told));
+            Barrier { key: key.clone(), sent: Arc::new(snapshot) }
+        } else {
+            stored
+        };
         if !barrier.has_passed(own) {
             return Some(barrier);
         }
@@ -189,6 +207,11 @@ impl Book {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
+pub(in crate::kafka) use model::Copies;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use bytes::Bytes;
@@ -210,7 +233,7 @@ mod tests {
         assert!(order.any_marked());
         let barrier = order.barrier(&p("t"), 0, &b, now + LATER).expect("a is undecided");
         assert!(order.barrier(&p("t"), 1, &b, now).is_none(), "another partition passes");
-        assert!(order.barrier(&p("t"), 0, &a, now).is_none(), "a keeps its own order");
+        assert!(order.barrier(&p("t"), 0, &a, now + LATER).is_none(), "a keeps its own order");
         a.sent(); // later than the mark: not waited for
         a.decided();
         assert!(barrier.has_passed(&b));
@@ -228,6 +251,20 @@ mod tests {
         assert!(order.barrier(&p("t"), 0, &b, now + TELLING_TAKES / 2).is_some());
         a.decided();
         assert!(order.barrier(&p("t"), 0, &b, now + TELLING_TAKES / 2).is_none());
+    }
+
+    #[test]
+    fn what_was_sent_while_the_client_was_being_told_comes_first_however_long_it_takes() {
+        let (order, now) = (Order::default(), Instant::now());
+        let (a, b) = (order.connection(), order.connection());
+        order.tell([(p("t"), 0, 1)], now);
+        order.tell([(p("t"), 0, 2)], now);
+        assert!(order.barrier(&p("t"), 0, &a, now + TELLING_TAKES / 2).is_none());
+        a.sent();
+        assert!(order.barrier(&p("t"), 0, &b, now + LATER).is_some());
+        a.decided();
+        assert!(order.barrier(&p("t"), 0, &b, now + LATER).is_none());
+        assert!(!order.any_marked());
     }
 
     #[test]

@@ -15,10 +15,10 @@ pub struct Producer {
 }
 
 /// Ids that wait for a session, and sessions that wait for an id.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Producers {
-    ready: VecDeque<Producer>,
-    wanted: HashSet<u64>,
+    pub(super) ready: VecDeque<Producer>,
+    pub(super) wanted: HashSet<u64>,
     denied: bool,
 }
 

@@ -6,6 +6,8 @@
 mod dial;
 mod identity;
 mod members;
+#[cfg(test)]
+mod model;
 mod status;
 mod versions;
 mod view;
@@ -50,7 +52,7 @@ pub struct Settings {
     pub kafka: config::Kafka,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Wants {
     topics: HashMap<TopicKey, Instant>,
     coordinators: HashMap<(i8, Bytes), Instant>,

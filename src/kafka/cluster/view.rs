@@ -61,7 +61,7 @@ struct Topic {
 }
 
 /// Everything known of one cluster.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct View {
     /// The cluster's id, once a member has said it.
     pub cluster_id: Option<String>,

@@ -9,6 +9,7 @@ use super::route::Target;
 use super::slot::{Slot, State};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::TopicKey;
+use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::operations::Route;
 use crate::kafka::wire::produce;
 use crate::metrics::{HoldTrigger, ReplayVerdict};
@@ -198,7 +199,7 @@ impl Session {
 
     fn barriers_passed(&self, number: u64) -> bool {
         let slot = self.slot(number);
-        slot.is_none_or(|slot| slot.barriers.iter().all(|barrier| barrier.has_passed(&self.own)))
+        made(Mistake::BarrierIgnored) || slot.is_none_or(|slot| slot.barriers.iter().all(|barrier| barrier.has_passed(&self.own)))
     }
 
     /// Begins to connect to a node, if that has not begun. Answers whether it was begun now.

@@ -3,6 +3,7 @@
 use super::slot::{Answer, State, Trouble};
 use super::{FETCH, METADATA, Session};
 use crate::kafka::honest;
+use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::operations::Route;
 use crate::kafka::patience::hold_bound;
 use crate::kafka::split::{Judgement, Refusal, error_for};
@@ -78,6 +79,10 @@ impl Session {
         };
         let deadline = trouble.deadline;
         if let Some(ticket) = trouble.ticket.take() {
+            if made(Mistake::TicketLost) {
+                std::mem::forget(ticket);
+                return;
+            }
             let waited = ticket.release(now);
             metrics.hold_requests.dec();
             metrics.hold_ended.inc(HoldEnd::Released);

@@ -8,6 +8,7 @@
 
 use crate::config::{Idempotence, RaiseAcks};
 use crate::kafka::cluster::{Cluster, Fetched, Producer, TopicKey};
+use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::split::Item;
 use crate::kafka::wire::{TopicRef, batch, produce};
 use bytes::{Bytes, BytesMut};
@@ -58,7 +59,9 @@ impl Sequence {
     }
 
     fn is_full(&self) -> bool {
-        self.undecided >= if self.opening { 1 } else { REMEMBERED }
+        let opening = self.opening && !made(Mistake::FirstNotAlone);
+        let remembered = REMEMBERED + u32::from(made(Mistake::WindowTooWide));
+        self.undecided >= if opening { 1 } else { remembered }
     }
 
     fn decided(&mut self) {
@@ -69,7 +72,7 @@ impl Sequence {
 }
 
 /// What one client connection's producer is stamped with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Injection {
     session: u64,
     on: bool,
@@ -122,7 +125,8 @@ pub(super) fn producer_of(records: Option<&Bytes>) -> i64 {
 
 /// The sequence behind a batch: they wrap at 2³¹ to 0.
 fn after(base: i32, last_offset_delta: i32) -> i32 {
-    let next = i64::from(base) + i64::from(last_offset_delta) + 1;
+    let records = if made(Mistake::SequenceByOne) { 1 } else { i64::from(last_offset_delta) + 1 };
+    let next = i64::from(base) + records;
     i32::try_from(next % (1 << 31)).unwrap_or(0)
 }
 
@@ -275,7 +279,8 @@ impl Injection {
         let Some(records) = item.request.bytes_field("records").cloned() else { return true };
         let header = batch::headers(&records).next();
         let anew = header.as_ref().filter(|_| item.restamp).map(|header| header.producer_id);
-        if anew.is_none() && bare(&records).is_none() {
+        let again = made(Mistake::StampedTwice) && item.counted;
+        if anew.is_none() && bare(&records).is_none() && !again {
             return true; // stamped before, the client's own, or nothing that can be stamped
         }
         let Some(header) = header else { return true };
@@ -292,6 +297,7 @@ impl Injection {
         if anew == Some(sequence.producer.id) {
             // The first one behind the gap: its partition starts over with an id of its own.
             match cluster.fetch_producer(self.session) {
+                _ if made(Mistake::SameIdAnew) => sequence.next = 0,
                 Fetched::Producer(fresh) => {
                     *sequence = Sequence { producer: fresh, next: 0, unproven: true, ..*sequence }
                 }
@@ -333,7 +339,10 @@ impl Injection {
         }
         let known = self.sequences.get(key_bytes(&item.topic)).and_then(|topic| topic.get(&item.partition));
         match known {
-            Some(sequence) if sequence.unproven || (item.restamp && sequence.producer.id == carried) => {
+            Some(sequence)
+                if (sequence.unproven && !made(Mistake::RenewedNotAlone))
+                    || (item.restamp && sequence.producer.id == carried) =>
+            {
                 i64::MIN
             }
             Some(sequence) => sequence.producer.id,
@@ -353,7 +362,8 @@ impl Injection {
         let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
         if let Some(sequence) = known
             && sequence.producer.id == header.producer_id
-            && sequence.next == after(header.base_sequence, header.last_offset_delta)
+            && (sequence.next == after(header.base_sequence, header.last_offset_delta)
+                || made(Mistake::GivenBackAlways))
         {
             sequence.next = header.base_sequence;
         }
@@ -375,7 +385,7 @@ impl Injection {
     /// A partition of a request in parts, stamped there, is decided.
     pub(super) fn decided_item(&mut self, topic: &TopicKey, partition: i32) {
         let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
-        if let Some(sequence) = known {
+        if let Some(sequence) = known.filter(|_| !made(Mistake::NeverDecided)) {
             sequence.decided();
         }
     }
@@ -390,5 +400,7 @@ fn raise(frame: &mut BytesMut, at: usize, timeout_ms: i32) {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use super::inject::Stamped;
 use super::slot::{Answer, Raised, Slot, State};
 use super::{PRODUCE, Session};
 use crate::kafka::cluster::{API_VERSIONS, is_supported, unsupported, versions_answer};
+use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::operations::operation;
 use crate::kafka::order::Barrier;
 use crate::kafka::patience::library;
@@ -55,7 +56,9 @@ impl Session {
             if self.cluster.order.any_marked() {
                 barriers = self.barriers(header.api_version, body, now);
             }
-            self.unpublish();
+            if !made(Mistake::OldWordLeft) {
+                self.unpublish();
+            }
             self.own.sent();
         }
         self.in_use.note(header.api_key, header.api_version);

@@ -4,6 +4,7 @@
 
 use super::PRODUCE;
 use crate::kafka::honest::REQUEST_TIMED_OUT;
+use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::split::{Again, Item, Judgement, Refusal};
 use crate::kafka::wire::{Struct, batch};
 use bytes::Bytes;
@@ -60,7 +61,10 @@ pub(super) fn judge(
         // UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID: of a topic that is known, from a broker that is behind.
         3 | 100 if now.saturating_duration_since(arrived) < TOPIC_LAG && topic_known() => again(false),
         // NOT_LEADER_OR_FOLLOWER with an offset: it was appended before leadership moved. It may survive or be cut off.
-        6 if key == PRODUCE && partition.i64("base_offset") >= 0 => {
+        6 if key == PRODUCE
+            && partition.i64("base_offset") >= 0
+            && !made(Mistake::AppendedTakenForRefused) =>
+        {
             if is_sequenced(item.request.bytes_field("records")) {
                 again(true)
             } else {
@@ -81,7 +85,7 @@ pub(super) fn judge(
             restamp: false,
         }),
         // NOT_ENOUGH_REPLICAS: refused before it was appended.
-        19 if key == PRODUCE => Judgement::Again(Again {
+        19 if key == PRODUCE && !made(Mistake::CapacityPassedOn) => Judgement::Again(Again {
             not_before: now + CAPACITY_PAUSE,
             code,
             doubt: false,
@@ -93,13 +97,14 @@ pub(super) fn judge(
             Judgement::Again(Again {
                 not_before: now + CAPACITY_PAUSE,
                 code,
-                doubt: true,
+                doubt: !made(Mistake::LateTakenForRefused),
                 refused: None,
                 restamp: false,
             })
         }
         // OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID of an injected sequence: with at most five undecided, the batch
         // isn't in the log, and a predecessor was refused or cut off. It starts over with another id.
+        45 | 59 if injected && made(Mistake::GapTakenForLanded) => Judgement::Done(error_for_success(partition)),
         45 | 59 if injected && item.restamps < RESTAMPS_MAX => {
             let not_before = now + REFUSED_PAUSE;
             Judgement::Again(Again { not_before, code, doubt: false, refused: None, restamp: true })

@@ -4,6 +4,7 @@
 //! verdict: not sent, or unknown.
 
 use crate::kafka::cluster::{Cluster, DialError, Dialed, dial};
+use crate::kafka::mistake::{Mistake, made};
 use crate::metrics::MemberMetrics;
 use crate::net::{FrameReader, Stream, WriteQueue};
 use crate::retry::Verdict;
@@ -124,7 +125,10 @@ impl Link {
     pub(super) fn connect(&mut self, cluster: &Arc<Cluster>) {
         if self.is_closed() {
             let (cluster, node) = (Arc::clone(cluster), self.node);
-            self.state = State::Dialing(Box::pin(async move { dial(&cluster, node).await }));
+            let dialing: Dialing = Box::pin(async move { dial(&cluster, node).await });
+            #[cfg(test)]
+            let dialing = if crate::time::is_fixed() { Box::pin(std::future::pending()) } else { dialing };
+            self.state = State::Dialing(dialing);
         }
     }
 
@@ -251,7 +255,7 @@ impl Link {
         };
         self.metrics.connections.dec();
         self.metrics.in_flight.sub(i64::try_from(open.due.len()).unwrap_or(0));
-        let written = open.out.written_total();
+        let written = if made(Mistake::WrittenTakenForUnsent) { 0 } else { open.out.written_total() };
         let due = open.due.iter().map(|due| (due.slot, due.part, due.end));
         let silent = open.silent.iter().map(|&(end, slot, part)| (slot, part, end));
         let verdict = |(slot, part, end)| Lost { slot, part, verdict: Verdict::of_unanswered(end, written) };
@@ -269,3 +273,6 @@ impl Drop for Link {
         }
     }
 }
+
+#[cfg(test)]
+mod model;

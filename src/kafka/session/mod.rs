@@ -17,6 +17,8 @@ mod judge;
 mod link;
 mod lost;
 mod metadata;
+#[cfg(test)]
+mod model;
 mod produce;
 mod reading;
 mod route;
@@ -26,6 +28,7 @@ mod stray;
 mod watermarks;
 
 use crate::kafka::cluster::{Cluster, TopicKey};
+use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::order::Progress;
 use crate::lifecycle::Drain;
 use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
@@ -266,7 +269,9 @@ impl Session {
             some = true;
             self.base += 1;
             self.held_bytes = self.held_bytes.saturating_sub(slot.frame.len());
-            self.cluster.ledger.refund(slot.frame.len());
+            if !made(Mistake::BytesKept) {
+                self.cluster.ledger.refund(slot.frame.len());
+            }
             if slot.is_produce() {
                 if slot.stamped {
                     self.injection

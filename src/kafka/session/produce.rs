@@ -9,6 +9,7 @@ use super::slot::{Answer, Raised, State};
 use super::{PRODUCE, Session};
 use crate::kafka::cluster::TopicKey;
 use crate::kafka::honest::REQUEST_TIMED_OUT;
+use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::order::Barrier;
 use crate::kafka::split::{Again, Item, Judgement, error_for};
 use crate::kafka::wire::{self, Struct, TopicRef, produce};
@@ -35,7 +36,8 @@ impl Session {
     pub(super) fn produce_may_go(&mut self, number: u64, home: i32, now: Instant) -> bool {
         let Some(slot) = self.slot(number) else { return false };
         let silent = slot.silent;
-        let undecided = self.undecided_before(number);
+        let undecided =
+            if made(Mistake::WholeOvertakes) { Vec::new() } else { self.undecided_before(number) };
         if undecided.is_empty() && self.stray.is_empty() {
             return true;
         }
@@ -124,7 +126,7 @@ impl Session {
             let verdict = judge(&look, item, partition, &known);
             match &verdict {
                 Judgement::Again(again) => {
-                    lower |= raised && matches!(again.code, 7 | 19 | 20);
+                    lower |= raised && matches!(again.code, 7 | 19 | 20) && !made(Mistake::RaisedForEver);
                     cluster.metrics.masked_errors.kafka(again.code).inc();
                     trust.push((item.topic.clone(), item.partition, false));
                     if again.refused.is_some() && Some(node) == home {
@@ -139,7 +141,7 @@ impl Session {
                         landed.push((item.topic.clone(), item.partition, producer));
                     }
                     if passed != 0 {
-                        if (stamped || item.counted) && !matches!(code, 7 | 20) && !item.doubt {
+                        if (stamped || item.counted) && ((!matches!(code, 7 | 20) && !item.doubt) || made(Mistake::GivenBackInDoubt)) {
                             let records = item.request.bytes_field("records").cloned();
                             given_back.push((item.topic.clone(), item.partition, records));
                         }
@@ -226,7 +228,8 @@ impl Session {
                 metrics.unknown_outcomes.inc(UnknownAction::Swallowed);
                 return Judgement::Done(error_for(shape, message, item.partition, 0));
             }
-            if item.losses < LOSSES_MAX && is_sequenced(item.request.bytes_field("records")) {
+            let sequenced = is_sequenced(item.request.bytes_field("records"));
+            if item.losses < LOSSES_MAX && (sequenced || made(Mistake::UnsequencedRepeated)) {
                 metrics.unknown_outcomes.inc(UnknownAction::Replayed);
                 let not_before = after_losses(item.losses, now);
                 return Judgement::Again(Again {
@@ -234,7 +237,7 @@ impl Session {
                     code: 0,
                     doubt: true,
                     refused: None,
-                    restamp: false,
+                    restamp: made(Mistake::NewSequenceForUnknown),
                 });
             }
             unknown.push((item.topic.clone(), item.partition));

@@ -31,7 +31,7 @@ impl Session {
     }
 
     /// Backpressure: a full budget stops reading the client's socket. One request is always let in.
-    fn has_room(&mut self) -> bool {
+    pub(super) fn has_room(&mut self) -> bool {
         if self.slots.is_empty() {
             return true;
         }

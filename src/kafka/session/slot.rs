@@ -64,6 +64,7 @@ pub(super) enum State {
 }
 
 /// What the client gets.
+#[derive(Clone)]
 pub(super) enum Answer {
     /// This frame.
     Frame(Bytes),

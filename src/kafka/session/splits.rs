@@ -5,6 +5,7 @@ use super::inject::RAISED_TIMEOUT_MS;
 use super::slot::{Answer, Raised, State};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::TopicKey;
+use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::rewrite;
 use crate::kafka::split::{Item, Judgement, Split, error_for, shape};
 use crate::kafka::wire;
@@ -143,7 +144,7 @@ impl Session {
         let Some(slot) = self.slot(number) else { return Vec::new() };
         let State::Split(split) = &slot.state else { return Vec::new() };
         let produce = slot.op.key == PRODUCE;
-        let barred = produce && (!slot.barriers.iter().all(|b| b.has_passed(&self.own)));
+        let barred = produce && !made(Mistake::BarrierIgnored) && (!slot.barriers.iter().all(|b| b.has_passed(&self.own)));
         let mut seen = std::collections::HashSet::new();
         let plan = |item: &Item| {
             if !item.is_waiting() {
@@ -160,13 +161,15 @@ impl Session {
                 if barred || !seen.insert(key) {
                     return Plan::Order;
                 }
-                if let Some(way) = before {
+                if let Some(way) = before.filter(|_| !made(Mistake::PartOvertakes)) {
                     // Behind others only on the way to one node, which has shown that it leads the partition, and under
                     // their producer id: so the client's own pipeline to its leader goes on, as it would without a move.
                     return match self.leader_of(item, now) {
                         Plan::Go(node)
-                            if trusted == Some(node)
-                                && way == Some(Way { node, producer: self.injection.producer_for(item) }) =>
+                            if (trusted == Some(node) || made(Mistake::UnprovenLeaderTrusted))
+                                && way.is_some_and(|way| way.node == node)
+                                && (way == Some(Way { node, producer: self.injection.producer_for(item) })
+                                    || made(Mistake::ProducersMixed)) =>
                         {
                             Plan::Go(node)
                         }

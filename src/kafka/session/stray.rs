@@ -19,7 +19,7 @@ pub(super) struct Stray {
 }
 
 /// The partitions that the client's choice of node is wrong for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Strays {
     partitions: HashMap<(TopicKey, i32), Stray>,
     /// A broker closed the connection on which acks=0 had been sent. It gives no other sign of not being the leader, so
@@ -78,6 +78,18 @@ impl Session {
                 true
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Strays {
+    /// Prints what is known, for the model check.
+    pub(super) fn print(&self, print: &mut crate::kafka::model::print::Print) {
+        use crate::kafka::model::print::hash_of;
+        print.unordered(self.partitions.iter(), |(key, _)| hash_of(key), |print, (key, stray)| {
+            print.put(key);
+            print.time(Some(stray.since));
+        });
     }
 }
 

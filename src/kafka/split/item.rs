@@ -1,6 +1,7 @@
 //! One partition of a request in parts, and how it is decided.
 
 use crate::kafka::cluster::TopicKey;
+use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::wire::Struct;
 use std::time::Instant;
 
@@ -56,7 +57,7 @@ pub enum Judgement {
 }
 
 /// One partition of a request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Item {
     /// Its topic.
     pub topic: TopicKey,
@@ -128,7 +129,8 @@ impl Item {
             Judgement::Done(answer) => self.progress = Progress::Done(Box::new(answer)),
             Judgement::Again(again) => {
                 self.progress = Progress::Waiting;
-                self.doubt = (self.doubt || again.doubt) && !again.restamp;
+                let before = self.doubt && !made(Mistake::DoubtForgotten);
+                self.doubt = (before || again.doubt) && !again.restamp;
                 self.restamp |= again.restamp;
                 self.restamps += u8::from(again.restamp);
                 self.not_before = again.not_before;

@@ -14,7 +14,7 @@ use crate::retry::Verdict;
 use std::time::Instant;
 
 /// A request in parts. Its answer is complete when every item is done.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Split {
     shape: &'static Shape,
     template: Struct,

@@ -1,0 +1,88 @@
+//! Rules that are broken on purpose, one at a time, to see that the model check notices (`session/model`).
+//!
+//! Each variant stands at the one place where its rule is kept. Outside tests every question is answered `false` when
+//! compiling, and nothing of this is left.
+
+/// A rule that isn't kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// More batches of a partition are undecided than a broker remembers.
+    WindowTooWide,
+    /// A second batch goes behind the first one of a partition's first producer id.
+    FirstNotAlone,
+    /// A sequence advances by one for each batch, not by its records.
+    SequenceByOne,
+    /// A sequence is given back though a later one has been taken.
+    GivenBackAlways,
+    /// A sequence is given back though the batch may be in the log.
+    GivenBackInDoubt,
+    /// A batch that met a gap is stamped anew under the producer id that it had, from sequence 0.
+    SameIdAnew,
+    /// Batches follow the first one of a renewed producer id before that has landed.
+    RenewedNotAlone,
+    /// The checksum is not corrected for the stamp.
+    ChecksumLeft,
+    /// A batch is stamped again when it is sent again.
+    StampedTwice,
+    /// `NOT_LEADER` with an offset is taken for a refusal.
+    AppendedTakenForRefused,
+    /// A time-out of the followers is taken for a refusal.
+    LateTakenForRefused,
+    /// A gap is taken for the proof that the batch is in the log.
+    GapTakenForLanded,
+    /// A batch whose answer was lost starts over with a new sequence.
+    NewSequenceForUnknown,
+    /// A batch without a sequence is sent again though its outcome is unknown.
+    UnsequencedRepeated,
+    /// A request that was written whole and not answered counts as not sent.
+    WrittenTakenForUnsent,
+    /// That an earlier attempt may have been applied is forgotten.
+    DoubtForgotten,
+    /// Too few followers: the error is passed on at once.
+    CapacityPassedOn,
+    /// A raised batch goes on as acks=all when followers are missing.
+    RaisedForEver,
+    /// A part does not wait for an earlier batch of its partition.
+    PartOvertakes,
+    /// A part goes behind others to a node that has not shown that it leads the partition.
+    UnprovenLeaderTrusted,
+    /// A part goes behind one of another producer id.
+    ProducersMixed,
+    /// A whole request goes to its home though an earlier batch of its partition is undecided elsewhere.
+    WholeOvertakes,
+    /// A request on another connection does not wait for what is undecided on this one.
+    BarrierIgnored,
+    /// A barrier covers only what had been sent when the leader was told.
+    BarrierAtTelling,
+    /// What was published as undecided is not taken back when more arrives.
+    OldWordLeft,
+    /// A part whose batch is decided goes on counting as undecided.
+    NeverDecided,
+    /// A wait that ends is not entered in the book.
+    TicketLost,
+    /// The bytes of an answered request are not given back.
+    BytesKept,
+}
+
+/// Whether this mistake is made.
+#[cfg(not(test))]
+pub(crate) const fn made(_: Mistake) -> bool {
+    false
+}
+
+#[cfg(test)]
+thread_local! {
+    static MADE: std::cell::Cell<Option<Mistake>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether this mistake is made, on this thread.
+#[cfg(test)]
+pub(crate) fn made(mistake: Mistake) -> bool {
+    MADE.get() == Some(mistake)
+}
+
+/// Makes a mistake from now on, on this thread; or none.
+#[cfg(test)]
+pub(crate) fn make(mistake: Option<Mistake>) {
+    MADE.set(mistake);
+}

@@ -1,0 +1,84 @@
+//! The marks as the model check copies and prints them. Tests only.
+
+use super::{Barrier, Order, Progress, Snapshot};
+use crate::kafka::model::print::{Print, hash_of};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::{Arc, Mutex};
+
+/// The copy of each connection's progress, by the address of the one that it was copied from.
+#[derive(Debug, Default)]
+pub(in crate::kafka) struct Copies(BTreeMap<usize, Arc<Progress>>);
+
+impl Copies {
+    /// The copy of a connection's progress, made at the first call.
+    pub(in crate::kafka) fn of(&mut self, progress: &Arc<Progress>) -> Arc<Progress> {
+        let made = self.0.entry(Arc::as_ptr(progress).addr()).or_insert_with(|| {
+            let copy = Progress::default();
+            copy.sent.store(progress.sent.load(Acquire), Release);
+            copy.decided.store(progress.decided.load(Acquire), Release);
+            copy.gone.store(progress.gone.load(Acquire), Release);
+            Arc::new(Progress { undecided: Mutex::new(progress.undecided.lock().unwrap().clone()), ..copy })
+        });
+        Arc::clone(made)
+    }
+
+    fn snapshot(&mut self, of: &Snapshot) -> Arc<Snapshot> {
+        Arc::new(Snapshot(of.0.iter().map(|(progress, mark)| (self.of(progress), *mark)).collect()))
+    }
+
+    /// The copy of a barrier.
+    pub(in crate::kafka) fn barrier(&mut self, of: &Barrier) -> Barrier {
+        Barrier { key: of.key.clone(), sent: self.snapshot(&of.sent) }
+    }
+}
+
+impl Order {
+    /// Becomes a copy of `other`.
+    pub(in crate::kafka) fn copy(&self, other: &Self, copies: &mut Copies) {
+        let (mut own, other_book) = (self.book(), other.book());
+        own.connections = other_book.connections.iter().map(|progress| copies.of(progress)).collect();
+        own.told.clone_from(&other_book.told);
+        let marks = other_book.marks.iter();
+        own.marks = marks
+            .map(|(key, (barrier, told))| (key.clone(), (copies.barrier(barrier), *told)))
+            .collect();
+        self.marked.store(other.marked.load(Acquire), Release);
+    }
+
+    /// Prints the marks; `number` tells connections apart.
+    pub(in crate::kafka) fn print(&self, print: &mut Print, number: &dyn Fn(&Arc<Progress>) -> usize) {
+        let book = self.book();
+        print.put(&book.connections.len());
+        print.unordered(book.told.iter(), |(key, _)| hash_of(key), |print, (key, (leader, changed))| {
+            print.put(&(key, leader));
+            print.time(*changed);
+        });
+        print.unordered(book.marks.iter(), |(key, _)| hash_of(key), |print, (key, (barrier, told))| {
+            print.put(key);
+            barrier.print(print, number);
+            print.time(Some(*told));
+        });
+    }
+}
+
+impl Barrier {
+    /// Prints what it waits for.
+    pub(in crate::kafka) fn print(&self, print: &mut Print, number: &dyn Fn(&Arc<Progress>) -> usize) {
+        print.put(&self.key);
+        print.put(&self.sent.0.len());
+        for (progress, mark) in &self.sent.0 {
+            print.put(&(number(progress), mark));
+        }
+    }
+}
+
+impl Progress {
+    /// Prints how far a connection is.
+    pub(in crate::kafka) fn print(&self, print: &mut Print) {
+        print.put(&(self.sent.load(Acquire), self.decided.load(Acquire), self.gone.load(Acquire)));
+        let undecided = self.undecided.lock().unwrap();
+        print.put(&undecided.is_some());
+        print.unordered(undecided.iter().flatten(), hash_of, |print, entry| print.put(entry));
+    }
+}

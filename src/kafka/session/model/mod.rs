@@ -1,0 +1,137 @@
+//! The model check: real sessions between a modelled client and modelled brokers, explored exhaustively at small bounds.
+//! No reachable state may hold a lost, repeated or reordered record, an error for no need, or a book that does not balance;
+//! and from each everything gets decided once nothing goes wrong any more.
+//!
+//! Tests only. `ARCHITECTURE.md`, *Model check*, says what is explored and what is not.
+
+mod client;
+mod copy;
+mod scenario;
+mod world;
+
+use crate::kafka::mistake::{self, Mistake};
+use crate::kafka::model::print::hash_of;
+use scenario::{Budget, CALM, Identity, PLAIN, Scenario};
+use stateright::{Checker, Model, Property};
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex};
+use world::{Action, World};
+
+impl super::Session {
+    /// The nodes that it is connected to, in the order of its links.
+    fn open_nodes(&self) -> Vec<i32> {
+        self.links.iter().filter(|link| link.is_open()).map(|link| link.node).collect()
+    }
+}
+
+/// A state with its print.
+#[derive(Clone)]
+struct State {
+    print: u64,
+    broken: Option<String>,
+    world: Arc<Mutex<World>>,
+}
+
+impl State {
+    fn new(world: World) -> Self {
+        Self { print: world.print(), broken: world.broken.clone(), world: Arc::new(Mutex::new(world)) }
+    }
+}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.print.hash(state);
+    }
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.print == other.print
+    }
+}
+
+/// A scenario, and the rule that isn't kept in it.
+struct Check {
+    scenario: &'static Scenario,
+    mistake: Option<Mistake>,
+    /// From one state in so many everything is seen to get decided.
+    settles: u64,
+}
+
+impl Model for Check {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        mistake::make(self.mistake);
+        vec![State::new(World::new(self.scenario))]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        mistake::make(self.mistake);
+        if state.broken.is_none() {
+            state.world.lock().unwrap().actions(actions);
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        mistake::make(self.mistake);
+        let mut world = last.world.lock().unwrap().copy();
+        world.act(action);
+        let mut state = State::new(world);
+        if state.broken.is_none() && state.print % self.settles == 0 {
+            state.broken = state.world.lock().unwrap().copy().settle();
+        }
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![Property::always("nothing is wrong", |_, state: &State| state.broken.is_none())]
+    }
+}
+
+/// What an exploration came to: how many states there are, and how the first that is wrong is reached.
+fn explore(scenario: &'static Scenario, mistake: Option<Mistake>, settles: u64) -> (usize, Option<String>) {
+    let checker = Check { scenario, mistake, settles }.checker().spawn_dfs().join();
+    let found = checker.discovery("nothing is wrong").map(|path| {
+        let what = path.last_state().broken.clone().unwrap_or_default();
+        format!("{what}\n{:?}", path.into_actions())
+    });
+    (checker.unique_state_count(), found)
+}
+
+#[test]
+fn smoke() {
+    static S: Scenario = Scenario { budget: Budget { moves: 1, losses: 1, ..CALM }, ..PLAIN };
+    let t = std::time::Instant::now();
+    let n: u64 = std::env::var("N").map_or(16, |n| n.parse().unwrap());
+    let (states, found) = explore(&S, None, n);
+    eprintln!("{states} states in {:?}", t.elapsed());
+    assert_eq!(found, None);
+    let _ = Identity::Own;
+}
+
+#[test]
+fn bench() {
+    static S: Scenario = Scenario { budget: Budget { moves: 1, losses: 1, ..CALM }, ..PLAIN };
+    let mut w = World::new(&S);
+    for a in [Action::Send, Action::Serve(0), Action::Send] { w.act(a); }
+    let mut v = vec![];
+    w.actions(&mut v);
+    eprintln!("{v:?}");
+    let t = std::time::Instant::now();
+    for _ in 0..200 { std::hint::black_box(w.copy()); }
+    eprintln!("copy {:?}", t.elapsed() / 200);
+    let t = std::time::Instant::now();
+    for _ in 0..200 { std::hint::black_box(w.print()); }
+    eprintln!("print {:?}", t.elapsed() / 200);
+    let t = std::time::Instant::now();
+    for _ in 0..200 { w.act(Action::Look); }
+    eprintln!("act {:?}", t.elapsed() / 200);
+    let t = std::time::Instant::now();
+    for _ in 0..200 { w.actions(&mut v); }
+    eprintln!("actions {:?}", t.elapsed() / 200);
+    let t = std::time::Instant::now();
+    for _ in 0..20 { let mut c = w.copy(); c.settle(); }
+    eprintln!("settle {:?}", t.elapsed() / 20);
+}

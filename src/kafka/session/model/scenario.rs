@@ -1,0 +1,102 @@
+//! What is explored: who sends what, and how much may go wrong.
+
+use crate::config::{Config, Idempotence, Kafka, RaiseAcks};
+use crate::kafka::cluster::Settings;
+use std::time::Duration;
+
+/// Whose producer id the batches carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Identity {
+    /// The client has none and is given one.
+    Injected,
+    /// The client's own.
+    Own,
+    /// None, and none is given.
+    None,
+}
+
+/// How often each thing may go wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Budget {
+    /// Leadership moves.
+    pub moves: u8,
+    /// A connection is lost.
+    pub losses: u8,
+    /// A broker is killed.
+    pub kills: u8,
+    /// A follower falls out of sync.
+    pub shrinks: u8,
+    /// A follower is late.
+    pub time_outs: u8,
+    /// What is held is over its bound.
+    pub expiries: u8,
+    /// Metadata comes from a broker that is behind.
+    pub behind: u8,
+}
+
+/// One exploration.
+#[derive(Debug)]
+pub(super) struct Scenario {
+    /// The partitions that each request has a batch for, in the client's order.
+    pub requests: &'static [&'static [usize]],
+    /// The acknowledgements that the client asks for.
+    pub acks: i16,
+    /// Whose producer id.
+    pub identity: Identity,
+    /// Whether acks=1 is raised.
+    pub raise: bool,
+    /// Whether brokers name the leader in a refusal (KIP-951).
+    pub hints: bool,
+    /// How many replicas acks=all needs.
+    pub min_in_sync: usize,
+    /// Whether the follower never comes back when nothing else goes wrong any more.
+    pub stays_short: bool,
+    /// Whether the client waits for each answer.
+    pub one_at_a_time: bool,
+    /// Whether the client writes what is not read.
+    pub unread: bool,
+    /// What may go wrong.
+    pub budget: Budget,
+}
+
+/// Nothing goes wrong.
+pub(super) const CALM: Budget =
+    Budget { moves: 0, losses: 0, kills: 0, shrinks: 0, time_outs: 0, expiries: 0, behind: 0 };
+
+/// A client with acks=all and no producer id, three batches for one partition.
+pub(super) const PLAIN: Scenario = Scenario {
+    requests: &[&[0], &[0], &[0]],
+    acks: -1,
+    identity: Identity::Injected,
+    raise: true,
+    hints: false,
+    min_in_sync: 1,
+    stays_short: false,
+    one_at_a_time: false,
+    unread: false,
+    budget: CALM,
+};
+
+impl Scenario {
+    /// The version of Produce: the first with hints, or the last that is quick to read.
+    pub(super) fn version(&self) -> i16 {
+        if self.hints { 10 } else { 8 }
+    }
+
+    /// How many partitions there are.
+    pub(super) fn partitions(&self) -> usize {
+        self.requests.iter().flat_map(|request| request.iter()).max().map_or(1, |most| most + 1)
+    }
+
+    /// The configuration of its cluster.
+    pub(super) fn settings(&self) -> Settings {
+        let config = Config::default();
+        let mut hold = config.hold;
+        hold.max = Duration::from_secs(1000);
+        let idempotence =
+            if self.identity == Identity::Injected { Idempotence::Inject } else { Idempotence::Off };
+        let raise_acks = if self.raise { RaiseAcks::Acks1 } else { RaiseAcks::Off };
+        let kafka = Kafka { idempotence, raise_acks, ..Kafka::default() };
+        Settings { net: config.net, hold, retry: config.retry, kafka }
+    }
+}
