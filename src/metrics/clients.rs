@@ -133,7 +133,7 @@ impl ApiVersionsInUse {
 
 impl Drop for ApiVersionsInUse {
     fn drop(&mut self) {
-        for (slot, bits) in self.seen.iter().enumerate() {
+        for (slot, bits) in self.seen.iter().enumerate().filter(|(_, bits)| **bits != 0) {
             for version in 0..=MAX_API_VERSION + 1 {
                 if bits & (1_u32 << version) != 0 {
                     self.family.gauge(slot, version).dec();

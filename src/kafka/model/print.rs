@@ -1,22 +1,23 @@
 //! A print of a state: equal for states that can't be told apart from here on.
 //!
-//! Moments count by their order and by their age in steps of [`STEP`], up to [`OLD`] steps: no rule that is checked looks
-//! further, and so the states are finitely many.
+//! Moments count by their order, where two of them are compared, and by the bounds that their age has passed. There are no
+//! other bounds between those in the code that is checked, and so the states are finitely many.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
 
-/// How far time goes on when it does.
-pub(in crate::kafka) const STEP: Duration = Duration::from_millis(300);
-/// After so many steps a moment is long ago.
-const OLD: u128 = 4;
+/// Longer than a refusal, a pause, or the time between two looks is minded; shorter than a telling takes.
+pub(in crate::kafka) const SOON: Duration = Duration::from_millis(300);
+/// Longer than a telling takes.
+pub(in crate::kafka) const LATER: Duration = Duration::from_millis(1100);
 
 /// A state's print as it is taken.
 #[derive(Debug, Default)]
 pub(in crate::kafka) struct Print {
     words: Vec<u64>,
     times: Vec<(usize, Instant)>,
+    ages: Vec<(usize, Instant)>,
 }
 
 impl Print {
@@ -42,7 +43,15 @@ impl Print {
         }
     }
 
-    /// A moment.
+    /// A moment that is compared with the present only.
+    pub(in crate::kafka) fn age(&mut self, at: Option<Instant>) {
+        if let Some(at) = at {
+            self.ages.push((self.words.len(), at));
+        }
+        self.words.push(u64::from(at.is_some()));
+    }
+
+    /// A moment that is compared with others.
     pub(in crate::kafka) fn time(&mut self, at: Option<Instant>) {
         if let Some(at) = at {
             self.times.push((self.words.len(), at));
@@ -55,13 +64,16 @@ impl Print {
         let mut sorted: Vec<Instant> = self.times.iter().map(|(_, at)| *at).collect();
         sorted.sort_unstable();
         sorted.dedup();
-        let steps = |longer: Instant, than: Instant| {
-            let nanos = longer.saturating_duration_since(than).as_nanos();
-            u64::try_from(nanos.div_ceil(STEP.as_nanos()).min(OLD)).unwrap()
+        let passed = |at: Instant| {
+            let age = now.saturating_duration_since(at);
+            1 + u64::from(at <= now) + u64::from(age >= SOON) + u64::from(age >= LATER)
         };
         for (place, at) in &self.times {
             let rank = sorted.binary_search(at).unwrap() as u64;
-            self.words[*place] = 1 | rank << 8 | steps(now, *at) << 32 | steps(*at, now) << 40;
+            self.words[*place] = rank << 8 | passed(*at);
+        }
+        for (place, at) in &self.ages {
+            self.words[*place] = passed(*at);
         }
         let mut hasher = DefaultHasher::new();
         self.words.hash(&mut hasher);

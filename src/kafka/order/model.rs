@@ -52,12 +52,12 @@ impl Order {
         print.put(&book.connections.len());
         print.unordered(book.told.iter(), |(key, _)| hash_of(key), |print, (key, (leader, changed))| {
             print.put(&(key, leader));
-            print.time(*changed);
+            print.age(*changed);
         });
         print.unordered(book.marks.iter(), |(key, _)| hash_of(key), |print, (key, (barrier, told))| {
             print.put(key);
             barrier.print(print, number);
-            print.time(Some(*told));
+            print.age(Some(*told));
         });
     }
 }

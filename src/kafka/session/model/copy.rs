@@ -110,14 +110,14 @@ impl Slot {
                     print.put(&Way(&item.progress));
                     print.put(&item.refused.map(|refused| refused.node));
                     print.time(item.refused.map(|refused| refused.at));
-                    print.time(Some(item.not_before));
+                    print.age(Some(item.not_before));
                 }
             }
         }
         let trouble = self.trouble.as_ref();
         print.put(&trouble.map(|t| (t.ticket.is_some(), t.losses, t.replayed, t.refused.map(|r| r.node))));
         print.time(trouble.and_then(|trouble| trouble.refused).map(|refused| refused.at));
-        print.time(trouble.map(|trouble| trouble.not_before));
+        print.age(trouble.map(|trouble| trouble.not_before));
     }
 }
 

@@ -9,7 +9,7 @@ use super::client::Client;
 use super::scenario::{Budget, Scenario};
 use crate::kafka::cluster::{Cluster, Health, Producer, TopicKey};
 use crate::kafka::model::log::{Batch, Connection, Outcome, Partition, Request, Row};
-use crate::kafka::model::print::{Print, STEP};
+use crate::kafka::model::print::{LATER, Print, SOON};
 use crate::kafka::order::{Copies, Progress};
 use crate::kafka::wire::{self, batch, produce, request_header};
 use crate::net::Stream;
@@ -69,8 +69,9 @@ pub(super) enum Action {
     /// Metadata is looked up: as it is, or as a broker knows it that is behind.
     Look,
     LookBehind,
-    /// Time goes on.
-    Tick,
+    /// Time goes on, a little or more.
+    Soon,
+    Later,
     /// So much that everything held is over.
     Expire,
 }
@@ -301,7 +302,7 @@ impl World {
         // A client reads what it is told within TELLING_TAKES.
         let waits = self.sessions.iter().any(|session| session.unsettled > 0);
         if (waits || self.cluster.order.any_marked()) && self.client.believes == self.client.told {
-            to.push(Action::Tick);
+            to.extend([Action::Soon, Action::Later]);
             if self.left.expiries > 0 && waits {
                 to.push(Action::Expire);
             }
@@ -421,7 +422,8 @@ impl World {
                 self.left.behind -= 1;
                 self.learn(true);
             }
-            Action::Tick => self.now += STEP,
+            Action::Soon => self.now += SOON,
+            Action::Later => self.now += LATER,
             Action::Expire => {
                 self.left.expiries -= 1;
                 self.client.expired = true;
@@ -592,7 +594,7 @@ impl World {
                 Action::Learn | Action::Send => 2,
                 Action::Tell => 3,
                 Action::Look => 4,
-                Action::Tick => 5 - (steps % 2) * 2,
+                Action::Soon => 5 - (steps % 2) * 2,
                 _ => 6,
             };
             let Some(action) = actions.into_iter().min_by_key(rank) else { break };
