@@ -76,7 +76,7 @@ impl Cluster {
             for partition in 0..partitions {
                 let leader = view.leader(topic, partition);
                 print.put(&leader.map(|leader| (leader.node, leader.epoch)));
-                print.time(leader.map(|leader| leader.asked));
+                print.date(leader.map(|leader| leader.asked));
             }
         });
         print.put(&self.wants(topic, now));

@@ -42,6 +42,8 @@ pub(in crate::kafka) struct Partition {
     pub log: Vec<Batch>,
     /// How much of it the follower has.
     pub followed: usize,
+    /// How much of that the leader knows of, which is one fetch later: the high watermark.
+    pub high: usize,
     /// Whether the follower is in sync: acknowledgements of all wait for it.
     pub in_sync: bool,
     /// What a move of leadership cut off, by the client's number.
@@ -51,7 +53,7 @@ pub(in crate::kafka) struct Partition {
 impl Partition {
     /// An empty log led by `leader`.
     pub(in crate::kafka) fn new(leader: i32) -> Self {
-        Self { leader: Some(leader), epoch: 0, log: vec![], followed: 0, in_sync: true, cut: vec![] }
+        Self { leader: Some(leader), epoch: 0, log: vec![], followed: 0, high: 0, in_sync: true, cut: vec![] }
     }
 
     /// Appends a batch, unless it is a repeat: the place in the log, or `None` for a gap. A producer id that isn't in
@@ -74,12 +76,13 @@ impl Partition {
 
     /// Whether a place in the log is safe: every replica in sync has it.
     fn is_committed(&self, at: usize) -> bool {
-        !self.in_sync || at < self.followed
+        !self.in_sync || at < self.high
     }
 
     /// The other replica leads from now on: what it has not followed is cut off.
     pub(in crate::kafka) fn elect(&mut self, node: i32) {
         self.cut.extend(self.log.drain(self.followed..).map(|batch| batch.id));
+        self.high = self.followed;
         self.leader = Some(node);
         self.epoch += 1;
     }
@@ -236,7 +239,7 @@ mod tests {
         assert_eq!(answer(&mut connection), Some(Outcome::Is(6, -1)));
         connection.queue.push_back(request.clone());
         connection.serve(2, &mut partitions, 1);
-        partitions[0].followed = 1;
+        (partitions[0].followed, partitions[0].high) = (1, 1);
         connection.settle(2, &partitions, 1);
         assert_eq!(answer(&mut connection), Some(Outcome::Is(0, 0)));
         partitions[0].in_sync = false;

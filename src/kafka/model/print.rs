@@ -1,7 +1,7 @@
 //! A print of a state: equal for states that can't be told apart from here on.
 //!
-//! Moments count by their order, where two of them are compared, and by the bounds that their age has passed. There are no
-//! other bounds between those in the code that is checked, and so the states are finitely many.
+//! Moments count by what the code that is checked asks of them: their order among those that are compared with each other,
+//! and whether the present is past them, or far enough past. So the states are finitely many.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -12,15 +12,20 @@ pub(in crate::kafka) const SOON: Duration = Duration::from_millis(300);
 /// Longer than a telling takes.
 pub(in crate::kafka) const LATER: Duration = Duration::from_millis(1100);
 
-/// A state's print as it is taken.
-#[derive(Debug, Default)]
+/// A state's print as it is taken at `now`.
+#[derive(Debug)]
 pub(in crate::kafka) struct Print {
+    now: Instant,
     words: Vec<u64>,
-    times: Vec<(usize, Instant)>,
-    ages: Vec<(usize, Instant)>,
+    dates: Vec<(usize, Instant)>,
 }
 
 impl Print {
+    /// An empty one.
+    pub(in crate::kafka) fn new(now: Instant) -> Self {
+        Self { now, words: Vec::new(), dates: Vec::new() }
+    }
+
     /// Anything that can be hashed.
     pub(in crate::kafka) fn put(&mut self, value: &(impl Hash + ?Sized)) {
         let mut hasher = DefaultHasher::new();
@@ -43,41 +48,29 @@ impl Print {
         }
     }
 
-    /// A moment that is compared with the present only.
-    pub(in crate::kafka) fn age(&mut self, at: Option<Instant>) {
-        if let Some(at) = at {
-            self.ages.push((self.words.len(), at));
-        }
-        self.words.push(u64::from(at.is_some()));
+    /// Whether a moment is over by more than `by`.
+    pub(in crate::kafka) fn over(&mut self, at: Option<Instant>, by: Duration) {
+        let over = at.map(|at| (self.now > at, self.now.saturating_duration_since(at) >= by));
+        self.put(&over);
     }
 
     /// A moment that is compared with others.
-    pub(in crate::kafka) fn time(&mut self, at: Option<Instant>) {
+    pub(in crate::kafka) fn date(&mut self, at: Option<Instant>) {
         if let Some(at) = at {
-            self.times.push((self.words.len(), at));
+            self.dates.push((self.words.len(), at));
         }
-        self.words.push(u64::from(at.is_some()));
+        self.words.push(u64::MAX);
     }
 
-    /// The print, seen from `now`.
-    pub(in crate::kafka) fn finish(mut self, now: Instant) -> u64 {
-        let mut sorted: Vec<Instant> = self.times.iter().map(|(_, at)| *at).collect();
+    /// The print.
+    pub(in crate::kafka) fn finish(mut self) -> u64 {
+        let mut sorted: Vec<Instant> = self.dates.iter().map(|(_, at)| *at).collect();
         sorted.sort_unstable();
         sorted.dedup();
-        let passed = |at: Instant| {
-            let age = now.saturating_duration_since(at);
-            1 + u64::from(at <= now) + u64::from(age >= SOON) + u64::from(age >= LATER)
-        };
-        for (place, at) in &self.times {
-            let rank = sorted.binary_search(at).unwrap() as u64;
-            self.words[*place] = rank << 8 | passed(*at);
+        for (place, at) in &self.dates {
+            self.words[*place] = sorted.binary_search(at).unwrap() as u64;
         }
-        for (place, at) in &self.ages {
-            self.words[*place] = passed(*at);
-        }
-        let mut hasher = DefaultHasher::new();
-        self.words.hash(&mut hasher);
-        hasher.finish()
+        hash_of(&self.words)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The marks as the model check copies and prints them. Tests only.
 
 use super::{Barrier, Order, Progress, Snapshot};
-use crate::kafka::model::print::{Print, hash_of};
+use crate::kafka::model::print::{LATER, Print, hash_of};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Mutex};
@@ -40,9 +40,8 @@ impl Order {
         own.connections = other_book.connections.iter().map(|progress| copies.of(progress)).collect();
         own.told.clone_from(&other_book.told);
         let marks = other_book.marks.iter();
-        own.marks = marks
-            .map(|(key, (barrier, told))| (key.clone(), (copies.barrier(barrier), *told)))
-            .collect();
+        own.marks =
+            marks.map(|(key, (barrier, told))| (key.clone(), (copies.barrier(barrier), *told))).collect();
         self.marked.store(other.marked.load(Acquire), Release);
     }
 
@@ -50,15 +49,22 @@ impl Order {
     pub(in crate::kafka) fn print(&self, print: &mut Print, number: &dyn Fn(&Arc<Progress>) -> usize) {
         let book = self.book();
         print.put(&book.connections.len());
-        print.unordered(book.told.iter(), |(key, _)| hash_of(key), |print, (key, (leader, changed))| {
-            print.put(&(key, leader));
-            print.age(*changed);
-        });
-        print.unordered(book.marks.iter(), |(key, _)| hash_of(key), |print, (key, (barrier, told))| {
-            print.put(key);
-            barrier.print(print, number);
-            print.age(Some(*told));
-        });
+        print.unordered(
+            book.told.iter(),
+            |(key, _)| hash_of(key),
+            |print, (key, (leader, changed))| {
+                print.put(&(key, leader, changed.is_some()));
+            },
+        );
+        print.unordered(
+            book.marks.iter(),
+            |(key, _)| hash_of(key),
+            |print, (key, (barrier, told))| {
+                print.put(key);
+                barrier.print(print, number);
+                print.over(Some(*told), LATER);
+            },
+        );
     }
 }
 

@@ -199,7 +199,8 @@ impl Session {
 
     fn barriers_passed(&self, number: u64) -> bool {
         let slot = self.slot(number);
-        made(Mistake::BarrierIgnored) || slot.is_none_or(|slot| slot.barriers.iter().all(|barrier| barrier.has_passed(&self.own)))
+        made(Mistake::BarrierIgnored)
+            || slot.is_none_or(|slot| slot.barriers.iter().all(|barrier| barrier.has_passed(&self.own)))
     }
 
     /// Begins to connect to a node, if that has not begun. Answers whether it was begun now.

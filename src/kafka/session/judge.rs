@@ -104,7 +104,9 @@ pub(super) fn judge(
         }
         // OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID of an injected sequence: with at most five undecided, the batch
         // isn't in the log, and a predecessor was refused or cut off. It starts over with another id.
-        45 | 59 if injected && made(Mistake::GapTakenForLanded) => Judgement::Done(error_for_success(partition)),
+        45 | 59 if injected && made(Mistake::GapTakenForLanded) => {
+            Judgement::Done(error_for_success(partition))
+        }
         45 | 59 if injected && item.restamps < RESTAMPS_MAX => {
             let not_before = now + REFUSED_PAUSE;
             Judgement::Again(Again { not_before, code, doubt: false, refused: None, restamp: true })

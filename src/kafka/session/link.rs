@@ -255,10 +255,14 @@ impl Link {
         };
         self.metrics.connections.dec();
         self.metrics.in_flight.sub(i64::try_from(open.due.len()).unwrap_or(0));
-        let written = if made(Mistake::WrittenTakenForUnsent) { 0 } else { open.out.written_total() };
+        let written = open.out.written_total();
         let due = open.due.iter().map(|due| (due.slot, due.part, due.end));
         let silent = open.silent.iter().map(|&(end, slot, part)| (slot, part, end));
-        let verdict = |(slot, part, end)| Lost { slot, part, verdict: Verdict::of_unanswered(end, written) };
+        let verdict = |(slot, part, end)| {
+            let unsent = made(Mistake::WrittenTakenForUnsent);
+            let verdict = if unsent { Verdict::NotSent } else { Verdict::of_unanswered(end, written) };
+            Lost { slot, part, verdict }
+        };
         let mut lost: Vec<Lost> = due.chain(silent).map(verdict).collect();
         lost.sort_by_key(|lost| lost.slot);
         Event::Disconnected { reason, lost, silent: open.had_silent }

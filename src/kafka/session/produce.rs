@@ -141,7 +141,9 @@ impl Session {
                         landed.push((item.topic.clone(), item.partition, producer));
                     }
                     if passed != 0 {
-                        if (stamped || item.counted) && ((!matches!(code, 7 | 20) && !item.doubt) || made(Mistake::GivenBackInDoubt)) {
+                        if (stamped || item.counted)
+                            && ((!matches!(code, 7 | 20) && !item.doubt) || made(Mistake::GivenBackInDoubt))
+                        {
                             let records = item.request.bytes_field("records").cloned();
                             given_back.push((item.topic.clone(), item.partition, records));
                         }

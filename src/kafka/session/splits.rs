@@ -144,7 +144,9 @@ impl Session {
         let Some(slot) = self.slot(number) else { return Vec::new() };
         let State::Split(split) = &slot.state else { return Vec::new() };
         let produce = slot.op.key == PRODUCE;
-        let barred = produce && !made(Mistake::BarrierIgnored) && (!slot.barriers.iter().all(|b| b.has_passed(&self.own)));
+        let barred = produce
+            && !made(Mistake::BarrierIgnored)
+            && (!slot.barriers.iter().all(|b| b.has_passed(&self.own)));
         let mut seen = std::collections::HashSet::new();
         let plan = |item: &Item| {
             if !item.is_waiting() {
@@ -168,7 +170,8 @@ impl Session {
                         Plan::Go(node)
                             if (trusted == Some(node) || made(Mistake::UnprovenLeaderTrusted))
                                 && way.is_some_and(|way| way.node == node)
-                                && (way == Some(Way { node, producer: self.injection.producer_for(item) })
+                                && (way
+                                    == Some(Way { node, producer: self.injection.producer_for(item) })
                                     || made(Mistake::ProducersMixed)) =>
                         {
                             Plan::Go(node)

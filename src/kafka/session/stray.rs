@@ -86,10 +86,14 @@ impl Strays {
     /// Prints what is known, for the model check.
     pub(super) fn print(&self, print: &mut crate::kafka::model::print::Print) {
         use crate::kafka::model::print::hash_of;
-        print.unordered(self.partitions.iter(), |(key, _)| hash_of(key), |print, (key, stray)| {
-            print.put(key);
-            print.time(Some(stray.since));
-        });
+        print.unordered(
+            self.partitions.iter(),
+            |(key, _)| hash_of(key),
+            |print, (key, stray)| {
+                print.put(key);
+                print.date(Some(stray.since));
+            },
+        );
     }
 }
 

@@ -7,10 +7,13 @@ impl Injection {
     /// Prints who is stamped with what.
     pub(in crate::kafka::session) fn print(&self, print: &mut Print) {
         print.put(&(self.on, self.named, self.by_id));
-        print.age(self.asked);
         let all = self.sequences.iter().flat_map(|(topic, of)| of.iter().map(move |(p, s)| (topic, p, s)));
-        print.unordered(all, |(topic, partition, _)| hash_of(&(topic, partition)), |print, (_, at, known)| {
-            print.put(&(at, known.producer, known.next, known.undecided, known.unproven, known.opening));
-        });
+        print.unordered(
+            all,
+            |(topic, partition, _)| hash_of(&(topic, partition)),
+            |print, (_, at, known)| {
+                print.put(&(at, known.producer, known.next, known.undecided, known.unproven, known.opening));
+            },
+        );
     }
 }

@@ -113,7 +113,8 @@ impl Client {
             self.sent += 1;
         }
         let node = self.believes[self.rest[0].0];
-        let (now, later): (Vec<_>, Vec<_>) = self.rest.drain(..).partition(|(p, _)| self.believes[*p] == node);
+        let (now, later): (Vec<_>, Vec<_>) =
+            self.rest.drain(..).partition(|(p, _)| self.believes[*p] == node);
         self.rest = later.into();
         self.correlation += 1;
         let mut request = wire::request(0).unwrap().new();
@@ -211,8 +212,7 @@ impl Client {
             }
             // A client that is told that an outcome is unknown can't expect an order of that batch.
             let told = |id: &u8| self.records.iter().find(|told| told.id == *id).unwrap();
-            let known: Vec<u8> =
-                ids.iter().copied().filter(|id| told(id).fate != Fate::Error(7)).collect();
+            let known: Vec<u8> = ids.iter().copied().filter(|id| told(id).fate != Fate::Error(7)).collect();
             if !known.is_sorted() {
                 return Some(format!("reordered: partition {at}: {ids:?}"));
             }

@@ -3,13 +3,14 @@
 use super::super::slot::{Answer, Slot, State, Trouble};
 use super::super::{Home, Session};
 use crate::kafka::cluster::Cluster;
-use crate::kafka::model::print::Print;
+use crate::kafka::model::print::{Print, SOON};
 use crate::kafka::order::{Copies, Progress};
 use crate::kafka::wire::Value;
 use crate::lifecycle::{Drain, DrainTrigger, drain};
 use crate::net::Stream;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 /// Never signalled.
 static DRAIN: LazyLock<(DrainTrigger, Drain)> = LazyLock::new(drain::new);
@@ -109,15 +110,15 @@ impl Slot {
                     print.put(&(item.restamp, item.restamps, item.counted, item.losses));
                     print.put(&Way(&item.progress));
                     print.put(&item.refused.map(|refused| refused.node));
-                    print.time(item.refused.map(|refused| refused.at));
-                    print.age(Some(item.not_before));
+                    print.date(item.refused.map(|refused| refused.at));
+                    print.over(item.refused.map(|refused| refused.at), SOON);
+                    print.over(Some(item.not_before), Duration::ZERO);
                 }
             }
         }
         let trouble = self.trouble.as_ref();
         print.put(&trouble.map(|t| (t.ticket.is_some(), t.losses, t.replayed, t.refused.map(|r| r.node))));
-        print.time(trouble.and_then(|trouble| trouble.refused).map(|refused| refused.at));
-        print.age(trouble.map(|trouble| trouble.not_before));
+        print.over(trouble.map(|trouble| trouble.not_before), Duration::ZERO);
     }
 }
 

@@ -100,38 +100,80 @@ fn explore(scenario: &'static Scenario, mistake: Option<Mistake>, settles: u64) 
     (checker.unique_state_count(), found)
 }
 
-#[test]
-fn smoke() {
-    static S: Scenario = Scenario { budget: Budget { moves: 1, losses: 1, ..CALM }, ..PLAIN };
-    let t = std::time::Instant::now();
-    let n: u64 = std::env::var("N").map_or(16, |n| n.parse().unwrap());
-    let (states, found) = explore(&S, None, n);
-    eprintln!("{states} states in {:?}", t.elapsed());
-    assert_eq!(found, None);
-    let _ = Identity::Own;
+static LOSS: Scenario = Scenario { requests: &[&[0], &[0]], budget: Budget { losses: 1, ..CALM }, ..PLAIN };
+static MOVE: Scenario = Scenario { requests: &[&[0], &[0]], budget: Budget { moves: 1, ..CALM }, ..PLAIN };
+static BARE: Scenario = Scenario {
+    requests: &[&[0], &[0]],
+    identity: Identity::None,
+    budget: Budget { moves: 1, losses: 1, ..CALM },
+    ..PLAIN
+};
+static ONE: Scenario = Scenario { acks: 1, raise: false, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
+static RAISED: Scenario = Scenario {
+    acks: 1,
+    min_in_sync: 2,
+    stays_short: true,
+    budget: Budget { shrinks: 1, time_outs: 1, ..CALM },
+    ..PLAIN
+};
+fn is_right(scenario: &'static Scenario) {
+    let (states, found) = explore(scenario, None, 40);
+    println!("{states} states");
+    assert_eq!(found, None, "{scenario:?}");
+    assert!(states > 50, "{states} states: nothing was explored");
 }
 
 #[test]
-fn bench() {
-    static S: Scenario = Scenario { budget: Budget { moves: 1, losses: 1, ..CALM }, ..PLAIN };
-    let mut w = World::new(&S);
-    for a in [Action::Send, Action::Serve(0), Action::Send] { w.act(a); }
-    let mut v = vec![];
-    w.actions(&mut v);
-    eprintln!("{v:?}");
-    let t = std::time::Instant::now();
-    for _ in 0..200 { std::hint::black_box(w.copy()); }
-    eprintln!("copy {:?}", t.elapsed() / 200);
-    let t = std::time::Instant::now();
-    for _ in 0..200 { std::hint::black_box(w.print()); }
-    eprintln!("print {:?}", t.elapsed() / 200);
-    let t = std::time::Instant::now();
-    for _ in 0..200 { w.act(Action::Look); }
-    eprintln!("act {:?}", t.elapsed() / 200);
-    let t = std::time::Instant::now();
-    for _ in 0..200 { w.actions(&mut v); }
-    eprintln!("actions {:?}", t.elapsed() / 200);
-    let t = std::time::Instant::now();
-    for _ in 0..20 { let mut c = w.copy(); c.settle(); }
-    eprintln!("settle {:?}", t.elapsed() / 20);
+fn a_lost_connection() {
+    is_right(&LOSS);
+}
+
+#[test]
+fn a_move_of_leadership() {
+    is_right(&MOVE);
+}
+
+#[test]
+fn without_an_identity() {
+    is_right(&BARE);
+}
+
+#[test]
+fn acks_1_as_it_is() {
+    is_right(&ONE);
+}
+
+#[test]
+fn acks_1_raised_and_followers_missing() {
+    is_right(&RAISED);
+}
+
+/// Each mistake, and where it shows.
+static MISTAKES: &[(Mistake, &Scenario)] = &[
+    (Mistake::ChecksumLeft, &LOSS),
+    (Mistake::NewSequenceForUnknown, &LOSS),
+    (Mistake::TicketLost, &LOSS),
+    (Mistake::BytesKept, &LOSS),
+    (Mistake::UnsequencedRepeated, &BARE),
+    (Mistake::WrittenTakenForUnsent, &BARE),
+    (Mistake::BarrierIgnored, &MOVE),
+    (Mistake::BarrierAtTelling, &MOVE),
+    (Mistake::CapacityPassedOn, &RAISED),
+    (Mistake::RaisedForEver, &RAISED),
+];
+
+#[test]
+fn every_mistake_is_found() {
+    let only = std::env::var("TESTBED_MISTAKE").ok();
+    let missed: Vec<Mistake> = MISTAKES
+        .iter()
+        .filter(|(mistake, _)| only.as_ref().is_none_or(|only| *only == format!("{mistake:?}")))
+        .filter(|(mistake, scenario)| {
+            let (states, found) = explore(scenario, Some(*mistake), 8);
+            println!("{mistake:?}: {states} states: {found:?}");
+            found.is_none()
+        })
+        .map(|(mistake, _)| *mistake)
+        .collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }

@@ -51,8 +51,9 @@ pub(super) enum Action {
     Serve(usize),
     /// An answer reaches the session.
     Deliver(usize),
-    /// The follower of a partition has caught up.
+    /// The follower of a partition has caught up; its leader gets to know.
     Follow(usize),
+    Confirm(usize),
     /// The other replica of a partition leads from now on.
     Move(usize),
     /// A connection is lost. Its broker may still read what was sent on it.
@@ -217,7 +218,7 @@ impl World {
 
     /// Its print.
     pub(super) fn print(&self) -> u64 {
-        let mut print = Print::default();
+        let mut print = Print::new(self.now);
         let number = |progress: &Arc<Progress>| {
             self.sessions.iter().position(|session| Arc::ptr_eq(&session.own, progress)).unwrap_or(9)
         };
@@ -231,7 +232,7 @@ impl World {
         let count = i32::try_from(self.partitions.len()).unwrap();
         self.cluster.print(&topic(), count, self.now, &mut print);
         self.cluster.order.print(&mut print, &number);
-        print.finish(self.now)
+        print.finish()
     }
 
     /// Everything that can happen next.
@@ -271,7 +272,11 @@ impl World {
             if self.can_follow(partition) {
                 to.push(Action::Follow(at));
             }
-            if self.left.moves > 0 && partition.in_sync && partition.leader.is_some() && self.up == [true; 2] {
+            if partition.in_sync && partition.leader.is_some() && partition.high < partition.followed {
+                to.push(Action::Confirm(at));
+            }
+            if self.left.moves > 0 && partition.in_sync && partition.leader.is_some() && self.up == [true; 2]
+            {
                 to.push(Action::Move(at));
             }
             if self.left.shrinks > 0 && partition.in_sync {
@@ -366,6 +371,7 @@ impl World {
             }
             Action::Deliver(at) => self.deliver(at),
             Action::Follow(at) => self.partitions[at].followed = self.partitions[at].log.len(),
+            Action::Confirm(at) => self.partitions[at].high = self.partitions[at].followed,
             Action::Move(at) => {
                 self.left.moves -= 1;
                 let partition = &mut self.partitions[at];
@@ -415,6 +421,7 @@ impl World {
             Action::Grow(at) => {
                 let partition = &mut self.partitions[at];
                 partition.followed = partition.log.len();
+                partition.high = partition.followed;
                 partition.in_sync = true;
             }
             Action::Look => self.learn(false),
@@ -590,7 +597,11 @@ impl World {
             // Work first, then news, then time.
             let rank = |action: &Action| match action {
                 Action::Deliver(_) | Action::Serve(_) => 0,
-                Action::Fence(_) | Action::Start(_) | Action::Grow(_) | Action::Follow(_) => 1,
+                Action::Fence(_)
+                | Action::Start(_)
+                | Action::Grow(_)
+                | Action::Follow(_)
+                | Action::Confirm(_) => 1,
                 Action::Learn | Action::Send => 2,
                 Action::Tell => 3,
                 Action::Look => 4,
