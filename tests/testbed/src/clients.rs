@@ -314,9 +314,7 @@ pub(crate) fn outcome(value: &Value) -> Option<Outcome> {
 pub(crate) fn consumer_event(value: &Value) -> Option<ConsumerEvent> {
     Some(match text(value, "t").as_str() {
         "r" => ConsumerEvent::Record { partition: int(value, "p"), offset: long(value, "o") },
-        "assigned" => {
-            ConsumerEvent::Assigned { partitions: ints(value, "p"), generation: int(value, "gen") }
-        }
+        "assigned" => ConsumerEvent::Assigned { partitions: ints(value, "p"), generation: int(value, "gen") },
         "revoked" => ConsumerEvent::Revoked(ints(value, "p")),
         "lost" => ConsumerEvent::Lost(ints(value, "p")),
         "error" => ConsumerEvent::Failed { call: text(value, "in"), error: client_error(value) },

@@ -126,7 +126,9 @@ impl Folder {
     pub fn write_samples(&self, samples: &[Sample]) -> Result<()> {
         self.write(
             "samples.jsonl",
-            samples.iter().map(|s| json!({"n": s.node, "start": s.start_us, "end": s.end_us, "leads": s.leads})),
+            samples
+                .iter()
+                .map(|s| json!({"n": s.node, "start": s.start_us, "end": s.end_us, "leads": s.leads})),
         )
     }
 

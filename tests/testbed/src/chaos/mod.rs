@@ -17,5 +17,5 @@ pub mod schedule;
 pub use checker::{Rules, Verdict, check};
 pub use history::Folder;
 pub use report::table;
-pub use run::{Order, PARTITIONS, Size, judge, run};
+pub use run::{Order, Outcome, PARTITIONS, Size, judge, prove};
 pub use schedule::{Events, Schedule};

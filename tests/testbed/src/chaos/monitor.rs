@@ -70,8 +70,7 @@ impl Monitor {
     /// Ends the questions; gives all answers in the order of their ends.
     pub(super) fn finish(mut self) -> Vec<Sample> {
         self.end();
-        let mut samples =
-            std::mem::take(&mut *self.samples.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut samples = std::mem::take(&mut *self.samples.lock().unwrap_or_else(PoisonError::into_inner));
         samples.sort_by_key(|sample| sample.end_us);
         samples
     }

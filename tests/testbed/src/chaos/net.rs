@@ -46,11 +46,14 @@ impl Powers {
             Ok(()) => Ok(Way::Route),
             Err(route) => Err(format!("no packet filter ({filter}), no route ({route})")),
         });
-        Self { reset: try_reset(spare).map_err(|error| error.to_string()), cut: cut.map_err(flat) }
+        Self {
+            reset: try_reset(spare).map_err(|error| error.to_string()),
+            cut: cut.map_err(|why| flat(&why)),
+        }
     }
 }
 
-fn flat(text: impl ToString) -> String {
+fn flat(text: &dyn ToString) -> String {
     text.to_string().replace('\n', "; ")
 }
 
@@ -113,7 +116,7 @@ impl Cut {
         if let Some(err) = cut.keeper.stderr.as_mut() {
             let _ = err.read_to_string(&mut why);
         }
-        Err(Error::program("a packet filter", flat(why.trim())))
+        Err(Error::program("a packet filter", flat(&why.trim())))
     }
 }
 
@@ -136,7 +139,7 @@ fn try_cut(way: Way, spare: Ipv4Addr) -> std::result::Result<(), String> {
         drop(cut);
         wait::until("packets to pass again", Duration::from_secs(5), || wait::accepts(addr))
     };
-    attempt().map_err(flat)
+    attempt().map_err(|error| flat(&error))
 }
 
 /// The address as IPv4, which all of the test bed's are.

@@ -66,10 +66,62 @@ impl Order {
         let partitions = u8::try_from(PARTITIONS).unwrap_or(u8::MAX);
         Schedule::new(self.seed, self.events, session_ms, 3, partitions)
     }
+
+    /// The command that does the same again.
+    pub fn replay(&self) -> String {
+        let short = if self.size == Size::Short { " SHORT=1" } else { "" };
+        format!(
+            "make chaos SEED={} MINUTES={} KAFKA={} EVENTS={}{short}",
+            self.seed,
+            self.lasts.as_secs_f64() / 60.0,
+            self.version,
+            self.events
+        )
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was recorded.
+    pub run: Run,
+    /// What the checker says.
+    pub verdict: Verdict,
+    /// Its folder; removed if all promises were kept, unless it was to be kept.
+    pub folder: Folder,
+}
+
+/// Carries an order out and judges it. If a promise was broken, or the run could not be carried through, the folder stays,
+/// and `say` is told the command that replays it.
+pub fn prove(order: &Order, keep: bool, say: &dyn Fn(&str)) -> Result<Outcome> {
+    let folder = Folder::create(&fresh(order.seed))?;
+    let place = folder.0.display().to_string();
+    say(&format!("seed {}; everything is recorded in {place}", order.seed));
+    let judged = run(order, &folder, say).and_then(|()| judge(&folder));
+    if !judged.as_ref().is_ok_and(|(_, verdict)| verdict.breaches.is_empty()) {
+        say(&format!(
+            "seed {} FAILED; its records are in {place}; it is replayed by: {}",
+            order.seed,
+            order.replay()
+        ));
+    } else if !keep {
+        let _ = fs::remove_dir_all(&folder.0);
+    }
+    judged.map(|(run, verdict)| Outcome { run, verdict, folder })
+}
+
+/// A folder that no earlier run has.
+fn fresh(seed: u64) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."));
+    let base = root.join("target/chaos");
+    (1..100_000u32)
+        .map(|number| base.join(format!("seed-{seed}-{number}")))
+        .find(|path| !path.exists())
+        .unwrap_or(base)
 }
 
 /// Does it, and records everything in `folder`. An error says what kept it from being carried through.
-pub fn run(order: &Order, folder: &Folder, say: &dyn Fn(&str)) -> Result<()> {
+fn run(order: &Order, folder: &Folder, say: &dyn Fn(&str)) -> Result<()> {
     let spec = Spec::new(order.version).domain(DOMAIN);
     let spec = if order.size == Size::Short { spec.fast() } else { spec };
     let mut cluster = Cluster::start(spec)?;

@@ -2,11 +2,12 @@
 //! promise was kept (1: one was broken, 2: the run could not be carried through). A failing seed is printed with the
 //! command that replays it, and the folder with its histories and logs is kept.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use testbed::chaos::{Events, Folder, Order, Size, judge, run, table};
+use testbed::chaos::history::Run;
+use testbed::chaos::{Events, Folder, Order, Size, Verdict, judge, prove, table};
 use testbed::{KafkaVersion, Result, Sidecar};
 
 const HELP: &str = "\
@@ -69,7 +70,8 @@ fn wish(words: impl Iterator<Item = String>) -> std::result::Result<Wish, String
             "--short" => wish.size = Size::Short,
             "--keep" => wish.keep = true,
             key => {
-                let value = words.next().ok_or_else(|| format!("{key}: what is this, or where is its value?"))?;
+                let value =
+                    words.next().ok_or_else(|| format!("{key}: what is this, or where is its value?"))?;
                 let wrong = |_| format!("{key} {value}: no number");
                 match key {
                     "--seed" => wish.seed = value.parse().map_err(wrong)?,
@@ -92,7 +94,8 @@ fn wish(words: impl Iterator<Item = String>) -> std::result::Result<Wish, String
 
 fn carry_out(wish: &Wish) -> Result<bool> {
     if let Some(folder) = &wish.check {
-        return report(&Folder(folder.clone()));
+        let (run, verdict) = judge(&Folder(folder.clone()))?;
+        return Ok(report(&run, &verdict));
     }
     let order = Order {
         seed: wish.seed,
@@ -109,50 +112,20 @@ fn carry_out(wish: &Wish) -> Result<bool> {
         }
         return Ok(true);
     }
-    let path = folder_of(wish.seed);
-    let folder = Folder::create(&path)?;
     let start = Instant::now();
     let say = |text: &str| println!("[{:6.1} s] {text}", start.elapsed().as_secs_f64());
-    say(&format!(
-        "seed {}, Kafka {}, events {}, {} min; records in {}",
-        wish.seed,
-        wish.version,
-        wish.events,
-        wish.minutes,
-        path.display()
-    ));
-    let kept = run(&order, &folder, &say).and_then(|()| report(&folder));
-    if !matches!(kept, Ok(true)) {
-        println!("seed {} FAILED; its records are in {}; it is replayed by\n", wish.seed, path.display());
-        println!("    {}\n", replay(wish));
-    } else if !wish.keep {
-        let _ = std::fs::remove_dir_all(&path);
-    }
-    kept
+    say(&format!("Kafka {}, events {}, {} min", wish.version, wish.events, wish.minutes));
+    let outcome = prove(&order, wish.keep, &say)?;
+    Ok(report(&outcome.run, &outcome.verdict))
 }
 
-fn report(folder: &Folder) -> Result<bool> {
-    let (run, verdict) = judge(folder)?;
-    println!("\n{}", table(&run, &verdict));
+fn report(run: &Run, verdict: &Verdict) -> bool {
+    println!("\n{}", table(run, verdict));
     for breach in &verdict.breaches {
         println!("  broken: {breach}");
     }
     if verdict.breaches.is_empty() {
         println!("every promise was kept");
     }
-    Ok(verdict.breaches.is_empty())
-}
-
-fn replay(wish: &Wish) -> String {
-    let short = if wish.size == Size::Short { " SHORT=1" } else { "" };
-    format!(
-        "make chaos SEED={} MINUTES={} KAFKA={} EVENTS={}{short}",
-        wish.seed, wish.minutes, wish.version, wish.events
-    )
-}
-
-/// A folder that no earlier run has.
-fn folder_of(seed: u64) -> PathBuf {
-    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/chaos");
-    (1u32..).map(|number| base.join(format!("seed-{seed}-{number}"))).find(|path| !path.exists()).unwrap_or(base)
+    verdict.breaches.is_empty()
 }

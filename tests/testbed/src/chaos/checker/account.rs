@@ -47,7 +47,10 @@ pub(super) fn check(run: &Run, breaches: &mut Vec<Breach>) {
     // One record or more in each request; a client that repeats one by itself would break the premise of the run.
     let records = number(run.writers.iter().map(|writer| writer.outcomes.len()).sum());
     let requests = sum("request_seconds_count", "api=\"Produce\"");
-    wrong(requests > 0.5 && requests <= records, format!("{requests} Produce requests for {records} records"));
+    wrong(
+        requests > 0.5 && requests <= records,
+        format!("{requests} Produce requests for {records} records"),
+    );
     // None of these producers has an identity of its own.
     let injected = sum("kafka_injected_batches_total", "");
     wrong(injected > 0.5, "no batch got an identity".to_owned());
@@ -60,24 +63,31 @@ pub(super) fn check(run: &Run, breaches: &mut Vec<Breach>) {
 /// Codes with the names that the clients' libraries have for them. The one of time-outs is left out: libraries use its
 /// name for their own clocks as well.
 const CODES: &[(&str, &[&str])] = &[
-    ("NOT_LEADER_OR_FOLLOWER", &["NotLeaderOrFollowerException", "NotLeaderForPartitionError", "NOT_LEADER_FOR_PARTITION"]),
-    ("LEADER_NOT_AVAILABLE", &["LeaderNotAvailableException", "LeaderNotAvailableError", "LEADER_NOT_AVAILABLE"]),
-    ("UNKNOWN_TOPIC_OR_PARTITION", &[
-        "UnknownTopicOrPartitionException",
-        "UnknownTopicOrPartitionError",
-        "UNKNOWN_TOPIC_OR_PART",
-    ]),
+    (
+        "NOT_LEADER_OR_FOLLOWER",
+        &["NotLeaderOrFollowerException", "NotLeaderForPartitionError", "NOT_LEADER_FOR_PARTITION"],
+    ),
+    (
+        "LEADER_NOT_AVAILABLE",
+        &["LeaderNotAvailableException", "LeaderNotAvailableError", "LEADER_NOT_AVAILABLE"],
+    ),
+    (
+        "UNKNOWN_TOPIC_OR_PARTITION",
+        &["UnknownTopicOrPartitionException", "UnknownTopicOrPartitionError", "UNKNOWN_TOPIC_OR_PART"],
+    ),
     ("NOT_ENOUGH_REPLICAS", &["NotEnoughReplicasException", "NotEnoughReplicasError", "NOT_ENOUGH_REPLICAS"]),
-    ("NOT_ENOUGH_REPLICAS_AFTER_APPEND", &[
-        "NotEnoughReplicasAfterAppendException",
-        "NotEnoughReplicasAfterAppendError",
+    (
         "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
-    ]),
-    ("OUT_OF_ORDER_SEQUENCE_NUMBER", &[
-        "OutOfOrderSequenceException",
-        "OutOfOrderSequenceNumberError",
+        &[
+            "NotEnoughReplicasAfterAppendException",
+            "NotEnoughReplicasAfterAppendError",
+            "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
+        ],
+    ),
+    (
         "OUT_OF_ORDER_SEQUENCE_NUMBER",
-    ]),
+        &["OutOfOrderSequenceException", "OutOfOrderSequenceNumberError", "OUT_OF_ORDER_SEQUENCE_NUMBER"],
+    ),
     ("CORRUPT_MESSAGE", &["CorruptRecordException", "CorruptRecordException", "INVALID_MSG"]),
     ("KAFKA_STORAGE_ERROR", &["KafkaStorageException", "KafkaStorageError", "KAFKA_STORAGE_ERROR"]),
 ];

@@ -46,10 +46,8 @@ fn one(run: &Run, rules: &Rules, name: &str, members: &[&Reader], breaches: &mut
         members.iter().map(|m| m.events.iter().map(|seen| seen.event.clone()).collect()).collect();
     let judged = judge_consumer(&events, &run.log);
     if let Some((partition, offset)) = judged.missed.first() {
-        let text = format!(
-            "{} by {name}, the first: partition {partition}, offset {offset}",
-            judged.missed.len()
-        );
+        let text =
+            format!("{} by {name}, the first: partition {partition}, offset {offset}", judged.missed.len());
         breaches.push(Breach::new(Kind::Missed, text));
     }
     for (kind, count, what) in [
@@ -79,7 +77,7 @@ fn one(run: &Run, rules: &Rules, name: &str, members: &[&Reader], breaches: &mut
 
 /// A record is given as it is in the log: another one at its offset would be an answer for somebody else.
 fn garbled(run: &Run, name: &str, members: &[&Reader], breaches: &mut Vec<Breach>) {
-    let log: HashMap<(i32, i64), Option<(&str, i32, i64)>> = run
+    let log: HashMap<(i32, i64), _> = run
         .log
         .iter()
         .map(|record| ((record.partition, record.offset), record.value.as_deref().and_then(parse)))
@@ -92,7 +90,10 @@ fn garbled(run: &Run, name: &str, members: &[&Reader], breaches: &mut Vec<Breach
         _ => None,
     });
     if let Some(first) = wrong.next() {
-        let text = format!("{} given to {name}, the first (partition, offset, given, log): {first:?}", wrong.count() + 1);
+        let text = format!(
+            "{} given to {name}, the first (partition, offset, given, log): {first:?}",
+            wrong.count() + 1
+        );
         breaches.push(Breach::new(Kind::Garbled, text));
     }
 }
@@ -160,6 +161,7 @@ fn failures(run: &Run, rules: &Rules, name: &str, members: &[&Reader], breaches:
         bad.entry(place(event)).or_insert((0, first)).0 += 1;
     }
     for (place, (count, first)) in bad {
-        breaches.push(Breach::new(Kind::ReaderError, format!("{count} of {name} {place}; the first: {first}")));
+        breaches
+            .push(Breach::new(Kind::ReaderError, format!("{count} of {name} {place}; the first: {first}")));
     }
 }

@@ -74,7 +74,10 @@ pub(super) fn check(run: &Run, rules: &Rules, verdict: &mut Verdict) {
                 let (name, first) = (&writer.name, outcome_of(writer, *partition, *seq));
                 breaches.push(Breach::new(
                     kind,
-                    format!("{} of {name}, the first: partition {partition}, number {seq}; {first}", cases.len()),
+                    format!(
+                        "{} of {name}, the first: partition {partition}, number {seq}; {first}",
+                        cases.len()
+                    ),
                 ));
             }
         }
@@ -110,7 +113,9 @@ fn begun_and_ended(writer: &Writer, part: &[crate::admin::Record], breaches: &mu
     if writer.sent != Some(count) || ended.len() != writer.outcomes.len() {
         let text = match writer.sent {
             None => format!("{name} didn't come to an end; {count} operations ended"),
-            Some(sent) => format!("{name} began {sent} operations; {count} ended, of {} records", ended.len()),
+            Some(sent) => {
+                format!("{name} began {sent} operations; {count} ended, of {} records", ended.len())
+            }
         };
         breaches.push(Breach::new(Kind::Unended, text));
     }
@@ -118,8 +123,10 @@ fn begun_and_ended(writer: &Writer, part: &[crate::admin::Record], breaches: &mu
     let strange: Vec<_> = in_log.filter(|(_, partition, seq)| !ended.contains(&(*partition, *seq))).collect();
     // What a producer that was ended by force had under way is no stranger.
     if let Some((_, partition, seq)) = strange.first().filter(|_| writer.sent.is_some()) {
-        let text =
-            format!("{} of {name} that it never sent, the first: partition {partition}, number {seq}", strange.len());
+        let text = format!(
+            "{} of {name} that it never sent, the first: partition {partition}, number {seq}",
+            strange.len()
+        );
         breaches.push(Breach::new(Kind::Foreign, text));
     }
 }
@@ -142,12 +149,13 @@ fn misplaced(
     let wrong: Vec<&Outcome> = writer.outcomes.iter().filter(is_there).collect();
     if let Some(first) = wrong.first() {
         let there = first.result.as_ref().ok().and_then(|offset| at.get(&(first.partition, *offset)));
-        let text = format!("{} of {}, the first: {first:?}, where the log has {there:?}", wrong.len(), writer.name);
+        let text =
+            format!("{} of {}, the first: {first:?}, where the log has {there:?}", wrong.len(), writer.name);
         breaches.push(Breach::new(Kind::Misplaced, text));
     }
 }
 
-fn errors(run: &Run, rules: &Rules, writer: &Writer, writes: &mut Writes, breaches: &mut Vec<Breach>) {
+fn errors(run: &Run, rules: &Rules, writer: &Writer, figures: &mut Writes, breaches: &mut Vec<Breach>) {
     // By place and class, with the first case.
     let mut bad: BTreeMap<(String, &str), (usize, &Outcome, &ClientError)> = BTreeMap::new();
     for outcome in &writer.outcomes {
@@ -155,12 +163,12 @@ fn errors(run: &Run, rules: &Rules, writer: &Writer, writes: &mut Writes, breach
         let event = event_of(run, outcome.sent_us, outcome.done_us);
         match event.map(|event| event.class) {
             Some(Class::Hard) if is_excused(run, rules, outcome) => {
-                writes.excused += 1;
+                figures.excused += 1;
                 continue;
             }
-            Some(Class::Hard) => writes.hard_errors += 1,
-            Some(Class::Soft) => writes.soft_errors += 1,
-            None => writes.other_errors += 1,
+            Some(Class::Hard) => figures.hard_errors += 1,
+            Some(Class::Soft) => figures.soft_errors += 1,
+            None => figures.other_errors += 1,
         }
         bad.entry((place(event), error.class.as_str())).or_insert((0, outcome, error)).0 += 1;
     }
@@ -192,7 +200,7 @@ fn is_excused(run: &Run, rules: &Rules, outcome: &Outcome) -> bool {
     })
 }
 
-fn stalls(run: &Run, rules: &Rules, writer: &Writer, writes: &mut Writes, breaches: &mut Vec<Breach>) {
+fn stalls(run: &Run, rules: &Rules, writer: &Writer, figures: &mut Writes, breaches: &mut Vec<Breach>) {
     let mut moments: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
     let mut span: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
     for outcome in &writer.outcomes {
@@ -211,11 +219,11 @@ fn stalls(run: &Run, rules: &Rules, writer: &Writer, writes: &mut Writes, breach
         let outages = run.outages.get(&partition).map_or(&[][..], Vec::as_slice);
         for (&from, &to) in moments.iter().zip(moments.iter().skip(1)) {
             let outage = share_us(outages, from, to);
-            if to - from > writes.stall_us {
-                (writes.stall_us, writes.outage_us) = (to - from, outage);
+            if to - from > figures.stall_us {
+                (figures.stall_us, figures.outage_us) = (to - from, outage);
             }
             let excess = to - from - outage;
-            writes.excess_us = writes.excess_us.max(excess);
+            figures.excess_us = figures.excess_us.max(excess);
             if excess > rules.stall_us && worst.is_none_or(|(known, ..)| excess > known) {
                 worst = Some((excess, partition, from, to));
             }
