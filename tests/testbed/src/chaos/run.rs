@@ -313,8 +313,13 @@ impl Clients {
 
     /// Ends the producers, reads the topic from the brokers, gives the readers time to see all of it, and ends them.
     fn stop(self, cluster: &mut Cluster, folder: &Folder) -> Result<()> {
-        // A producer that doesn't end is told by the checker: its record has no end.
-        self.producers.into_iter().for_each(|producer| drop(producer.stop()));
+        // All at once, so that none goes on while another one ends. One that doesn't end is told by the checker: its record
+        // has no end.
+        std::thread::scope(|scope| {
+            for producer in self.producers {
+                scope.spawn(move || drop(producer.stop()));
+            }
+        });
         let log = cluster.admin().read_topic(TOPIC)?;
         folder.write_topic(&log)?;
         let bound = Instant::now() + Duration::from_secs(60);
