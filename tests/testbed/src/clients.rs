@@ -126,7 +126,12 @@ impl ProducerProgram {
             .args(["--partitions", &spec.partitions.to_string(), "--rate", &spec.rate.to_string()])
             .args(["--count", &spec.count.to_string(), "--padding", &spec.padding.to_string()])
             .args(["--config", &joined(&spec.config)]);
-        let program = Program::start(&spec.id, command, |value| {
+        Self::of(&spec.id, command)
+    }
+
+    /// Starts a producer that speaks the same lines, and waits until it knows its topic. `id` is what it writes into its records.
+    pub fn of(id: &str, command: Command) -> Result<Self> {
+        let program = Program::start(id, command, |value| {
             let result = match value.get("err") {
                 Some(_) => Err(client_error(value)),
                 None => Ok(long(value, "off")),
@@ -140,7 +145,7 @@ impl ProducerProgram {
             })
         })?;
         program.wait_for("ready", Duration::from_secs(60))?;
-        Ok(Self { id: spec.id.clone(), program })
+        Ok(Self { id: id.to_owned(), program })
     }
 
     /// How far it has got.
@@ -181,6 +186,12 @@ impl ProducerProgram {
     pub fn stop(mut self) -> Result<History> {
         self.program.stop(Duration::from_secs(150))?;
         Ok(self.history())
+    }
+
+    /// The same with a bound; gives what is known by then, and what hindered it from ending.
+    pub fn end(mut self, bound: Duration) -> (History, Result<()>) {
+        let ended = self.program.stop(bound);
+        (self.history(), ended)
     }
 }
 
@@ -245,7 +256,12 @@ impl ConsumerProgram {
             "--config",
             &joined(&spec.config),
         ]);
-        let program = Program::start(&spec.id, command, |value| match text(value, "t").as_str() {
+        Self::of(&spec.id, command)
+    }
+
+    /// Starts a member that speaks the same lines; doesn't wait for its assignment.
+    pub fn of(name: &str, command: Command) -> Result<Self> {
+        let program = Program::start(name, command, |value| match text(value, "t").as_str() {
             "r" => Some(ConsumerEvent::Record { partition: int(value, "p"), offset: long(value, "o") }),
             "assigned" => {
                 Some(ConsumerEvent::Assigned { partitions: ints(value, "p"), generation: int(value, "gen") })
@@ -289,6 +305,12 @@ impl ConsumerProgram {
     pub fn stop(mut self) -> Result<Vec<ConsumerEvent>> {
         self.program.stop(Duration::from_secs(90))?;
         Ok(self.events())
+    }
+
+    /// The same with a bound; gives what is known by then, and what hindered it from ending.
+    pub fn end(mut self, bound: Duration) -> (Vec<ConsumerEvent>, Result<()>) {
+        let ended = self.program.stop(bound);
+        (self.events(), ended)
     }
 }
 
