@@ -9,7 +9,7 @@ CARGO ?= cargo
 # Real clusters are heavy: a small machine carries one at a time. Unit tests run in parallel all the same.
 CLUSTER_TESTS := --test-threads=1
 
-.PHONY: help setup demo test acceptance bench lint fmt docs clean-cache
+.PHONY: help setup demo test acceptance clients bench lint fmt docs clean-cache
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -29,6 +29,10 @@ test: setup lint docs ## format, lints, documentation, unit tests, component tes
 acceptance: setup ## the long proofs; results go to docs/acceptance.md (ARGS="--only NAME" runs one)
 	$(CARGO) build --release --bin evenkeel
 	$(CARGO) run --release -p testbed --bin acceptance -- $(ARGS)
+
+clients: setup ## eight client libraries through rolls, directly and through Evenkeel; the tables of docs/clients.md
+	$(CARGO) build --release --bin evenkeel
+	$(CARGO) run --release -p testbed --bin clients -- $(ARGS)
 
 bench: ## Evenkeel against a bare copy loop and HAProxy
 	bench/run

@@ -38,7 +38,7 @@ fn heading(version: KafkaVersion, how: Roll) -> String {
 pub(crate) fn row(cell: &Cell, date: &str) -> String {
     let head = head(&cell.row.client(), &cell.row.settings(), cell.via);
     match &cell.seen {
-        Err(why) => format!("{head} | | | | | | | | | | | | not run: {} | {date} |", plain(why)),
+        Err(why) => format!("{head} | | | | | | | | | | | not run: {} | {date} |", plain(why)),
         Ok(Seen { producer: p, consumer: c, stuck }) => format!(
             "{head} {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {date} |",
             p.sent,

@@ -104,9 +104,8 @@ impl Row {
     pub(crate) fn client(&self) -> String {
         match self.library {
             Library::Java => "Java 4.3.1".to_owned(),
-            Library::Python(name, version) => format!("{name} {version}"),
             Library::Go("sarama", version) => format!("Sarama {version}"),
-            Library::Go(name, version) => format!("{name} {version}"),
+            Library::Python(name, version) | Library::Go(name, version) => format!("{name} {version}"),
             Library::Kafkajs => "kafkajs 2.2.4".to_owned(),
         }
     }
