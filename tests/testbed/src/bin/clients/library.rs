@@ -268,7 +268,7 @@ mod tests {
         for row in GROUPS.iter().flat_map(|group| group.rows) {
             match row.library {
                 Library::Go(name, version) => {
-                    assert!(go.contains(&format!("/{name} v{version}\n")), "{name}")
+                    assert!(go.contains(&format!("/{name} v{version}\n")), "{name}");
                 }
                 Library::Kafkajs => {
                     let client = row.client();
@@ -276,7 +276,7 @@ mod tests {
                     assert!(node.contains(&format!("\"kafkajs\": \"{version}\"")));
                 }
                 Library::Java => {
-                    assert!(CLIENTS_4_3_1.name.ends_with(row.client().split_once(' ').unwrap().1))
+                    assert!(CLIENTS_4_3_1.name.ends_with(row.client().split_once(' ').unwrap().1));
                 }
                 Library::Python(name, _) => assert!(text("python/run.py").contains(&format!("\"{name}\":"))),
             }
