@@ -6,14 +6,18 @@
 mod addresses;
 mod cold_start;
 mod document;
+mod elections;
 mod garbage;
 mod rolls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use testbed::{KafkaVersion, Result, Sidecar};
+
+/// For what a cluster, or a client of it, does in the middle of a fault on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A proof.
 struct Proof {
@@ -47,7 +51,7 @@ impl Bench {
     }
 }
 
-const PROOFS: [Proof; 6] = [
+const PROOFS: &[Proof] = &[
     Proof {
         name: "soft-rolls-3.9",
         shows: "Three consecutive planned rolls (SIGTERM, one broker after another) of Kafka 3.9.2, under clients without retries.",
@@ -62,6 +66,11 @@ const PROOFS: [Proof; 6] = [
         name: "hard-rolls-3.9",
         shows: "One roll with SIGKILL of Kafka 3.9.2. Records of unknown outcome are reported as such; nothing is lost, repeated or out of order.",
         run: |bench| rolls::hard(bench, KafkaVersion::V3_9_2),
+    },
+    Proof {
+        name: "preferred-election",
+        shows: "Preferred leaders are elected while clients without retries produce: after the restart of each broker, and many times without one.",
+        run: elections::run,
     },
     Proof {
         name: "addresses",
@@ -82,7 +91,7 @@ fn main() -> ExitCode {
     while let Some(word) = words.next() {
         match (word.as_str(), words.next()) {
             ("--list", None) => {
-                for proof in &PROOFS {
+                for proof in PROOFS {
                     println!("{:16} {}", proof.name, proof.shows);
                 }
                 return ExitCode::SUCCESS;

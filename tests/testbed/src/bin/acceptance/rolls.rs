@@ -97,7 +97,7 @@ pub(super) fn table(report: &Report) -> String {
     text
 }
 
-fn figures(report: &Report, scene: &Scene) -> Result<String> {
+pub(super) fn figures(report: &Report, scene: &Scene) -> Result<String> {
     let sum = |name: &str, label: &str| scene.sidecar.metric_sum(&format!("evenkeel_{name}"), &[label]);
     Ok(format!(
         "{}\nEvenkeel's own account: {} errors masked, {} requests held ({} past their bound), {} replays, {} unknown outcomes \
