@@ -13,6 +13,7 @@ pub mod clients;
 pub mod dns;
 mod error;
 pub mod helper;
+pub mod ideal;
 pub mod judge;
 pub mod kafka;
 pub mod process;
@@ -23,6 +24,7 @@ pub mod sidecar;
 pub mod stories;
 pub mod tap;
 pub mod wait;
+pub mod wire;
 pub mod zookeeper;
 
 pub use admin::Admin;

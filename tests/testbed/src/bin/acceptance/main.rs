@@ -3,18 +3,20 @@
 //!
 //! `--list` names them, `--only NAME` (again for more) picks some.
 
+mod acks1;
 mod addresses;
 mod cold_start;
 mod document;
 mod elections;
 mod garbage;
+mod kills;
 mod rolls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use testbed::{KafkaVersion, Result, Sidecar};
+use testbed::{KafkaVersion, Result, Sidecar, Spec};
 
 /// For what a cluster, or a client of it, does in the middle of a fault on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -68,9 +70,26 @@ const PROOFS: &[Proof] = &[
         run: |bench| rolls::hard(bench, KafkaVersion::V3_9_2),
     },
     Proof {
+        name: "kills",
+        shows: "30 consecutive SIGKILLs of leaders under clients without retries, the brokers' session time-out 3 s: nothing lost, repeated or \
+                out of order, no error; and what Evenkeel adds to the stall of an ideal client.",
+        run: |bench| kills::run(bench, Spec::new(KafkaVersion::V3_9_2).fast(), 30),
+    },
+    Proof {
+        name: "kills-default",
+        shows: "The same with Kafka's own session time-out (9 s), six times.",
+        run: |bench| kills::run(bench, Spec::new(KafkaVersion::V3_9_2), 6),
+    },
+    Proof {
         name: "preferred-election",
         shows: "Preferred leaders are elected while clients without retries produce: after the restart of each broker, and many times without one.",
         run: elections::run,
+    },
+    Proof {
+        name: "acks1",
+        shows: "Producers with acks=1 lose no acknowledged record in planned rolls, where the same ones do without Evenkeel; and they go on \
+                writing while two of three brokers are down and their topic is under min.insync.replicas.",
+        run: acks1::run,
     },
     Proof {
         name: "addresses",
