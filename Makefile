@@ -30,8 +30,8 @@ acceptance: setup ## the long proofs; results go to docs/acceptance.md (ARGS="--
 	$(CARGO) build --release --bin evenkeel
 	$(CARGO) run --release -p testbed --bin acceptance -- $(ARGS)
 
-bench: ## Evenkeel against a bare copy loop and HAProxy
-	bench/run
+bench: ## Evenkeel against a bare copy loop and HAProxy (ARGS=stall: against the best client, when brokers are killed)
+	bench/run $(ARGS)
 
 lint: ## formatting, clippy, floors, licences and advisories; warnings are errors
 	$(CARGO) fmt --all --check

@@ -59,7 +59,7 @@ impl Writing {
                 topic: topic.to_owned(),
                 partition,
                 stop: Arc::clone(&writing.stop),
-                way: Way::new(writer, topic, partition)?,
+                way: Way::new(writer)?,
             };
             let outcomes = Arc::clone(&writing.outcomes);
             writing.threads.push(std::thread::spawn(move || lane.write(&outcomes)));
@@ -121,7 +121,7 @@ enum Way {
 }
 
 impl Way {
-    fn new(writer: &Writer, topic: &str, partition: i32) -> Result<Self> {
+    fn new(writer: &Writer) -> Result<Self> {
         match writer {
             Writer::Plain(bootstrap) => {
                 Ok(Self::Plain { bootstrap: Asked::new(*bootstrap), leader: None, asked: None })
@@ -131,7 +131,6 @@ impl Way {
                 let identity = crate::wait::poll("a producer id", PATIENCE, POLL, || {
                     Ok(brokers.iter_mut().find_map(|b| b.ask(|wire| wire.identity().map(std::result::Result::ok))))
                 })?;
-                let _ = (topic, partition);
                 Ok(Self::Ideal { brokers, identity, leader: None })
             }
         }

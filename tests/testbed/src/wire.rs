@@ -63,9 +63,10 @@ impl Wire {
         Ok(Self { stream, client: client.to_owned(), correlation: 0 })
     }
 
-    /// The connection itself: for what must be shared between threads.
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
+    /// The same connection once more, to read its answers elsewhere.
+    pub fn another_reader(&self) -> io::Result<Self> {
+        let (stream, client) = (self.stream.try_clone()?, self.client.clone());
+        Ok(Self { stream, client, correlation: self.correlation })
     }
 
     /// Sends a request; gives its correlation id.
@@ -134,6 +135,7 @@ impl Wire {
     /// An identity of its own for a producer; the error code when it is refused.
     pub fn identity(&mut self) -> io::Result<std::result::Result<Identity, i16>> {
         let request = InitProducerIdRequest::default()
+            .with_transactional_id(None)
             .with_transaction_timeout_ms(60_000)
             .with_producer_id((-1).into())
             .with_producer_epoch(-1);

@@ -10,7 +10,10 @@ mod document;
 mod elections;
 mod garbage;
 mod kills;
+mod memory;
 mod rolls;
+mod transactions;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,6 +87,28 @@ const PROOFS: &[Proof] = &[
         name: "preferred-election",
         shows: "Preferred leaders are elected while clients without retries produce: after the restart of each broker, and many times without one.",
         run: elections::run,
+    },
+    Proof {
+        name: "transactions-v1",
+        shows: "Topics are copied in transactions (read, process, write; Java and librdkafka) through a soft and a hard roll of Kafka 3.9.2: \
+                what comes out is what went in, in order.",
+        run: |bench| transactions::run(bench, KafkaVersion::V3_9_2),
+    },
+    Proof {
+        name: "transactions-v2",
+        shows: "The same with Kafka 4.3.1, the Java library with the second version of the transaction protocol (KIP-890).",
+        run: |bench| transactions::run(bench, KafkaVersion::V4_3_1),
+    },
+    Proof {
+        name: "upgrade",
+        shows: "A rolling upgrade from Kafka 3.9.2 to 4.3.1, features finalized last, with clients that were connected before it, came in the middle \
+                and came after it: no error, nothing lost, repeated or out of order, and no version refused.",
+        run: upgrade::run,
+    },
+    Proof {
+        name: "memory",
+        shows: "A full hold stops reading its clients, stays within its budget (resident memory), and drops nothing.",
+        run: memory::run,
     },
     Proof {
         name: "acks1",
