@@ -25,6 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What a raised request is sent with, so that a slow follower raises an error while there is time for the fallback.
 pub(super) const RAISED_TIMEOUT_MS: i32 = 5_000;
 
+/// How long acks of a partition stay as they are after a raised batch fell back: its followers are missing, and raising each
+/// batch in turn would only be refused each time.
+const LOWERED_FOR: Duration = Duration::from_secs(1);
+/// The same where followers are slow, so that each try costs [`RAISED_TIMEOUT_MS`].
+const LOWERED_FOR_SLOW: Duration = Duration::from_secs(10);
+
 /// What stamping a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stamped {
@@ -50,15 +56,21 @@ struct Sequence {
     unproven: bool,
     /// The same of the partition's first id: its first batch goes alone.
     opening: bool,
+    /// Until when acks are not raised.
+    lowered: Option<Instant>,
 }
 
 impl Sequence {
     fn new(producer: Producer) -> Self {
-        Self { producer, next: 0, undecided: 0, unproven: false, opening: true }
+        Self { producer, next: 0, undecided: 0, unproven: false, opening: true, lowered: None }
     }
 
     fn is_full(&self) -> bool {
         self.undecided >= if self.opening { 1 } else { REMEMBERED }
+    }
+
+    fn is_lowered(&self, now: Instant) -> bool {
+        self.lowered.is_some_and(|until| now < until)
     }
 
     fn decided(&mut self) {
@@ -201,7 +213,7 @@ impl Injection {
             return Stamped::AsItIs;
         }
         let body = frame.get(body_at..).unwrap_or_default();
-        let (mut some, mut room) = (false, true);
+        let (mut some, mut room, mut lowered) = (false, true, false);
         let sequences = &self.sequences;
         let head = produce::scan_request(version, body, &mut |row| {
             if row.records.and_then(bare).is_some() {
@@ -209,6 +221,7 @@ impl Injection {
                 let known =
                     sequences.get(topic_bytes(&row.topic)).and_then(|topic| topic.get(&row.partition));
                 room &= known.is_none_or(|sequence| !sequence.is_full());
+                lowered |= known.is_some_and(|sequence| sequence.is_lowered(now));
             }
         });
         let Ok(head) = head else { return Stamped::AsItIs };
@@ -231,7 +244,7 @@ impl Injection {
             debug_assert!(matches!(stamped, Some(Ok(()))), "it was looked at before");
             cluster.metrics.kafka_injected_batches.inc();
         }
-        let raised = (self.raise && head.acks == 1).then_some(head.timeout_ms);
+        let raised = (self.raise && head.acks == 1 && !lowered).then_some(head.timeout_ms);
         if raised.is_some() {
             raise(frame, body_at + head.acks_at, head.timeout_ms);
         }
@@ -344,6 +357,20 @@ impl Injection {
     fn is_full(&self, topic: &TopicKey, partition: i32) -> bool {
         let known = self.sequences.get(key_bytes(topic)).and_then(|topic| topic.get(&partition));
         known.is_some_and(Sequence::is_full)
+    }
+
+    /// A raised batch of this partition fell back with this error: for a while its acks stay as its client sent them.
+    pub(super) fn lower(&mut self, topic: &TopicKey, partition: i32, code: i16, now: Instant) {
+        let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
+        if let Some(sequence) = known {
+            sequence.lowered = Some(now + if code == 7 { LOWERED_FOR_SLOW } else { LOWERED_FOR });
+        }
+    }
+
+    /// Whether that is so now.
+    pub(super) fn is_lowered(&self, topic: &TopicKey, partition: i32, now: Instant) -> bool {
+        let known = self.sequences.get(key_bytes(topic)).and_then(|topic| topic.get(&partition));
+        known.is_some_and(|sequence| sequence.is_lowered(now))
     }
 
     /// A batch was refused and not appended: its sequence is given back if nothing has taken a later one. Otherwise the

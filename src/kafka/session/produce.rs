@@ -107,7 +107,7 @@ impl Session {
         let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
         let look = Look { node, now, arrived, key, stamped };
-        let (mut given_back, mut landed, mut lower) = (Vec::new(), Vec::new(), false);
+        let (mut given_back, mut landed, mut lower) = (Vec::new(), Vec::new(), Vec::new());
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
             if hinted_leader(&partition).is_some()
@@ -121,10 +121,14 @@ impl Session {
                 ));
             }
             let known = || cluster.read(|view| view.knows(&item.topic));
-            let verdict = judge(&look, item, partition, &known);
-            match &verdict {
+            let mut verdict = judge(&look, item, partition, &known);
+            match &mut verdict {
                 Judgement::Again(again) => {
-                    lower |= raised && matches!(again.code, 7 | 19 | 20);
+                    if raised && matches!(again.code, 7 | 19 | 20) {
+                        // What it goes with now needs no follower: there is nothing to wait for.
+                        again.not_before = now;
+                        lower.push((item.topic.clone(), item.partition, again.code));
+                    }
                     cluster.metrics.masked_errors.kafka(again.code).inc();
                     trust.push((item.topic.clone(), item.partition, false));
                     if again.refused.is_some() && Some(node) == home {
@@ -158,10 +162,13 @@ impl Session {
         };
         let mut missing = |item: &Item| Judgement::Done(error_for(shape, message, item.partition, -1));
         split.absorb(part, answer, &mut judge, &mut missing);
-        if lower {
+        if !lower.is_empty() {
             // The leader has it, or too few followers are there: the client's own acks=1 is all that it asked for.
             split.template_mut().set_i16("acks", 1);
             slot.raised = Raised::Down;
+        }
+        for (topic, partition, code) in lower {
+            self.injection.lower(&topic, partition, code, now);
         }
         for (topic, partition, producer) in landed {
             self.injection.landed(&topic, partition, producer);

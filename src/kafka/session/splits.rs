@@ -111,14 +111,16 @@ impl Session {
         if split.template().bytes_field("transactional_id").is_some() {
             return;
         }
-        let mut stamped = false;
+        let (mut stamped, mut lowered) = (false, false);
         for (item, target) in split.items_mut().iter_mut().zip(targets) {
             if target.is_some() && !self.injection.stamp_item(&self.cluster, item, now) {
                 *target = None;
             }
             stamped |= item.counted;
+            lowered |= self.injection.is_lowered(&item.topic, item.partition, now);
         }
         if stamped
+            && !lowered
             && slot.raised == Raised::No
             && split.template().i16("acks") == 1
             && self.injection.raises()
