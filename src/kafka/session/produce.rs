@@ -162,14 +162,7 @@ impl Session {
         };
         let mut missing = |item: &Item| Judgement::Done(error_for(shape, message, item.partition, -1));
         split.absorb(part, answer, &mut judge, &mut missing);
-        if !lower.is_empty() {
-            // The leader has it, or too few followers are there: the client's own acks=1 is all that it asked for.
-            split.template_mut().set_i16("acks", 1);
-            slot.raised = Raised::Down;
-        }
-        for (topic, partition, code) in lower {
-            self.injection.lower(&topic, partition, code, now);
-        }
+        self.lower(number, lower, now);
         for (topic, partition, producer) in landed {
             self.injection.landed(&topic, partition, producer);
         }
@@ -202,6 +195,22 @@ impl Session {
                 partition,
                 "appended, then leadership moved while it waited for followers",
             );
+        }
+    }
+
+    /// A raised request was answered so for these partitions: the leader has it, or too few followers are there. The client's
+    /// own acks=1 is all that it asked for, for this request and for a while.
+    fn lower(&mut self, number: u64, partitions: Vec<(TopicKey, i32, i16)>, now: Instant) {
+        if partitions.is_empty() {
+            return;
+        }
+        for (topic, partition, code) in partitions {
+            self.injection.lower(&topic, partition, code, now);
+        }
+        let Some(slot) = self.slot_mut(number) else { return };
+        slot.raised = Raised::Down;
+        if let State::Split(split) = &mut slot.state {
+            split.template_mut().set_i16("acks", 1);
         }
     }
 

@@ -117,24 +117,23 @@ pub fn difference(input: &[Record], output: &[Record]) -> Option<String> {
     let mut found = Vec::new();
     for partition in input.keys().chain(output.keys().filter(|p| !input.contains_key(p))) {
         let none = Vec::new();
-        let (wanted, had) =
-            (input.get(partition).unwrap_or(&none), output.get(partition).unwrap_or(&none));
+        let (wanted, had) = (input.get(partition).unwrap_or(&none), output.get(partition).unwrap_or(&none));
         if wanted != had {
             let same = wanted.iter().zip(had).take_while(|(a, b)| a == b).count();
             found.push(format!(
                 "partition {partition}: {} records in, {} out, the first {same} are the same, then {:?} became {:?}",
                 wanted.len(),
                 had.len(),
-                wanted.get(same).map(shortened),
-                had.get(same).map(shortened)
+                wanted.get(same).map(|value| shortened(value.as_deref())),
+                had.get(same).map(|value| shortened(value.as_deref()))
             ));
         }
     }
     (!found.is_empty()).then(|| found.join("; "))
 }
 
-fn shortened(value: &Option<String>) -> String {
-    value.as_deref().unwrap_or("null").chars().take(40).collect()
+fn shortened(value: Option<&str>) -> String {
+    value.unwrap_or("null").chars().take(40).collect()
 }
 
 #[cfg(test)]

@@ -129,7 +129,9 @@ impl Way {
             Writer::Ideal(brokers) => {
                 let mut brokers: Vec<Asked> = brokers.iter().copied().map(Asked::new).collect();
                 let identity = crate::wait::poll("a producer id", PATIENCE, POLL, || {
-                    Ok(brokers.iter_mut().find_map(|b| b.ask(|wire| wire.identity().map(std::result::Result::ok))))
+                    Ok(brokers
+                        .iter_mut()
+                        .find_map(|b| b.ask(|wire| wire.identity().map(std::result::Result::ok))))
                 })?;
                 Ok(Self::Ideal { brokers, identity, leader: None })
             }
@@ -194,7 +196,7 @@ impl Lane {
                         return result;
                     }
                     if start.elapsed() > PATIENCE {
-                        return Err(failed("patience", "no leader took it"));
+                        return Err(failed("patience", &"no leader took it"));
                     }
                     std::thread::sleep(POLL);
                 }
@@ -208,11 +210,11 @@ impl Lane {
                         *leader = wire.ok().map(|wire| (told.addr, wire));
                     }
                 }
-                let Some((_, wire)) = leader.as_mut() else { return Err(failed("leader", "none known")) };
+                let Some((_, wire)) = leader.as_mut() else { return Err(failed("leader", &"none known")) };
                 match wire.produce(DEADLINE, &self.topic, self.partition, &batch) {
                     Ok((0, offset)) => Ok(offset),
-                    Ok((7, _)) => Err(failed("REQUEST_TIMED_OUT", "by the answer")),
-                    Ok((code, _)) => Err(failed("refused", format!("error {code}"))),
+                    Ok((7, _)) => Err(failed("REQUEST_TIMED_OUT", &"by the answer")),
+                    Ok((code, _)) => Err(failed("refused", &format!("error {code}"))),
                     Err(error) => {
                         *leader = None;
                         Err(failed("disconnected", &error))
@@ -245,7 +247,7 @@ fn once(
             *leader = None;
             None
         }
-        Ok((code, _)) => Some(Err(failed("refused", format!("error {code}")))),
+        Ok((code, _)) => Some(Err(failed("refused", &format!("error {code}")))),
         Err(_) => {
             *leader = None;
             None
@@ -253,7 +255,7 @@ fn once(
     }
 }
 
-fn failed(class: &str, message: impl ToString) -> ClientError {
+fn failed(class: &str, message: &dyn ToString) -> ClientError {
     ClientError { class: class.to_owned(), message: message.to_string() }
 }
 

@@ -107,8 +107,7 @@ struct Push {
 
 impl Push {
     fn run(self, mut wire: Wire) -> Result<History> {
-        let mut answers =
-            wire.another_reader().map_err(Error::io("sharing a connection"))?;
+        let mut answers = wire.another_reader().map_err(Error::io("sharing a connection"))?;
         let sent: Arc<Mutex<Vec<i64>>> = Arc::default();
         let (shared, partition, batches) = (Arc::clone(&sent), self.partition, self.batches);
         // Answers come in the order of the requests; a thread of its own reads them.

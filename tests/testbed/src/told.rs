@@ -114,7 +114,9 @@ impl Client {
         })?;
         self.ask(heard, &ListOffsetsRequest::default().with_replica_id((-1).into()))?;
         self.ask_as(heard, |version| match version {
-            0..8 => OffsetFetchRequest::default().with_group_id(key.clone().into()).with_topics(Some(Vec::new())),
+            0..8 => {
+                OffsetFetchRequest::default().with_group_id(key.clone().into()).with_topics(Some(Vec::new()))
+            }
             _ => OffsetFetchRequest::default(),
         })?;
         self.ask(heard, &OffsetForLeaderEpochRequest::default().with_replica_id((-1).into()))?;

@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use kafka_protocol::indexmap::IndexMap;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponse;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -126,9 +127,8 @@ impl Wire {
         let found = answer.topics.iter().flat_map(|t| &t.partitions).find(|p| p.partition_index == partition);
         let Some(found) = found.filter(|p| p.leader_id.0 >= 0) else { return Ok(None) };
         let node = answer.brokers.iter().find(|broker| broker.node_id == found.leader_id);
-        let addr = node.and_then(|node| {
-            Some(SocketAddr::new(node.host.parse().ok()?, u16::try_from(node.port).ok()?))
-        });
+        let addr = node
+            .and_then(|node| Some(SocketAddr::new(node.host.parse().ok()?, u16::try_from(node.port).ok()?)));
         Ok(addr.map(|addr| Leader { addr, epoch: found.leader_epoch }))
     }
 
@@ -200,7 +200,7 @@ pub fn batch(identity: Identity, sequence: i32, value: String) -> io::Result<byt
         timestamp: crate::scene::micros() / 1000,
         key: None,
         value: Some(value.into()),
-        headers: Default::default(),
+        headers: IndexMap::default(),
     };
     let mut out = bytes::BytesMut::new();
     let options = RecordEncodeOptions { version: 2, compression: Compression::None };

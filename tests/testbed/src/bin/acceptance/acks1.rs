@@ -67,7 +67,9 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
         breaches.push("a second replica was there before it was started".to_owned());
     }
     if fallen < 0.5 {
-        breaches.push("no broker refused a raised batch while the topic was under min.insync.replicas".to_owned());
+        breaches.push(
+            "no broker refused a raised batch while the topic was under min.insync.replicas".to_owned(),
+        );
     }
     if without.all.lost.is_empty() {
         breaches.push("the direct producers lost nothing, so that this run proves little".to_owned());

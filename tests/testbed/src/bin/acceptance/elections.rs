@@ -1,5 +1,7 @@
 //! Preferred leaders take over while clients write: after a restart, and again and again without one.
 
+use std::fmt::Write as _;
+
 use testbed::scene::{PARTITIONS, unbalanced};
 use testbed::{Cluster, KafkaVersion, Load, Result, Roll, Scene, Spec, wait};
 
@@ -33,7 +35,8 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
         let mut breaches = report.breaches_of_planned(0);
         breaches.extend(unbalanced(&scene.sidecar, &scene.cluster.ids())?);
         finding.breaches.extend(breaches.into_iter().map(|breach| format!("Kafka {version}: {breach}")));
-        finding.figures += &format!(
+        let _ = write!(
+            finding.figures,
             "Kafka {version}: three soft restarts, a preferred-leader election after each, and {MOVES} elections in which each of the \
              topic's {PARTITIONS} partitions moved; Evenkeel noticed {changes} changes of leaders.\n\n{}\n",
             rolls::figures(&report, &scene)?
@@ -50,7 +53,11 @@ fn rotate(cluster: &mut Cluster, topic: &str, turn: usize) -> Result<()> {
         .into_iter()
         .map(|mut p| {
             // Sometimes back to where it came from, where old knowledge is right again.
-            if turn % 3 == 2 { p.replicas.rotate_right(1) } else { p.replicas.rotate_left(1) }
+            if turn % 3 == 2 {
+                p.replicas.rotate_right(1);
+            } else {
+                p.replicas.rotate_left(1);
+            }
             (p.partition, p.replicas)
         })
         .collect();

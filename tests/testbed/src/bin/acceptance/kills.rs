@@ -28,7 +28,13 @@ pub(super) fn run(bench: &Bench, spec: Spec, count: usize) -> Result<Finding> {
     }
     let within = done.kills.iter().filter(|kill| kill.share_us() <= SHARE).count();
     let row = |kill: &Kill| {
-        format!("{}: {} − {} = {}", kill.broker, kill.plain_us / 1000, kill.ideal_us / 1000, kill.share_us() / 1000)
+        format!(
+            "{}: {} − {} = {}",
+            kill.broker,
+            kill.plain_us / 1000,
+            kill.ideal_us / 1000,
+            kill.share_us() / 1000
+        )
     };
     let rows: Vec<String> = done.kills.iter().map(row).collect();
     let stalls = done.kills.iter().map(|kill| kill.ideal_us);
@@ -44,7 +50,11 @@ pub(super) fn run(bench: &Bench, spec: Spec, count: usize) -> Result<Finding> {
         stalls.clone().min().unwrap_or(0) / 1000,
         stalls.max().unwrap_or(0) / 1000,
         rows.join("; "),
-        done.report.as_ref().map(|report| rolls::figures(report, &done.scene)).transpose()?.unwrap_or_default(),
+        done.report
+            .as_ref()
+            .map(|report| rolls::figures(report, &done.scene))
+            .transpose()?
+            .unwrap_or_default(),
     );
     Ok(Finding { figures, breaches })
 }

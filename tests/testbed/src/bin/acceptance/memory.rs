@@ -25,13 +25,12 @@ const PARTITIONS: u32 = 12;
 
 pub(super) fn run(bench: &Bench) -> Result<Finding> {
     // The brokers' own start is part of the outage: more time to hold than any machine needs for it.
-    let hold = "[hold]\nmax = \"150s\"\nbytes = \"64MiB\"\n";
+    let config = "[hold]\nmax = \"150s\"\nbytes = \"64MiB\"\n";
     let spec = Spec::new(KafkaVersion::V3_9_2).set("log.retention.bytes", -1);
-    let mut scene = Scene::with(spec, &bench.binary, hold)?;
+    let mut scene = Scene::with(spec, &bench.binary, config)?;
     scene.cluster.create_topic(TOPIC, PARTITIONS, 3, &[])?;
     let go = Arc::new(AtomicBool::new(false));
-    let pushers =
-        Pushers::start(scene.front.listen, TOPIC, PARTITIONS, PUSHERS, (BATCHES, SIZE), &go)?;
+    let pushers = Pushers::start(scene.front.listen, TOPIC, PARTITIONS, PUSHERS, (BATCHES, SIZE), &go)?;
     let before = resident_kib(&scene.sidecar)?;
     bench.say("all brokers are killed, then the clients push");
     for id in scene.cluster.ids() {

@@ -72,7 +72,9 @@ pub(super) fn run(bench: &Bench, version: KafkaVersion) -> Result<Finding> {
         copy.stop()?;
         let output = scene.cluster.admin().read_committed(&id)?;
         let different = difference(&input, &output);
-        let of = |roll: usize| failures.get(roll).and_then(|copies| copies.get(number)).cloned().unwrap_or_default();
+        let of = |roll: usize| {
+            failures.get(roll).and_then(|copies| copies.get(number)).cloned().unwrap_or_default()
+        };
         let (soft, hard) = (of(0), all);
         // What a library calls "retry this call" is no failure of a transaction.
         let real = soft.keys().filter(|what| !what.starts_with("retried")).count();
@@ -82,9 +84,9 @@ pub(super) fn run(bench: &Bench, version: KafkaVersion) -> Result<Finding> {
         if let Err(error) = done {
             finding.breaches.push(format!("{id}: {error}"));
         }
-        let said = |failures: &std::collections::BTreeMap<String, usize>| match failures.is_empty() {
-            true => "none".to_owned(),
-            false => failures.iter().map(|(what, n)| format!("{n} × {what}")).collect::<Vec<_>>().join(", "),
+        let said = |failures: &std::collections::BTreeMap<String, usize>| {
+            let all: Vec<String> = failures.iter().map(|(what, n)| format!("{n} × {what}")).collect();
+            if all.is_empty() { "none".to_owned() } else { all.join(", ") }
         };
         let _ = writeln!(
             finding.figures,
