@@ -74,6 +74,13 @@ impl ProducerSpec {
         self
     }
 
+    /// The same with another size of its records.
+    #[must_use]
+    pub fn padding(mut self, bytes: usize) -> Self {
+        self.padding = bytes;
+        self
+    }
+
     /// The same with an end after `count` records.
     #[must_use]
     pub fn count(mut self, count: u64) -> Self {

@@ -169,3 +169,57 @@ fn software() -> ApiVersionsRequest {
         .with_client_software_name(StrBytes::from_static_str("testbed"))
         .with_client_software_version(StrBytes::from_static_str("1"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kafka_protocol::messages::api_versions_response::ApiVersion;
+    use kafka_protocol::messages::{ApiVersionsResponse, ListGroupsResponse, ResponseHeader};
+    use kafka_protocol::protocol::Encodable;
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+
+    /// Reads a request; gives its API key and version, and answers with this.
+    fn answer<R: Encodable + kafka_protocol::protocol::HeaderVersion>(
+        stream: &mut TcpStream,
+        body: &R,
+    ) -> (i16, i16) {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        let mut request = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap()];
+        stream.read_exact(&mut request).unwrap();
+        let short = |at: usize| i16::from_be_bytes([request[at], request[at + 1]]);
+        let correlation = i32::from_be_bytes(request[4..8].try_into().unwrap());
+        let mut frame = bytes::BytesMut::from(&[0; 4][..]);
+        let head = ResponseHeader::default().with_correlation_id(correlation);
+        head.encode(&mut frame, R::header_version(short(2))).unwrap();
+        body.encode(&mut frame, short(2)).unwrap();
+        let length = u32::try_from(frame.len() - 4).unwrap();
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        stream.write_all(&frame).unwrap();
+        (short(0), short(2))
+    }
+
+    #[test]
+    fn uses_what_it_was_told_and_tells_of_refusals_and_of_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let broker = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let list_groups = ApiVersion::default().with_api_key(16).with_min_version(1).with_max_version(3);
+            let told = ApiVersionsResponse::default().with_api_keys(vec![list_groups]);
+            assert_eq!(answer(&mut stream, &told), (18, 3));
+            let good = ListGroupsResponse::default();
+            let asked = [answer(&mut stream, &good), answer(&mut stream, &good.with_error_code(35))];
+            assert_eq!(asked, [(16, 1), (16, 3)]);
+        });
+        let told = Told::start(&[addr]).unwrap();
+        broker.join().unwrap();
+        crate::wait::until("its end", PATIENCE, || told.threads.iter().all(JoinHandle::is_finished)).unwrap();
+        let heard = told.stop().unwrap();
+        assert_eq!((heard.answers, heard.asked), (2, BTreeMap::from([(16, BTreeSet::from([1, 3]))])));
+        let [refused, ended] = &heard.wrong[..] else { panic!("{:?}", heard.wrong) };
+        assert!(refused.contains("UNSUPPORTED_VERSION to API key 16 version 3"), "{refused}");
+        assert!(ended.contains("the connection ended"), "{ended}");
+    }
+}

@@ -14,6 +14,7 @@ mod memory;
 mod rolls;
 mod transactions;
 mod upgrade;
+mod zones;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -104,6 +105,12 @@ const PROOFS: &[Proof] = &[
         shows: "A rolling upgrade from Kafka 3.9.2 to 4.3.1, features finalized last, with clients that were connected before it, came in the middle \
                 and came after it: no error, nothing lost, repeated or out of order, and no version refused.",
         run: upgrade::run,
+    },
+    Proof {
+        name: "zones",
+        shows: "Brokers of one zone become six in three zones, replicas are reassigned over them, two old brokers are removed, then one whole zone is \
+                killed; consumers fetch from their own zone.",
+        run: zones::run,
     },
     Proof {
         name: "memory",
