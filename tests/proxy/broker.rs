@@ -64,9 +64,6 @@ pub async fn connection(world: Arc<Mutex<World>>, node: i32, mut stream: TcpStre
             (Some(Act::Fail(code)), Some((_, request))) => {
                 Reply::Answer(Box::new(honest::error(key, version, &request, code).unwrap()))
             }
-            (Some(Act::FailAll(code)), Some((_, request))) if request.i16("acks") == -1 => {
-                Reply::Answer(Box::new(honest::error(key, version, &request, code).unwrap()))
-            }
             (Some(Act::Raw(bytes)), _) => {
                 let _ = stream.write_all(&bytes).await;
                 continue;

@@ -26,8 +26,6 @@ pub enum Act {
     Change(Arc<dyn Fn(&mut Struct) + Send + Sync>),
     /// Doesn't do it: this error for every partition, or for all.
     Fail(i16),
-    /// The same for a Produce that wants all in-sync replicas, as where they are too few; it does what wants less.
-    FailAll(i16),
     /// Does it; half of the answer, then the end.
     Torn,
     /// Does it; the answer comes byte by byte.

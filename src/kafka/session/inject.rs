@@ -24,12 +24,10 @@ const BY_ID: i16 = 13;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What a raised request is sent with, so that a slow follower raises an error while there is time for the fallback.
 pub(super) const RAISED_TIMEOUT_MS: i32 = 5_000;
-
-/// How long acks of a partition stay as they are after a raised batch fell back: its followers are missing, and raising each
-/// batch in turn would only be refused each time.
-const LOWERED_FOR: Duration = Duration::from_secs(1);
-/// The same where followers are slow, so that each try costs [`RAISED_TIMEOUT_MS`].
-const LOWERED_FOR_SLOW: Duration = Duration::from_secs(10);
+/// How long acks=1 stays as it is after followers were missing (19, 20).
+const LOWERED_FOR_MISSING: Duration = Duration::from_secs(1);
+/// How long after they were too slow (7).
+const LOWERED_FOR_SLOW: Duration = Duration::from_secs(30);
 
 /// What stamping a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +54,7 @@ struct Sequence {
     unproven: bool,
     /// The same of the partition's first id: its first batch goes alone.
     opening: bool,
-    /// Until when acks are not raised.
+    /// Until then its batches go with their own acks=1: raised ones were refused, or came too late, for want of followers.
     lowered: Option<Instant>,
 }
 
@@ -324,8 +322,24 @@ impl Injection {
             cluster.metrics.kafka_injected_batches.inc();
         }
         item.restamp = false;
+        item.producer = producer.id;
         item.request.set_bytes("records", Some(stamped.freeze()));
         true
+    }
+
+    /// A raised batch of this partition had to fall back, with this error: for a while the others don't try. A slow
+    /// follower costs [`RAISED_TIMEOUT_MS`] each time, a missing one a round trip.
+    pub(super) fn lower(&mut self, topic: &TopicKey, partition: i32, code: i16, now: Instant) {
+        let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
+        if let Some(sequence) = known {
+            sequence.lowered = Some(now + if code == 7 { LOWERED_FOR_SLOW } else { LOWERED_FOR_MISSING });
+        }
+    }
+
+    /// Whether raised batches of this partition had to fall back lately.
+    pub(super) fn is_lowered(&self, topic: &TopicKey, partition: i32, now: Instant) -> bool {
+        let known = self.sequences.get(key_bytes(topic)).and_then(|topic| topic.get(&partition));
+        known.is_some_and(|sequence| sequence.is_lowered(now))
     }
 
     /// A batch under this producer id is in the log.
@@ -357,20 +371,6 @@ impl Injection {
     fn is_full(&self, topic: &TopicKey, partition: i32) -> bool {
         let known = self.sequences.get(key_bytes(topic)).and_then(|topic| topic.get(&partition));
         known.is_some_and(Sequence::is_full)
-    }
-
-    /// A raised batch of this partition fell back with this error: for a while its acks stay as its client sent them.
-    pub(super) fn lower(&mut self, topic: &TopicKey, partition: i32, code: i16, now: Instant) {
-        let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
-        if let Some(sequence) = known {
-            sequence.lowered = Some(now + if code == 7 { LOWERED_FOR_SLOW } else { LOWERED_FOR });
-        }
-    }
-
-    /// Whether that is so now.
-    pub(super) fn is_lowered(&self, topic: &TopicKey, partition: i32, now: Instant) -> bool {
-        let known = self.sequences.get(key_bytes(topic)).and_then(|topic| topic.get(&partition));
-        known.is_some_and(|sequence| sequence.is_lowered(now))
     }
 
     /// A batch was refused and not appended: its sequence is given back if nothing has taken a later one. Otherwise the

@@ -74,6 +74,7 @@ final class AdminLoop {
             case "cluster" -> cluster();
             case "places" -> places(w[1], w[2]);
             case "elect" -> elect();
+            case "quorum" -> "{\"leader\":" + admin.describeMetadataQuorum().quorumInfo().get().leaderId() + "}";
             case "group" -> group(w[1]);
             case "committed" -> committed(w[1]);
             case "offsets" -> offsets(w[1]);

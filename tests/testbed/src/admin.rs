@@ -231,6 +231,11 @@ impl Admin {
         Ok(Group { state: text(&answer, "state"), coordinator: int(&answer, "coordinator"), members })
     }
 
+    /// The node id of the active controller (`KRaft`).
+    pub fn active_controller(&mut self) -> Result<i32> {
+        Ok(int(&self.ask(&["quorum"])?, "leader"))
+    }
+
     /// A group's committed offsets: `topic-partition` and offset.
     pub fn committed(&mut self, group: &str) -> Result<Vec<(String, i64)>> {
         let answer = self.ask(&["committed", group])?;

@@ -46,7 +46,7 @@ impl CopyProgram {
             Library::Python(client) => python::copier(client)?,
         };
         command.args(["--id", id, "--group", id, "--bootstrap", bootstrap, "--topic", from, "--to", to]);
-        let program = Program::start(id, command, |value: &Value| match text(value, "t").as_str() {
+        let program = Program::start(id, command, None, |value: &Value| match text(value, "t").as_str() {
             "txn" => {
                 Some(CopyEvent::Committed { records: long(value, "records"), micros: long(value, "us") })
             }

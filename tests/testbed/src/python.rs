@@ -7,6 +7,8 @@ use crate::{Error, Result, cache};
 
 /// The producer program for both libraries.
 const SOURCE: &str = include_str!("../python/produce.py");
+/// A group member, for kafka-python.
+const CONSUMER: &str = include_str!("../python/consume.py");
 
 /// The program that copies in transactions.
 const COPY: &str = include_str!("../python/copy.py");
@@ -80,5 +82,14 @@ pub(crate) fn copier(client: PythonClient) -> Result<Command> {
     }
     let mut command = Command::new(client.interpreter()?);
     command.args(["-u", "-c", COPY]);
+    Ok(command)
+}
+
+pub(crate) fn consumer(client: PythonClient) -> Result<Command> {
+    if client != PythonClient::KafkaPython202 {
+        return Err(Error::Missing("the group member in Python is written for kafka-python".to_owned()));
+    }
+    let mut command = Command::new(client.interpreter()?);
+    command.args(["-u", "-c", CONSUMER]);
     Ok(command)
 }

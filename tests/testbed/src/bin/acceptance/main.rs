@@ -5,6 +5,7 @@
 
 mod acks1;
 mod addresses;
+mod chaos;
 mod cold_start;
 mod document;
 mod elections;
@@ -133,6 +134,11 @@ const PROOFS: &[Proof] = &[
         name: "garbage",
         shows: "Bytes that are no Kafka (or no HTTP) on each kind of listener, while a client produces and another consumes.",
         run: garbage::run,
+    },
+    Proof {
+        name: "chaos",
+        shows: "Six seeds of chaos, 4 minutes each: soft and hard events in an order of the seed's, under many clients without retries; a checker proves from the records what became of the promises.",
+        run: |bench| Ok(chaos::run(bench)),
     },
 ];
 
