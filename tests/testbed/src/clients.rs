@@ -137,9 +137,18 @@ impl ProducerProgram {
             .args(["--partitions", &spec.partitions.to_string(), "--rate", &spec.rate.to_string()])
             .args(["--count", &spec.count.to_string(), "--padding", &spec.padding.to_string()])
             .args(["--config", &joined(&spec.config)]);
-        let program = Program::start(&spec.id, command, spec.record.as_deref(), outcome)?;
+        Self::recorded(&spec.id, command, spec.record.as_deref())
+    }
+
+    /// Starts a producer that speaks the same lines, and waits until it knows its topic. `id` is what it writes into its records.
+    pub fn of(id: &str, command: Command) -> Result<Self> {
+        Self::recorded(id, command, None)
+    }
+
+    fn recorded(id: &str, command: Command, record: Option<&Path>) -> Result<Self> {
+        let program = Program::start(id, command, record, outcome)?;
         program.wait_for("ready", Duration::from_secs(60))?;
-        Ok(Self { id: spec.id.clone(), program })
+        Ok(Self { id: id.to_owned(), program })
     }
 
     /// Its name.
@@ -195,6 +204,12 @@ impl ProducerProgram {
     pub fn stop(mut self) -> Result<History> {
         self.program.stop(Duration::from_secs(150))?;
         Ok(self.history())
+    }
+
+    /// The same with a bound; gives what is known by then, and what hindered it from ending.
+    pub fn end(mut self, bound: Duration) -> (History, Result<()>) {
+        let ended = self.program.stop(bound);
+        (self.history(), ended)
     }
 }
 
@@ -269,6 +284,12 @@ impl ConsumerProgram {
         Ok(Self { program })
     }
 
+    /// Starts a member that speaks the same lines; doesn't wait for its assignment.
+    pub fn of(name: &str, command: Command) -> Result<Self> {
+        let program = Program::start(name, command, None, consumer_event)?;
+        Ok(Self { program })
+    }
+
     /// What it went through so far.
     pub fn events(&self) -> Vec<ConsumerEvent> {
         self.program.state().items.clone()
@@ -299,6 +320,12 @@ impl ConsumerProgram {
     pub fn stop(mut self) -> Result<Vec<ConsumerEvent>> {
         self.program.stop(Duration::from_secs(90))?;
         Ok(self.events())
+    }
+
+    /// The same with a bound; gives what is known by then, and what hindered it from ending.
+    pub fn end(mut self, bound: Duration) -> (Vec<ConsumerEvent>, Result<()>) {
+        let ended = self.program.stop(bound);
+        (self.events(), ended)
     }
 }
 

@@ -45,7 +45,7 @@ pub fn compiled() -> Result<PathBuf> {
 }
 
 /// A command that runs the program `job` with the client library `jars`.
-pub(crate) fn command(job: &str, jars: JarSet) -> Result<Command> {
+pub fn command(job: &str, jars: JarSet) -> Result<Command> {
     let mut command = Command::new("java");
     command
         .args(JVM)
