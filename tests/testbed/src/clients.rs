@@ -197,6 +197,8 @@ pub struct ConsumerSpec {
     pub group: String,
     /// The library's jars.
     pub jars: JarSet,
+    /// Whether it is a share group (KIP-932): its members get records without being assigned partitions.
+    pub share: bool,
     /// Further or other settings of the library, such as `group.protocol`.
     pub config: Vec<(String, String)>,
 }
@@ -210,6 +212,7 @@ impl ConsumerSpec {
             topic: topic.to_owned(),
             group: group.to_owned(),
             jars: CLIENTS_3_9_2,
+            share: false,
             config: Vec::new(),
         }
     }
@@ -218,6 +221,14 @@ impl ConsumerSpec {
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.config.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same as a member of a share group, and a library for it.
+    #[must_use]
+    pub fn share(mut self) -> Self {
+        self.jars = crate::cache::CLIENTS_4_3_1;
+        self.share = true;
         self
     }
 
@@ -238,7 +249,7 @@ pub struct ConsumerProgram {
 impl ConsumerProgram {
     /// Starts a member; doesn't wait for its assignment.
     pub fn start(spec: &ConsumerSpec) -> Result<Self> {
-        let mut command = helper::command("consume", spec.jars)?;
+        let mut command = helper::command(if spec.share { "share" } else { "consume" }, spec.jars)?;
         command.args(["--id", &spec.id, "--bootstrap", &spec.bootstrap, "--topic", &spec.topic]).args([
             "--group",
             &spec.group,
