@@ -8,12 +8,13 @@ use super::produce::owned;
 use super::route::Target;
 use super::slot::{Slot, State};
 use super::{FETCH, PRODUCE, Session};
-use crate::kafka::cluster::TopicKey;
+use crate::kafka::cluster::{Cluster, TopicKey};
 use crate::kafka::operations::Route;
 use crate::kafka::wire::produce;
 use crate::metrics::{HoldTrigger, ReplayVerdict};
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How soon a waiting request is looked at again when there is no news: what it wants has to be said again.
@@ -26,6 +27,8 @@ pub(super) struct Ahead {
     kinds: u8,
     /// Partitions of which an earlier batch is undecided, with their way if all of those are on the same.
     pub partitions: HashMap<(TopicKey, i32), Option<Way>>,
+    /// Knows the names of topics that requests call by their id.
+    cluster: Option<Arc<Cluster>>,
 }
 
 /// How a batch is on its way.
@@ -53,7 +56,7 @@ impl Session {
     /// Looks at all that waits. Answers whether anything changed.
     pub(super) fn advance(&mut self, now: Instant) -> bool {
         self.stray.prune(now);
-        let mut ahead = Ahead::default();
+        let mut ahead = Ahead { cluster: Some(Arc::clone(&self.cluster)), ..Ahead::default() };
         let mut moved = false;
         for number in self.base..self.base + self.slots.len() as u64 {
             let Some(slot) = self.slot(number) else { break };
@@ -90,7 +93,7 @@ impl Session {
             }
             let body = slot.frame.get(slot.body_at..).unwrap_or_default();
             let scanned = produce::scan_request(slot.version, body, &mut |row| {
-                undecided.entry((owned(row.topic), row.partition)).or_insert(number);
+                undecided.entry((self.cluster.named(owned(row.topic)), row.partition)).or_insert(number);
             });
             if scanned.is_err() {
                 self.unpublish(); // it will be refused; until then nothing is promised
@@ -117,6 +120,16 @@ impl Session {
         let Some(slot) = self.slot(number) else { return false };
         let kind = kind(slot);
         let frame = slot.is_produce().then(|| (slot.version, slot.body_at, slot.frame.clone()));
+        if slot.op.key == FETCH {
+            // Never held, whatever it waits for.
+            let bound = slot.arrived + self.max_wait(number);
+            if now >= bound {
+                self.expire_fetch(number, now);
+                return true;
+            }
+            self.wake_before(bound);
+        }
+        let Some(slot) = self.slot(number) else { return false };
         if let Some(trouble) = &slot.trouble {
             let (deadline, not_before) = (trouble.deadline, trouble.not_before);
             if now >= deadline {
@@ -206,7 +219,7 @@ impl Session {
         if !self.links.iter().any(|link| link.node == node) {
             self.links.push(Link::new(&self.cluster, node));
         }
-        let cluster = std::sync::Arc::clone(&self.cluster);
+        let cluster = Arc::clone(&self.cluster);
         match self.link_mut(node) {
             Some(link) if link.is_closed() => {
                 link.connect(&cluster);
@@ -260,7 +273,7 @@ impl Session {
             for item in undecided {
                 let producer = producer_of(item.request.bytes_field("records"));
                 let way = item.sent_to.filter(|_| !item.is_waiting()).map(|node| Way { node, producer });
-                ahead.undecided((item.topic.clone(), item.partition), way);
+                ahead.undecided((item.key.clone(), item.partition), way);
             }
         }
         moved
@@ -290,8 +303,13 @@ impl Ahead {
     }
 
     fn add_partitions(&mut self, version: i16, body: &[u8]) {
+        let cluster = self.cluster.clone();
         let scanned = produce::scan_request(version, body, &mut |row| {
-            self.undecided((owned(row.topic), row.partition), None);
+            let mut topic = owned(row.topic);
+            if let Some(cluster) = &cluster {
+                topic = cluster.named(topic);
+            }
+            self.undecided((topic, row.partition), None);
         });
         if let Err(error) = scanned {
             tracing::debug!(%error, "a Produce that can't be read stands in nobody's way");

@@ -10,6 +10,7 @@ mod answers;
 mod commits;
 mod doors;
 mod fetch;
+mod guard;
 mod hold;
 mod inject;
 mod intake;
@@ -24,6 +25,7 @@ mod slot;
 mod splits;
 mod stray;
 mod watermarks;
+mod zone;
 
 use crate::kafka::cluster::{Cluster, TopicKey};
 use crate::kafka::order::Progress;
@@ -32,6 +34,7 @@ use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
 use crate::net::{FrameReader, Stream, WriteQueue, recycle};
 use crate::time::now;
 use bytes::Bytes;
+use guard::Guard;
 use inject::Injection;
 use link::{Event, Link};
 use rand::{SeedableRng, rngs::StdRng};
@@ -46,6 +49,7 @@ use std::time::Instant;
 use stray::Strays;
 use tokio::time::Sleep;
 use watermarks::Watermarks;
+use zone::Zone;
 
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
@@ -100,6 +104,8 @@ pub struct Session {
     /// Coordinators other than the client's choice, by kind and key.
     moved: HashMap<(i8, Bytes), i32>,
     watermarks: Watermarks,
+    guard: Guard,
+    zone: Zone,
     own: Arc<Progress>,
     injection: Injection,
     /// A Produce that waits for earlier batches of its partitions to be decided: no more is read until it is on its way.
@@ -151,6 +157,8 @@ impl Session {
             trusted: HashMap::new(),
             moved: HashMap::new(),
             watermarks: Watermarks::default(),
+            guard: Guard::default(),
+            zone: Zone::new(settings.kafka.zone.as_deref()),
             own: cluster.order.connection(),
             paced: None,
             published: false,
@@ -187,7 +195,7 @@ impl Session {
         }
         for _ in 0..ROUNDS {
             let now = now();
-            let mut moved = self.poll_links(cx, now) | self.watch_links(now);
+            let mut moved = self.poll_links(cx, now) | self.poll_guard(cx) | self.watch_links(now);
             if self.eof && self.unsettled > 0 {
                 self.abandon_held();
             }

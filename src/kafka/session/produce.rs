@@ -6,8 +6,8 @@ use super::inject::producer_of;
 use super::judge::{Look, is_sequenced, judge};
 use super::lost::{LOSSES_MAX, after_losses};
 use super::slot::{Answer, Raised, State};
-use super::{PRODUCE, Session};
-use crate::kafka::cluster::TopicKey;
+use super::{FETCH, PRODUCE, Session};
+use crate::kafka::cluster::{TopicKey, View};
 use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::order::Barrier;
 use crate::kafka::split::{Again, Item, Judgement, error_for};
@@ -22,7 +22,12 @@ impl Session {
     pub(super) fn barriers(&self, version: i16, body: &[u8], now: Instant) -> Vec<Barrier> {
         let mut found = Vec::new();
         let scanned = produce::scan_request(version, body, &mut |row| {
-            found.extend(self.cluster.order.barrier(&owned(row.topic), row.partition, &self.own, now));
+            found.extend(self.cluster.order.barrier(
+                &self.cluster.named(owned(row.topic)),
+                row.partition,
+                &self.own,
+                now,
+            ));
         });
         if scanned.is_err() {
             found.clear(); // the broker will say what it thinks of it
@@ -34,21 +39,26 @@ impl Session {
     /// none has an earlier undecided batch in parts.
     pub(super) fn produce_may_go(&mut self, number: u64, home: i32, now: Instant) -> bool {
         let Some(slot) = self.slot(number) else { return false };
-        let silent = slot.silent;
+        let (silent, arrived) = (slot.silent, slot.arrived);
         let undecided = self.undecided_before(number);
-        if undecided.is_empty() && self.stray.is_empty() {
+        let disturbed = self.cluster.read(|view| view.topics_disturbed_since(arrived));
+        if undecided.is_empty() && self.stray.is_empty() && !disturbed {
             return true;
         }
         let body = slot.frame.get(slot.body_at..).unwrap_or_default();
         let mut partitions = Vec::new();
         if produce::scan_request(slot.version, body, &mut |row| {
-            partitions.push((owned(row.topic), row.partition));
+            partitions.push((self.cluster.named(owned(row.topic)), row.partition));
         })
         .is_err()
         {
             return true;
         }
-        partitions.iter().all(|key| !undecided.contains(key))
+        let gone = |view: &View| {
+            partitions.iter().any(|(topic, _)| view.is_gone(topic, arrived, true, now).is_some())
+        };
+        !(disturbed && self.cluster.read(gone))
+            && partitions.iter().all(|key| !undecided.contains(key))
             && !partitions.iter().any(|key| self.is_stray(key, home, silent, now))
     }
 
@@ -61,7 +71,7 @@ impl Session {
         items
             .flatten()
             .filter(|item| !item.is_done())
-            .map(|item| (item.topic.clone(), item.partition))
+            .map(|item| (item.key.clone(), item.partition))
             .collect()
     }
 
@@ -108,6 +118,7 @@ impl Session {
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
         let look = Look { node, now, arrived, key, stamped };
         let (mut given_back, mut landed, mut lower) = (Vec::new(), Vec::new(), false);
+        let mut read = Vec::new();
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
             if hinted_leader(&partition).is_some()
@@ -120,20 +131,20 @@ impl Session {
                     leader.i32("leader_epoch"),
                 ));
             }
-            let known = || cluster.read(|view| view.knows(&item.topic));
+            let known = || cluster.read(|view| view.knows(&item.topic, now));
             let verdict = judge(&look, item, partition, &known);
             match &verdict {
                 Judgement::Again(again) => {
                     lower |= raised && matches!(again.code, 7 | 19 | 20);
                     cluster.metrics.masked_errors.kafka(again.code).inc();
-                    trust.push((item.topic.clone(), item.partition, false));
+                    trust.push((item.key.clone(), item.partition, false));
                     if again.refused.is_some() && Some(node) == home {
-                        strays.push((item.topic.clone(), item.partition));
+                        strays.push((item.key.clone(), item.partition));
                     }
                 }
                 Judgement::Done(answer) => {
                     let passed = answer.i16("error_code");
-                    trust.push((item.topic.clone(), item.partition, passed == 0));
+                    trust.push((item.key.clone(), item.partition, passed == 0));
                     if passed == 0 && item.restamps > 0 {
                         let producer = producer_of(item.request.bytes_field("records"));
                         landed.push((item.topic.clone(), item.partition, producer));
@@ -143,10 +154,14 @@ impl Session {
                             let records = item.request.bytes_field("records").cloned();
                             given_back.push((item.topic.clone(), item.partition, records));
                         }
-                        cluster.metrics.client_errors.kafka(passed).inc();
+                        if key != FETCH {
+                            cluster.metrics.client_errors.kafka(passed).inc(); // of a Fetch when it is decided
+                        }
+                    } else if key == FETCH {
+                        read.push((item.topic.clone(), item.partition, answer.i64("high_watermark")));
                     }
                     told.extend(
-                        hinted_leader(answer).map(|leader| (item.topic.clone(), item.partition, leader)),
+                        hinted_leader(answer).map(|leader| (item.key.clone(), item.partition, leader)),
                     );
                     if code != 0 && passed == REQUEST_TIMED_OUT && key == PRODUCE && code != REQUEST_TIMED_OUT
                     {
@@ -162,6 +177,9 @@ impl Session {
             // The leader has it, or too few followers are there: the client's own acks=1 is all that it asked for.
             split.template_mut().set_i16("acks", 1);
             slot.raised = Raised::Down;
+        }
+        for (topic, partition, high_watermark) in read {
+            self.watermarks.note(topic.topic_ref(), partition, high_watermark, node);
         }
         for (topic, partition, producer) in landed {
             self.injection.landed(&topic, partition, producer);
@@ -201,10 +219,7 @@ impl Session {
     /// One line for each outcome that can't be known, so that people can reconcile.
     pub(super) fn log_unknown(&self, topic: &TopicKey, partition: i32, why: &str) {
         self.cluster.metrics.unknown_outcomes.inc(UnknownAction::Error);
-        let topic = match topic {
-            TopicKey::Name(name) => String::from_utf8_lossy(name).into_owned(),
-            TopicKey::Id(id) => wire::uuid::format(id),
-        };
+        let topic = topic.to_string();
         tracing::warn!(client = %self.client_id, topic, partition, why, "unknown outcome of a Produce: error 7 to the client");
     }
 
