@@ -42,7 +42,9 @@ fn out_of_range() -> Act {
 }
 
 async fn guarded(bed: &Bed, outcome: &str) -> f64 {
-    let series = format!("evenkeel_kafka_offset_guard_total{{cluster=\"k\",outcome=\"{outcome}\",protocol=\"kafka\"}}");
+    let series = format!(
+        "evenkeel_kafka_offset_guard_total{{cluster=\"k\",outcome=\"{outcome}\",protocol=\"kafka\"}}"
+    );
     bed.metric(&series).await
 }
 

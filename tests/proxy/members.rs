@@ -33,8 +33,7 @@ async fn a_removed_broker_is_forgotten_and_its_port_serves_on() {
     for stopped in [true, false] {
         let fake = Fake::start(&[1, 2, 3]).await;
         fake.topic("t", &[3]);
-        let bed =
-            Bed::over(fake, "", "member_retention = \"500ms\"\nmetadata_refresh = \"50ms\"\n").await;
+        let bed = Bed::over(fake, "", "member_retention = \"500ms\"\nmetadata_refresh = \"50ms\"\n").await;
         bed.ready().await;
         let mut client = bed.client_of(3).await;
         assert_eq!(listed(&client.ask(METADATA, 9, &metadata(&["t"])).await), [1, 2, 3]);

@@ -92,7 +92,8 @@ async fn metadata_of_a_topic_that_is_gone_is_held_once() {
     let bed = bed("").await;
     let mut client = bed.client().await;
     bed.fake.world().topics.clear();
-    let code = |answer: &evenkeel::kafka::wire::Struct| answer.structs("topics").next().unwrap().i16("error_code");
+    let code =
+        |answer: &evenkeel::kafka::wire::Struct| answer.structs("topics").next().unwrap().i16("error_code");
     let began = Instant::now();
     assert_eq!(code(&client.ask(METADATA, 12, &metadata(&["t"])).await), 3);
     assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());

@@ -135,10 +135,8 @@ async fn ask(
         let offset = |answer| offset_of(answer, name, *partition);
         let range = match (offset(first), offset(latest), offset(end)) {
             (Some(first), Some(latest), end) => {
-                {
                 let end = end.unwrap_or(latest).max(latest);
                 Range::Known { first, latest, end }
-            }
             }
             _ => Range::Unknown,
         };

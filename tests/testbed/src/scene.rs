@@ -33,8 +33,13 @@ pub struct Scene {
 impl Scene {
     /// Starts both and waits until both are ready. `binary` is Evenkeel's.
     pub fn start(spec: Spec, binary: &Path) -> Result<Self> {
+        Self::start_with(spec, binary, "")
+    }
+
+    /// The same with keys of the cluster in the sidecar's configuration, one on each line.
+    pub fn start_with(spec: Spec, binary: &Path, keys: &str) -> Result<Self> {
         let cluster = Cluster::start(spec)?;
-        let (mut sidecar, front) = Sidecar::kafka(binary, &cluster.bootstrap(), "")?;
+        let (mut sidecar, front) = Sidecar::kafka_with(binary, &cluster.bootstrap(), "", keys)?;
         sidecar.wait_ready(Duration::from_secs(60))?;
         Ok(Self { sidecar, front, cluster })
     }
