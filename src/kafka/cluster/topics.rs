@@ -254,13 +254,13 @@ fn set_leader(
         _ if known.node >= 0 => Some((known.node, known.epoch)),
         _ => known.before,
     };
-    let changed = if known.node != node || (known.epoch >= 0 && known.epoch != epoch) {
+    let other_since = if known.node != node || (known.epoch >= 0 && known.epoch != epoch) {
         Some(asked)
     } else {
         known.changed
     };
     let leaderless = leaderless.map(|now| since.unwrap_or(now));
-    *known = Leader { node, epoch, asked, leaderless, before, changed };
+    *known = Leader { node, epoch, asked, leaderless, before, changed: other_since };
 }
 
 #[cfg(test)]

@@ -51,8 +51,10 @@ impl Session {
         let keys: Vec<_> = slot.lanes().iter().filter_map(|lane| self.lanes.key(*lane).cloned()).collect();
         let gone =
             |view: &View| keys.iter().any(|(topic, _)| view.is_gone(topic, arrived, true, now).is_some());
-        !(disturbed && self.cluster.read(gone))
-            && !keys.iter().any(|key| self.is_stray(key, home, silent, now))
+        if disturbed && self.cluster.read(gone) {
+            return false;
+        }
+        !keys.iter().any(|key| self.is_stray(key, home, silent, now))
     }
 
     /// The answer to a Produce that went as it came.

@@ -4,10 +4,13 @@ use crate::kafka::cluster::TopicKey;
 use crate::kafka::wire::TopicRef;
 use std::collections::HashMap;
 
+/// A high watermark, and the node that told it.
+type Mark = (i64, i32);
+
 /// High watermarks, and the nodes that told them, by topic (its name, or the bytes of its id) and partition. No allocation
 /// for one that is known.
 #[derive(Debug, Default)]
-pub(super) struct Watermarks(HashMap<Box<[u8]>, HashMap<i32, (i64, i32)>>);
+pub(super) struct Watermarks(HashMap<Box<[u8]>, HashMap<i32, Mark>>);
 
 impl Watermarks {
     /// Notes what a Fetch answer of `node` said.
@@ -33,7 +36,7 @@ impl Watermarks {
         self.get(topic, partition).map(|(_, node)| node)
     }
 
-    fn get(&self, topic: &TopicKey, partition: i32) -> Option<(i64, i32)> {
+    fn get(&self, topic: &TopicKey, partition: i32) -> Option<Mark> {
         let name: &[u8] = match topic {
             TopicKey::Name(name) => name,
             TopicKey::Id(id) => id,
