@@ -8,9 +8,13 @@ use std::time::{Duration, Instant};
 
 /// `t` with partitions led by 1 and 2, a record in each.
 async fn two_leaders() -> Bed {
+    two_leaders_with("").await
+}
+
+async fn two_leaders_with(top: &str) -> Bed {
     let fake = Fake::start(&[1, 2]).await;
     fake.topic("t", &[1, 2]);
-    let bed = Bed::over(fake, "", "").await;
+    let bed = Bed::over(fake, top, "").await;
     bed.ready().await;
     for (partition, node) in [(0, 1), (1, 2)] {
         let mut client = bed.client_of(node).await;
@@ -105,7 +109,7 @@ async fn the_longest_throttle_is_told() {
 /// A broker that takes connections and says nothing: the Fetch does not wait until that is given up.
 #[tokio::test]
 async fn a_fetch_does_not_wait_for_a_connection() {
-    let bed = two_leaders().await;
+    let bed = two_leaders_with("net.connect_timeout = \"25s\"").await;
     bed.fake.down(2).await;
     let _silent = tokio::net::TcpListener::bind(bed.fake.addr(2)).await.unwrap();
     for epoch in [-1, 0, 3] {
@@ -115,7 +119,7 @@ async fn a_fetch_does_not_wait_for_a_connection() {
         body.set_i32("session_epoch", epoch);
         let began = Instant::now();
         let answer = client.ask(FETCH, 11, &body).await;
-        assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         if epoch > 0 {
             assert_eq!(answer.i16("error_code"), 70, "nobody can say what is new in its session");
         } else {

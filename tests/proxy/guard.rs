@@ -56,9 +56,9 @@ async fn a_valid_offset_is_fetched_again() {
         moved(&bed, 2).await;
         bed.fake.script(2, FETCH, out_of_range());
         let mut client = bed.client_of(2).await;
-        let answer = client.ask(FETCH, version, &fetch(2000, &[(0, 1)])).await;
+        let answer = client.ask(FETCH, version, &fetch(20_000, &[(0, 1)])).await;
         assert_eq!(fetched(&answer), [(0, 0, 2, 0)], "v{version}: the high watermark is the leader's");
-        assert_eq!(fetched(&client.ask(FETCH, version, &fetch(2000, &[(0, 1)])).await), [(0, 0, 2, 62)]);
+        assert_eq!(fetched(&client.ask(FETCH, version, &fetch(20_000, &[(0, 1)])).await), [(0, 0, 2, 62)]);
         assert_eq!(guarded(&bed, "valid").await, 1.0);
         let asked = bed.fake.own(LIST_OFFSETS);
         assert!(asked.len() == 3 && asked.iter().all(|seen| seen.node == 2), "earliest, latest, end");
@@ -78,7 +78,7 @@ async fn a_true_out_of_range_is_passed_on() {
         assert!(began.elapsed() < Duration::from_secs(5), "and soon: {:?}", began.elapsed());
     }
     assert_eq!(guarded(&bed, "out_of_range").await, 3.0);
-    assert_eq!(fetched(&client.ask(FETCH, 11, &fetch(2000, &[(0, 1)])).await), [(0, 0, 2, 62)]);
+    assert_eq!(fetched(&client.ask(FETCH, 11, &fetch(20_000, &[(0, 1)])).await), [(0, 0, 2, 62)]);
 }
 
 /// Nothing moved: the broker's word stands, and nobody is asked for offsets.
@@ -101,7 +101,7 @@ async fn a_former_leader_is_not_believed_for_a_while() {
     bed.fake.elect("t", 0, 2);
     let mut empty = 0;
     loop {
-        match fetched(&client.ask(FETCH, 11, &fetch(5000, &[(0, 1)])).await)[..] {
+        match fetched(&client.ask(FETCH, 11, &fetch(20_000, &[(0, 1)])).await)[..] {
             [(0, 0, 2, 0)] => empty += 1,
             [(0, 1, -1, 0)] => break,
             ref other => panic!("{other:?}"),
@@ -111,7 +111,7 @@ async fn a_former_leader_is_not_believed_for_a_while() {
     assert_eq!(empty, 10);
     assert_eq!((guarded(&bed, "valid").await, guarded(&bed, "spent").await), (10.0, 1.0));
     // Another offset of the partition is another matter.
-    assert_eq!(fetched(&client.ask(FETCH, 11, &fetch(5000, &[(0, 0)])).await)[0].1, 0);
+    assert_eq!(fetched(&client.ask(FETCH, 11, &fetch(20_000, &[(0, 0)])).await)[0].1, 0);
 }
 
 /// The leader can't be asked: the client's connection keeps moving, and nothing is claimed.
@@ -145,16 +145,16 @@ async fn in_a_session_the_client_says_its_offset_again() {
     assert_eq!(fetched(&answer), [(0, 0, 2, 62)]);
     bed.fake.elect("t", 0, 2);
     moved(&bed, 1).await;
-    let more = client.ask(FETCH, 11, &in_session(fetch(2000, &[(0, 50)]), id, 1)).await;
+    let more = client.ask(FETCH, 11, &in_session(fetch(20_000, &[(0, 50)]), id, 1)).await;
     assert_eq!((more.i16("error_code"), fetched(&more).len()), (70, 0));
     bed.fake.script(1, FETCH, out_of_range());
-    let full = client.ask(FETCH, 11, &in_session(fetch(2000, &[(0, 1)]), 0, 0)).await;
+    let full = client.ask(FETCH, 11, &in_session(fetch(20_000, &[(0, 1)]), 0, 0)).await;
     assert_eq!((full.i16("error_code"), fetched(&full)), (0, vec![(0, 0, 2, 0)]));
     assert!(full.i32("session_id") > 0, "the session that the broker has opened is the client's");
     // Out of range for good: in the session too, it is said after one more round.
     let id = full.i32("session_id");
-    let lost = client.ask(FETCH, 11, &in_session(fetch(2000, &[(0, 50)]), id, 1)).await;
+    let lost = client.ask(FETCH, 11, &in_session(fetch(20_000, &[(0, 50)]), id, 1)).await;
     assert_eq!(lost.i16("error_code"), 70);
-    let lost = client.ask(FETCH, 11, &in_session(fetch(2000, &[(0, 50)]), 0, 0)).await;
+    let lost = client.ask(FETCH, 11, &in_session(fetch(20_000, &[(0, 50)]), 0, 0)).await;
     assert_eq!(fetched(&lost)[0].1, 1);
 }
