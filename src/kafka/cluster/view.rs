@@ -127,7 +127,7 @@ impl View {
             return;
         }
         node.listed = at;
-        node.missing = None;
+        node.missing = node.missing.filter(|since| *since > at);
         node.rack = rack;
         if node.host != host || node.port != port {
             host.clone_into(&mut node.host);
@@ -252,5 +252,53 @@ impl View {
         }
         self.nodes.retain(|id, _| !gone.contains(id));
         gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::wire;
+
+    fn listing(ids: &[i32]) -> Struct {
+        let mut answer = wire::response(3).unwrap().new();
+        for id in ids {
+            let mut broker = answer.new_struct("brokers");
+            broker.set_i32("node_id", *id);
+            broker.set_str("host", "kafka");
+            broker.set_i32("port", 9092);
+            answer.push_struct("brokers", broker);
+        }
+        answer
+    }
+
+    #[test]
+    fn coordinators_are_bounded_and_the_latest_stay() {
+        let (mut view, start) = (View::default(), Instant::now());
+        let key = |n: usize| Bytes::from(n.to_string());
+        for n in 0..3 * COORDINATORS_MAX {
+            view.absorb_coordinator(0, key(n), 1, start + Duration::from_millis(n as u64));
+            assert!(view.coordinators.len() <= COORDINATORS_MAX + 1);
+        }
+        assert!(view.coordinator(0, &key(0)).is_none());
+        assert!(view.coordinator(0, &key(3 * COORDINATORS_MAX - 1)).is_some());
+    }
+
+    #[test]
+    fn a_node_is_forgotten_when_others_are_listed_without_it_for_long() {
+        let (mut view, start, keep) = (View::default(), Instant::now(), Duration::from_secs(60));
+        let at = |secs| start + Duration::from_secs(secs);
+        view.absorb_metadata(&listing(&[1, 2, 3]), at(0));
+        // An hour without any answer says nothing of anybody.
+        assert!(view.forget_stale(at(3600), keep).is_empty());
+        view.absorb_metadata(&listing(&[1]), at(3600));
+        view.absorb_metadata(&listing(&[]), at(3630));
+        assert!(view.forget_stale(at(3659), keep).is_empty());
+        view.absorb_metadata(&listing(&[1, 2]), at(3640));
+        view.absorb_metadata(&listing(&[1, 3]), at(3100)); // late, and no news
+        assert_eq!(view.forget_stale(at(3661), keep), [3]);
+        view.absorb_metadata(&listing(&[9]), at(3662));
+        assert_eq!(view.forget_stale(at(9999), keep), [1, 2]);
+        assert!(view.nodes.contains_key(&9), "never to zero brokers");
     }
 }
