@@ -11,6 +11,7 @@ mod answers;
 mod commits;
 mod doors;
 mod fetch;
+mod gather;
 mod guard;
 mod hold;
 mod inject;
@@ -37,6 +38,7 @@ use crate::net::{FrameReader, Stream, WriteQueue, recycle};
 use crate::time::now;
 use ahead::{Ahead, Lanes};
 use bytes::Bytes;
+use gather::Gathering;
 use guard::Guard;
 use inject::Injection;
 use link::{Event, Link};
@@ -107,6 +109,7 @@ pub struct Session {
     /// What earlier slots stand in the way of; kept for its capacity. Slots before `looked_to` have been looked at.
     ahead: Ahead,
     looked_to: u64,
+    gathering: Gathering,
     links: Vec<Link>,
     /// Partitions that the client's choice of node is wrong for.
     stray: Strays,
@@ -168,6 +171,7 @@ impl Session {
             laned_to: 0,
             ahead: Ahead::default(),
             looked_to: 0,
+            gathering: Gathering::default(),
             links: Vec::new(),
             stray: Strays::default(),
             trusted: HashMap::new(),

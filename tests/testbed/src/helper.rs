@@ -52,7 +52,7 @@ fn compile(sources: &[(&str, &str)], class_path: &str, into: &Path) -> Result<()
 }
 
 /// A command that runs the program `job` with the client library `jars`.
-pub(crate) fn command(job: &str, jars: JarSet) -> Result<Command> {
+pub fn command(job: &str, jars: JarSet) -> Result<Command> {
     let mut command = Command::new("java");
     command
         .args(JVM)
