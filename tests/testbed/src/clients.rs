@@ -78,6 +78,13 @@ impl ProducerSpec {
         self
     }
 
+    /// The same with another size of its records.
+    #[must_use]
+    pub fn padding(mut self, bytes: usize) -> Self {
+        self.padding = bytes;
+        self
+    }
+
     /// The same with an end after `count` records.
     #[must_use]
     pub fn count(mut self, count: u64) -> Self {
@@ -365,13 +372,13 @@ fn joined(config: &[(String, String)]) -> String {
     config.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("\n")
 }
 
-fn client_error(value: &Value) -> ClientError {
+pub(crate) fn client_error(value: &Value) -> ClientError {
     ClientError { class: text(value, "err"), message: text(value, "msg") }
 }
 
 #[derive(Debug)]
-struct State<T> {
-    items: Vec<T>,
+pub(crate) struct State<T> {
+    pub(crate) items: Vec<T>,
     /// The kinds of lines seen that are no item: `ready`, `end`.
     marks: Vec<String>,
     closed: bool,
@@ -379,7 +386,7 @@ struct State<T> {
 
 /// A child process whose lines become items.
 #[derive(Debug)]
-struct Program<T> {
+pub(crate) struct Program<T> {
     name: String,
     child: Child,
     state: Arc<Mutex<State<T>>>,
@@ -388,7 +395,7 @@ struct Program<T> {
 }
 
 impl<T: Send + 'static> Program<T> {
-    fn start(
+    pub(crate) fn start(
         name: &str,
         mut command: Command,
         record: Option<&Path>,
@@ -427,11 +434,11 @@ impl<T: Send + 'static> Program<T> {
         Ok(Self { name: name.to_owned(), child, state, reader: Some(reader), complaints })
     }
 
-    fn state(&self) -> MutexGuard<'_, State<T>> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_for(&self, mark: &str, bound: Duration) -> Result<()> {
+    pub(crate) fn wait_for(&self, mark: &str, bound: Duration) -> Result<()> {
         wait::poll(&format!("{mark:?} of {}", self.name), bound, Duration::from_millis(20), || {
             let state = self.state();
             if state.marks.iter().any(|m| m == mark) {
@@ -445,7 +452,7 @@ impl<T: Send + 'static> Program<T> {
         })
     }
 
-    fn stop(&mut self, bound: Duration) -> Result<()> {
+    pub(crate) fn stop(&mut self, bound: Duration) -> Result<()> {
         if let Some(stdin) = self.child.stdin.as_mut() {
             // It may have ended by itself: then what it said before counts.
             let _ = stdin.write_all(b"stop\n").and_then(|()| stdin.flush());

@@ -9,10 +9,11 @@ use crate::cache::{self, CLIENTS_3_9_2, CLIENTS_4_3_1, JarSet};
 use crate::{Error, Result};
 
 /// The programs' sources, carried inside this crate so that they work from any folder.
-const SOURCES: [(&str, &str); 4] = [
+const SOURCES: [(&str, &str); 5] = [
     ("Bed.java", include_str!("../java/Bed.java")),
     ("AdminLoop.java", include_str!("../java/AdminLoop.java")),
     ("ProduceJob.java", include_str!("../java/ProduceJob.java")),
+    ("CopyJob.java", include_str!("../java/CopyJob.java")),
     ("ConsumeJob.java", include_str!("../java/ConsumeJob.java")),
 ];
 

@@ -91,7 +91,7 @@ impl Sidecar {
         Self::kafka_with(binary, bootstrap, more, "")
     }
 
-    /// The same with `keys` of the cluster, one on each line.
+    /// The same with further keys of the `[[kafka]]` section.
     pub fn kafka_with(binary: &Path, bootstrap: &str, more: &str, keys: &str) -> Result<(Self, Front)> {
         let listen = free_addr(Ipv4Addr::LOCALHOST)?;
         let front = Front { listen, first_port: free_ports(Ipv4Addr::LOCALHOST, 100)? };
