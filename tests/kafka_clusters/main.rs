@@ -7,6 +7,7 @@
 
 mod addresses;
 mod cold_start;
+mod operations;
 mod rolls;
 mod upgrade;
 mod zookeeper_mode;

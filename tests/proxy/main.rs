@@ -29,6 +29,7 @@ mod log;
 mod make;
 mod reads;
 mod tables;
+mod trial;
 
 mod addresses;
 mod fetch;
@@ -38,6 +39,7 @@ mod holds;
 mod identity;
 mod inject;
 mod life;
+mod operations;
 mod order;
 mod produce;
 mod steady;

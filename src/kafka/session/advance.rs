@@ -41,7 +41,7 @@ pub(super) struct Way {
 fn kind(slot: &Slot) -> u8 {
     match slot.op.route {
         Route::Leader if slot.op.key == PRODUCE => 1,
-        Route::Leader | Route::Local | Route::Any => 0,
+        Route::Leader | Route::Local | Route::Any | Route::Internal => 0,
         Route::Group(_) => 2,
         Route::Transaction(_) => 4,
         Route::Controller => 8,

@@ -85,7 +85,7 @@ impl Session {
     /// The answer to a Fetch that went as it came.
     pub(super) fn on_fetched(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
         let Some(slot) = self.slot(number) else { return };
-        let (version, correlation) = (slot.version, slot.correlation);
+        let (op, version, correlation) = (slot.op, slot.version, slot.correlation);
         let body_at = wire::response_body_at(FETCH, version, &frame).unwrap_or(frame.len());
         let watermarks = &mut self.watermarks;
         let mut refused = false;
@@ -93,7 +93,7 @@ impl Session {
             if row.error_code == 0 {
                 watermarks.note(row.topic, row.partition, row.high_watermark);
             }
-            refused |= matches!(row.error_code, 5 | 6 | 9 | 56);
+            refused |= op.absorbed(row.error_code).is_some();
         });
         let head = match head {
             Ok(head) => head,
@@ -129,11 +129,11 @@ impl Session {
         let Some(head) = self.fetch_head(number) else { return };
         if head.session_epoch > 0 {
             let Some(slot) = self.slot(number) else { return };
-            let (version, mut strays) = (slot.version, Vec::new());
+            let (op, version, mut strays) = (slot.op, slot.version, Vec::new());
             let body_at = wire::response_body_at(FETCH, version, frame).unwrap_or(frame.len());
             let scanned =
                 fetch::scan_response(version, frame.get(body_at..).unwrap_or_default(), &mut |row| {
-                    if matches!(row.error_code, 5 | 6 | 9 | 56) {
+                    if op.absorbed(row.error_code).is_some() {
                         strays.push(((owned(row.topic), row.partition), row.error_code));
                     }
                 });

@@ -3,7 +3,7 @@
 use super::slot::{Answer, State, Trouble};
 use super::{FETCH, METADATA, Session};
 use crate::kafka::honest;
-use crate::kafka::operations::Route;
+use crate::kafka::operations::{Route, Unknown};
 use crate::kafka::patience::hold_bound;
 use crate::kafka::split::{Judgement, Refusal, error_for};
 use crate::kafka::wire;
@@ -155,7 +155,7 @@ impl Session {
     pub(super) fn expire(&mut self, number: u64, now: Instant) {
         let metrics = std::sync::Arc::clone(&self.cluster.metrics);
         let Some(slot) = self.slot_mut(number) else { return };
-        let (key, version, correlation, route) = (slot.op.key, slot.version, slot.correlation, slot.op.route);
+        let (op, key, version, correlation) = (slot.op, slot.op.key, slot.version, slot.correlation);
         let silent = slot.silent;
         let mut waited = Duration::ZERO;
         let mut last = None;
@@ -184,8 +184,9 @@ impl Session {
             self.set_state(number, State::Done(Answer::Frame(frame)));
             return;
         }
-        let code = match route {
-            Route::Group(_) | Route::Transaction(_) => honest::COORDINATOR_NOT_AVAILABLE,
+        let code = match (op.unknown, op.route) {
+            (Unknown::Settle(code), _) => code,
+            (_, Route::Group(_) | Route::Transaction(_)) => honest::COORDINATOR_NOT_AVAILABLE,
             _ => honest::LEADER_NOT_AVAILABLE,
         };
         let answer = self.slot_mut(number).and_then(|slot| {

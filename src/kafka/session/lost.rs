@@ -118,7 +118,7 @@ impl Session {
         let (op, version, correlation, frame) = (slot.op, slot.version, slot.correlation, slot.frame.clone());
         let name = wire::api_name(op.key);
         match op.unknown {
-            Unknown::Replay | Unknown::ReplayThen(_) | Unknown::Sequenced => {
+            Unknown::Replay | Unknown::InOrder | Unknown::ReplayThen(_) | Unknown::Sequenced => {
                 let not_before = self.pause(number, now, Duration::from_millis(5));
                 let Some(trouble) = self.trouble(number, now) else { return };
                 trouble.losses += 1;

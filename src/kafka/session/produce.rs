@@ -97,8 +97,8 @@ impl Session {
     /// Takes in the answer to a part: each partition is decided, and what it tells of leaders is noted.
     pub(super) fn absorb(&mut self, node: i32, number: u64, part: u32, answer: Struct, now: Instant) {
         let Some(slot) = self.slot(number) else { return };
-        let (key, arrived, stamped, raised) =
-            (slot.op.key, slot.arrived, slot.stamped, slot.raised == Raised::Up);
+        let (op, key, arrived, stamped, raised) =
+            (slot.op, slot.op.key, slot.arrived, slot.stamped, slot.raised == Raised::Up);
         let home = self.home.node;
         let mut trust = Vec::new();
         let (mut strays, mut unknown, mut hints, mut told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -106,7 +106,7 @@ impl Session {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
         let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
-        let look = Look { node, now, arrived, key, stamped };
+        let look = Look { node, now, arrived, op, stamped };
         let (mut given_back, mut landed, mut lower) = (Vec::new(), Vec::new(), false);
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
