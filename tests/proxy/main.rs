@@ -43,4 +43,5 @@ mod operations;
 mod order;
 mod produce;
 mod steady;
+mod unknown;
 mod versions;

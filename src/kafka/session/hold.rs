@@ -1,6 +1,7 @@
 //! Holding: a request that can't go on keeps its place, within its bound, and is accounted for.
 
 use super::slot::{Answer, State, Trouble};
+use super::unknown::{Action, Doubt};
 use super::{FETCH, METADATA, Session};
 use crate::kafka::honest;
 use crate::kafka::operations::{Route, Unknown};
@@ -129,6 +130,9 @@ impl Session {
                 State::Split(split) => !split.is_out(),
                 State::Sent | State::Done(_) => false,
             };
+            if let Some(slot) = self.slot(number) {
+                self.unknown_abandoned(slot);
+            }
             if over {
                 self.cancel(number);
                 self.set_state(number, State::Done(Answer::Nothing));
@@ -218,7 +222,7 @@ impl Session {
         let shape = split.shape();
         split.settle(&mut |item| {
             let code = if item.doubt {
-                doubts.push((item.topic.clone(), item.partition));
+                doubts.push(Doubt::of(item));
                 honest::REQUEST_TIMED_OUT
             } else if item.code != 0 {
                 item.code
@@ -228,8 +232,9 @@ impl Session {
             metrics.client_errors.kafka(code).inc();
             Judgement::Done(error_for(shape, message, item.partition, code))
         });
-        for (topic, partition) in doubts {
-            self.log_unknown(&topic, partition, "its bound was reached before a replay could settle it");
+        for doubt in doubts {
+            let why = "its bound was reached before a replay could settle it";
+            self.unknown_batch(&doubt, Action::Told(honest::REQUEST_TIMED_OUT), why);
         }
     }
 }

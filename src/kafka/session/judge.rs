@@ -63,13 +63,15 @@ pub(super) fn judge(
         not_before: now + pause,
         code,
         doubt: false,
+        appended: None,
         refused: elsewhere.then_some(Refusal { node, at: now }),
         restamp: false,
     };
     match op.absorbed(code) {
         Some(Absorb::Elsewhere) if appended => {
             if sequenced() {
-                Judgement::Again(Again { doubt: true, ..again(REFUSED_PAUSE, true) })
+                let offset = partition.i64("base_offset");
+                Judgement::Again(Again { doubt: true, appended: Some(offset), ..again(REFUSED_PAUSE, true) })
             } else {
                 partition.set_i16("error_code", REQUEST_TIMED_OUT);
                 partition.set_i64("base_offset", -1);

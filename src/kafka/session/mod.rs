@@ -23,6 +23,7 @@ mod route;
 mod slot;
 mod splits;
 mod stray;
+mod unknown;
 mod watermarks;
 
 use crate::kafka::cluster::{Cluster, TopicKey};
@@ -281,6 +282,9 @@ impl Session {
             let whole = now.saturating_duration_since(slot.arrived);
             times.requests.observe(whole.as_secs_f64());
             times.added.observe(whole.saturating_sub(slot.upstream).as_secs_f64());
+            if !slot.is_produce() && slot.is_replayed() {
+                self.unknown_settled(&slot);
+            }
             match slot.state {
                 State::Done(Answer::Leaders(frame, leaders)) => {
                     // Before the client can act on it: what is undecided for a partition that has moved comes first.
@@ -365,6 +369,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.unknown_left();
         self.own.gone();
         self.cluster.forget_waker(self.id);
         self.cluster.forget_producer(self.id);

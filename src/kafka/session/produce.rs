@@ -6,6 +6,7 @@ use super::inject::producer_of;
 use super::judge::{Look, is_sequenced, judge};
 use super::lost::{LOSSES_MAX, after_losses};
 use super::slot::{Answer, Raised, State};
+use super::unknown::{Action, Doubt, decided};
 use super::{PRODUCE, Session};
 use crate::kafka::cluster::TopicKey;
 use crate::kafka::honest::REQUEST_TIMED_OUT;
@@ -120,10 +121,14 @@ impl Session {
                     leader.i32("leader_epoch"),
                 ));
             }
+            let appended_at = if key == PRODUCE { partition.i64("base_offset") } else { -1 };
             let known = || cluster.read(|view| view.knows(&item.topic));
             let verdict = judge(&look, item, partition, &known);
             match &verdict {
                 Judgement::Again(again) => {
+                    if again.restamp && item.doubt {
+                        unknown.push((Doubt::of(item), Action::Gap(code), "a predecessor was cut off"));
+                    }
                     lower |= raised && matches!(again.code, 7 | 19 | 20);
                     cluster.metrics.masked_errors.kafka(again.code).inc();
                     trust.push((item.topic.clone(), item.partition, false));
@@ -148,10 +153,7 @@ impl Session {
                     told.extend(
                         hinted_leader(answer).map(|leader| (item.topic.clone(), item.partition, leader)),
                     );
-                    if code != 0 && passed == REQUEST_TIMED_OUT && key == PRODUCE && code != REQUEST_TIMED_OUT
-                    {
-                        unknown.push((item.topic.clone(), item.partition));
-                    }
+                    unknown.extend(decided(item, answer, code, appended_at).filter(|_| key == PRODUCE));
                 }
             }
             verdict
@@ -189,23 +191,9 @@ impl Session {
         for stray in strays {
             self.stray.add(stray.0, stray.1, now);
         }
-        for (topic, partition) in unknown {
-            self.log_unknown(
-                &topic,
-                partition,
-                "appended, then leadership moved while it waited for followers",
-            );
+        for (doubt, action, why) in unknown {
+            self.unknown_batch(&doubt, action, why);
         }
-    }
-
-    /// One line for each outcome that can't be known, so that people can reconcile.
-    pub(super) fn log_unknown(&self, topic: &TopicKey, partition: i32, why: &str) {
-        self.cluster.metrics.unknown_outcomes.inc(UnknownAction::Error);
-        let topic = match topic {
-            TopicKey::Name(name) => String::from_utf8_lossy(name).into_owned(),
-            TopicKey::Id(id) => wire::uuid::format(id),
-        };
-        tracing::warn!(client = %self.client_id, topic, partition, why, "unknown outcome of a Produce: error 7 to the client");
     }
 
     /// A Produce was written and never answered: what has a sequence goes again, the rest gets the honest error.
@@ -223,27 +211,22 @@ impl Session {
         let mut unknown = Vec::new();
         split.lose(part.unwrap_or(0), crate::retry::Verdict::Unknown, &mut |item, _| {
             if silent {
-                metrics.unknown_outcomes.inc(UnknownAction::Swallowed);
+                unknown.push((Doubt::of(item), Action::Swallowed, "acks=0: nobody waits for an answer"));
                 return Judgement::Done(error_for(shape, message, item.partition, 0));
             }
             if item.losses < LOSSES_MAX && is_sequenced(item.request.bytes_field("records")) {
                 metrics.unknown_outcomes.inc(UnknownAction::Replayed);
                 let not_before = after_losses(item.losses, now);
-                return Judgement::Again(Again {
-                    not_before,
-                    code: 0,
-                    doubt: true,
-                    refused: None,
-                    restamp: false,
-                });
+                return Judgement::Again(Again { doubt: true, ..Again::at(not_before) });
             }
-            unknown.push((item.topic.clone(), item.partition));
+            let why = "the connection was lost before the answer";
+            unknown.push((Doubt::of(item), Action::Told(REQUEST_TIMED_OUT), why));
             metrics.client_errors.kafka(REQUEST_TIMED_OUT).inc();
             Judgement::Done(error_for(shape, message, item.partition, REQUEST_TIMED_OUT))
         });
         let done = split.is_done();
-        for (topic, partition) in unknown {
-            self.log_unknown(&topic, partition, "the connection was lost before the answer");
+        for (doubt, action, why) in unknown {
+            self.unknown_batch(&doubt, action, why);
         }
         if done {
             self.finish_split(number, now);

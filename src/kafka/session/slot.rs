@@ -107,6 +107,11 @@ impl Slot {
         self.trouble.as_ref().is_some_and(|trouble| trouble.ticket.is_some())
     }
 
+    /// Whether it was sent again though an earlier attempt may have been applied.
+    pub(super) fn is_replayed(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.replayed)
+    }
+
     /// Whether it is a Produce.
     pub(super) fn is_produce(&self) -> bool {
         self.op.key == super::PRODUCE
