@@ -43,6 +43,8 @@ pub(super) struct Look {
     pub op: &'static Operation,
     /// Whether the request was stamped as a whole.
     pub stamped: bool,
+    /// Whether its acks were raised: followers that are missing or slow send it again with its own at once.
+    pub raised: bool,
 }
 
 /// What a partition's answer proves.
@@ -53,7 +55,8 @@ pub(super) fn judge(
     topic_known: &dyn Fn() -> bool,
 ) -> Judgement {
     let code = partition.i16("error_code");
-    let Look { node, now, arrived, op, stamped } = *look;
+    let Look { node, now, arrived, op, stamped, raised } = *look;
+    let capacity_pause = if raised { Duration::ZERO } else { CAPACITY_PAUSE };
     let produce = op.key == PRODUCE;
     let injected = produce && (stamped || item.counted);
     let sequenced = || is_sequenced(item.request.bytes_field("records"));
@@ -80,18 +83,18 @@ pub(super) fn judge(
         }
         Some(Absorb::Elsewhere) => Judgement::Again(again(REFUSED_PAUSE, true)),
         // NOT_ENOUGH_REPLICAS, OFFSET_NOT_AVAILABLE: its leader is right, and can't yet.
-        Some(Absorb::Later) => Judgement::Again(again(CAPACITY_PAUSE, false)),
+        Some(Absorb::Later) => Judgement::Again(again(capacity_pause, false)),
         Some(Absorb::TopicKnown) if now.saturating_duration_since(arrived) < TOPIC_LAG && topic_known() => {
             Judgement::Again(again(REFUSED_PAUSE, true))
         }
         // REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND: it is in the leader's log. Its repeat is recognised.
         Some(Absorb::Sequenced) if sequenced() => {
-            Judgement::Again(Again { doubt: true, ..again(CAPACITY_PAUSE, false) })
+            Judgement::Again(Again { doubt: true, ..again(capacity_pause, false) })
         }
         // OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID of an injected sequence: with at most five undecided, the
         // batch isn't in the log, and a predecessor was refused or cut off. It starts over with another id.
         Some(Absorb::Injected) if injected && item.restamps < RESTAMPS_MAX => {
-            Judgement::Again(Again { restamp: true, ..again(REFUSED_PAUSE, true) })
+            Judgement::Again(Again { restamp: true, ..again(REFUSED_PAUSE, false) })
         }
         // DUPLICATE_SEQUENCE_NUMBER, after a replay of our own: it had landed.
         None if produce && code == DUPLICATE_SEQUENCE_NUMBER && item.doubt => {
@@ -136,7 +139,8 @@ mod tests {
         answer.set_i64("base_offset", base_offset);
         let now = Instant::now();
         let op = crate::kafka::operations::operation(PRODUCE).unwrap();
-        judge(&Look { node: 1, now, arrived: now, op, stamped: false }, item, answer, &|| true)
+        let look = Look { node: 1, now, arrived: now, op, stamped: false, raised: false };
+        judge(&look, item, answer, &|| true)
     }
 
     fn passed(judgement: Judgement) -> i16 {
