@@ -32,6 +32,7 @@ mod tables;
 mod trial;
 
 mod addresses;
+mod bypass;
 mod fetch;
 mod garbage;
 mod groups;

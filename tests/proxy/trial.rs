@@ -121,7 +121,8 @@ pub async fn bed_with(cluster: &str) -> Bed {
     let fake = Fake::start(&[1, 2, 3]).await;
     fake.topic("t", &[1]);
     fake.world().controller = 3;
-    let bed = Bed::over(fake, "", cluster).await;
+    // Longer than all rows take on a loaded machine.
+    let bed = Bed::over(fake, "hold.max = \"60s\"", cluster).await;
     bed.ready().await;
     // What clients work with is known here.
     bed.client().await.ask(METADATA, newest(METADATA), &metadata(&["t"])).await;

@@ -13,9 +13,11 @@ use std::time::Instant;
 impl Session {
     /// An answer from `node`.
     pub(super) fn on_answer(&mut self, node: i32, due: Due, frame: Bytes, now: Instant) {
+        let bypassing = self.is_bypassing();
         let Some(slot) = self.slot_mut(due.slot) else { return }; // decided without it
         slot.upstream += now.saturating_duration_since(due.since);
         match &slot.state {
+            State::Sent if bypassing => self.on_bypassed_answer(due.slot, frame, now),
             State::Sent => self.on_whole_answer(node, due.slot, frame, now),
             State::Split(_) => self.on_part_answer(node, due.slot, due.part, &frame, now),
             State::Waiting | State::Done(_) => {}
@@ -136,7 +138,7 @@ impl Session {
     }
 
     /// An answer that carries addresses and nothing else of interest.
-    fn on_addresses(&mut self, number: u64, frame: &Bytes, now: Instant) {
+    pub(super) fn on_addresses(&mut self, number: u64, frame: &Bytes, now: Instant) {
         let Some(slot) = self.slot(number) else { return };
         let (key, version, correlation) = (slot.op.key, slot.version, slot.correlation);
         let shown = wire::decode_response(key, version, frame).and_then(|(_, mut answer)| {

@@ -34,6 +34,9 @@ impl Session {
         {
             self.home.node = None;
         }
+        if self.is_bypassing() && (self.home.node.is_none() || self.home.node == Some(node)) {
+            self.lose_client("its broker can't be connected, and bypass is on");
+        }
     }
 
     /// The connection to `node` is gone. `silent`: requests without an answer had been sent on it.
@@ -57,6 +60,10 @@ impl Session {
         self.cluster.metrics.upstream_errors.disconnected().inc();
         self.cluster.suspect(node);
         self.trusted.retain(|_, trusted| *trusted != node);
+        if self.is_bypassing() && self.home.node == Some(node) {
+            self.lose_client("its broker's connection is lost, and bypass is on");
+            return;
+        }
         for lost in lost {
             self.on_lost(lost, now);
         }

@@ -8,6 +8,7 @@
 mod advance;
 mod ahead;
 mod answers;
+mod bypass;
 mod commits;
 mod doors;
 mod fetch;
@@ -35,6 +36,7 @@ use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
 use crate::net::{FrameReader, Stream, WriteQueue, recycle};
 use crate::time::now;
 use ahead::{Ahead, Lanes};
+use bypass::Mode;
 use bytes::Bytes;
 use inject::Injection;
 use link::{Event, Link};
@@ -135,6 +137,10 @@ pub struct Session {
     drain: Drain,
     draining: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     is_draining: bool,
+    /// Whether everything passes as it is.
+    mode: Mode,
+    /// Why the client's connection ends with its broker's.
+    lost: Option<String>,
     /// The client will send nothing more.
     eof: bool,
 }
@@ -186,6 +192,8 @@ impl Session {
             drain,
             draining,
             is_draining: false,
+            mode: Mode::of(&cluster),
+            lost: None,
             eof: false,
             cluster,
         }
@@ -204,11 +212,13 @@ impl Session {
         }
         for _ in 0..ROUNDS {
             let now = now();
-            let mut moved = self.poll_links(cx, now) | self.watch_links(now);
+            let mut moved = self.follow_bypass(now) | self.poll_links(cx, now) | self.watch_links(now);
             if self.eof && self.unsettled > 0 {
                 self.abandon_held();
             }
-            if self.unsettled > 0 || self.published.is_some() {
+            if self.is_bypassing() {
+                moved |= self.unsettled > 0 && self.advance_bypassed(now);
+            } else if self.unsettled > 0 || self.published.is_some() {
                 moved |= self.advance(now);
             }
             match self.hand_out(now) {
@@ -226,6 +236,9 @@ impl Session {
                 }
                 // Links were not read while it was full, and nothing else would wake this task for them.
                 moved |= was_full && !self.out.is_full();
+            }
+            if let Some(reason) = self.lost.take_if(|_| self.slots.is_empty() && self.out.is_empty()) {
+                return Poll::Ready(End::Closed(reason));
             }
             match self.poll_client(cx, now) {
                 Ok(some) => moved |= some,
@@ -396,6 +409,7 @@ impl Drop for Session {
         self.own.gone();
         self.cluster.forget_waker(self.id);
         self.cluster.forget_producer(self.id);
+        self.cluster.forget_client(self.id);
         self.cluster.ledger.refund(self.held_bytes);
         let waiting = self.slots.iter().filter_map(|slot| slot.trouble.as_ref()?.ticket.as_ref()).count();
         self.cluster.metrics.hold_requests.sub(i64::try_from(waiting).unwrap_or(0));
