@@ -12,7 +12,7 @@ const NONE: Codes = &[];
 
 /// 3 `UNKNOWN_TOPIC_OR_PARTITION`, 5 `LEADER_NOT_AVAILABLE`, 6 `NOT_LEADER_OR_FOLLOWER`, 7 `REQUEST_TIMED_OUT`,
 /// 9 `REPLICA_NOT_AVAILABLE`, 19 `NOT_ENOUGH_REPLICAS`, 20 `NOT_ENOUGH_REPLICAS_AFTER_APPEND`,
-/// 45 `OUT_OF_ORDER_SEQUENCE_NUMBER`, 56 `KAFKA_STORAGE_ERROR`, 59 `UNKNOWN_PRODUCER_ID`, 74 `FENCED_LEADER_EPOCH`,
+/// 45 `OUT_OF_ORDER_SEQUENCE_NUMBER`, 47 `INVALID_PRODUCER_EPOCH`, 56 `KAFKA_STORAGE_ERROR`, 59 `UNKNOWN_PRODUCER_ID`, 74 `FENCED_LEADER_EPOCH`,
 /// 75 `UNKNOWN_LEADER_EPOCH` (a Produce carries no epoch of the client's), 100 `UNKNOWN_TOPIC_ID`.
 const PRODUCE: Codes = &[
     (3, TopicKnown),
@@ -23,6 +23,7 @@ const PRODUCE: Codes = &[
     (19, Later),
     (20, IfSequenced),
     (45, Injected),
+    (47, Injected),
     (56, Elsewhere),
     (59, Injected),
     (74, Elsewhere),

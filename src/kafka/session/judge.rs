@@ -18,8 +18,6 @@ const TOPIC_LAG: Duration = Duration::from_secs(5);
 const CAPACITY_PAUSE: Duration = Duration::from_millis(100);
 /// The pause before a refused batch goes again, if its new leader is known by then.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
-/// How often a batch is stamped anew before its error is passed on.
-const RESTAMPS_MAX: u8 = 3;
 
 /// Whether every batch of a partition's records carries a producer id, so that a broker recognises a repeat.
 pub(super) fn is_sequenced(records: Option<&Bytes>) -> bool {
@@ -91,10 +89,12 @@ pub(super) fn judge(
         Some(Absorb::Sequenced) if sequenced() => {
             Judgement::Again(Again { doubt: true, ..again(capacity_pause, false) })
         }
-        // OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID of an injected sequence: with at most five undecided, the
-        // batch isn't in the log, and a predecessor was refused or cut off. It starts over with another id.
-        Some(Absorb::Injected) if injected && item.restamps < RESTAMPS_MAX => {
-            Judgement::Again(Again { restamp: true, ..again(REFUSED_PAUSE, false) })
+        // OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, UNKNOWN_PRODUCER_ID of an injected sequence: with at most
+        // five undecided, the batch isn't in the log, and a predecessor was refused or cut off. It starts over with another
+        // id. So does one of an epoch that is fenced. Its client knows nothing of sequences, so it is never told of them.
+        Some(Absorb::Injected) if injected => {
+            let pause = REFUSED_PAUSE * (1 << item.restamps.min(5));
+            Judgement::Again(Again { restamp: true, ..again(pause, false) })
         }
         // DUPLICATE_SEQUENCE_NUMBER, after a replay of our own: it had landed.
         None if produce && code == DUPLICATE_SEQUENCE_NUMBER && item.doubt => {

@@ -64,7 +64,7 @@ impl Session {
             self.lose_client("its broker's connection is lost, and bypass is on");
             return;
         }
-        for lost in lost {
+        for lost in self.lost_members(lost) {
             self.on_lost(lost, now);
         }
     }

@@ -12,6 +12,7 @@ mod bypass;
 mod commits;
 mod doors;
 mod fetch;
+mod gather;
 mod hold;
 mod inject;
 mod intake;
@@ -38,6 +39,7 @@ use crate::time::now;
 use ahead::{Ahead, Lanes};
 use bypass::Mode;
 use bytes::Bytes;
+use gather::Gathering;
 use inject::Injection;
 use link::{Event, Link};
 use rand::{SeedableRng, rngs::StdRng};
@@ -106,6 +108,7 @@ pub struct Session {
     /// What earlier slots stand in the way of; kept for its capacity. Slots before `looked_to` have been looked at.
     ahead: Ahead,
     looked_to: u64,
+    gathering: Gathering,
     links: Vec<Link>,
     /// Partitions that the client's choice of node is wrong for.
     stray: Strays,
@@ -169,6 +172,7 @@ impl Session {
             laned_to: 0,
             ahead: Ahead::default(),
             looked_to: 0,
+            gathering: Gathering::default(),
             links: Vec::new(),
             stray: Strays::default(),
             trusted: HashMap::new(),

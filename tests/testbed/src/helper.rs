@@ -9,10 +9,11 @@ use crate::cache::{self, CLIENTS_3_9_2, JarSet};
 use crate::{Error, Result};
 
 /// The programs' sources, carried inside this crate so that they work from any folder.
-const SOURCES: [(&str, &str); 4] = [
+const SOURCES: [(&str, &str); 5] = [
     ("Bed.java", include_str!("../java/Bed.java")),
     ("AdminLoop.java", include_str!("../java/AdminLoop.java")),
     ("ProduceJob.java", include_str!("../java/ProduceJob.java")),
+    ("CopyJob.java", include_str!("../java/CopyJob.java")),
     ("ConsumeJob.java", include_str!("../java/ConsumeJob.java")),
 ];
 
@@ -44,7 +45,7 @@ pub fn compiled() -> Result<PathBuf> {
 }
 
 /// A command that runs the program `job` with the client library `jars`.
-pub(crate) fn command(job: &str, jars: JarSet) -> Result<Command> {
+pub fn command(job: &str, jars: JarSet) -> Result<Command> {
     let mut command = Command::new("java");
     command
         .args(JVM)

@@ -72,6 +72,8 @@ pub struct Spec {
     pub version: KafkaVersion,
     /// Number of nodes, ids 1 to this; at most 9.
     pub nodes: u8,
+    /// Number of controllers that are processes of their own, at most 9; 0: every node is broker and controller in one.
+    pub controllers: u8,
     /// The session time-out.
     pub session: Session,
     /// Further or other broker settings.
@@ -83,7 +85,14 @@ pub struct Spec {
 impl Spec {
     /// Three nodes with the default session.
     pub fn new(version: KafkaVersion) -> Self {
-        Self { version, nodes: 3, session: Session::Default, overrides: Vec::new(), domain: None }
+        Self {
+            version,
+            nodes: 3,
+            controllers: 0,
+            session: Session::Default,
+            overrides: Vec::new(),
+            domain: None,
+        }
     }
 
     /// The same with [`Session::Fast`].
@@ -97,6 +106,13 @@ impl Spec {
     #[must_use]
     pub fn nodes(mut self, nodes: u8) -> Self {
         self.nodes = nodes;
+        self
+    }
+
+    /// The same with `controllers` processes that are controllers only, so that brokers can go without the quorum.
+    #[must_use]
+    pub fn controllers_apart(mut self, controllers: u8) -> Self {
+        self.controllers = controllers;
         self
     }
 
