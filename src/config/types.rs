@@ -151,6 +151,8 @@ pub struct Kafka {
     pub leader_poll: Duration,
     /// How long a broker that is missing from the metadata stays listed to clients.
     pub member_retention: Duration,
+    /// How long all brokers must have shared newer API versions before new clients are offered them.
+    pub version_quiet: Duration,
     /// Check the cluster id and the node id after each connect.
     pub verify_node: bool,
     /// The zone (the brokers' `broker.rack`) in which consumers are that name none.
@@ -317,6 +319,7 @@ impl Default for Kafka {
             metadata_refresh: Duration::from_secs(30),
             leader_poll: Duration::from_millis(20),
             member_retention: Duration::from_secs(600),
+            version_quiet: Duration::from_secs(600),
             verify_node: true,
             zone: None,
             idempotence: Idempotence::Inject,

@@ -10,6 +10,7 @@ mod chaos;
 mod cold_start;
 mod consumers;
 mod newer_groups;
+mod operations;
 mod rolls;
 mod upgrade;
 mod zookeeper_mode;

@@ -164,9 +164,15 @@ async fn serve(world: &Mutex<World>, node: i32, key: i16, version: i16, request:
         }
         32 => world.lock().unwrap().describe_configs(node, request, &mut answer),
         60 => world.lock().unwrap().describe_cluster(&mut answer),
+        21 | 23 => {
+            let leads = world.lock().unwrap().topics["t"].partitions[0].leader == node;
+            answer = honest::error(key, version, request, if leads { 0 } else { 6 }).unwrap();
+        }
         8 | 9 | 11..=14 | 68 => {
             let mut world = world.lock().unwrap();
-            let group = request.str("group_id").unwrap_or_default().to_owned();
+            let named =
+                if key == 9 && version >= 8 { request.structs("groups").next() } else { Some(request) };
+            let group = named.and_then(|row| row.str("group_id")).unwrap_or_default().to_owned();
             if world.coordinator(&group) != node {
                 return Reply::Answer(Box::new(honest::error(key, version, request, 16).unwrap()));
             }

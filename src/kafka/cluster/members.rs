@@ -67,11 +67,15 @@ impl Cluster {
         let before = self.update_quietly(|view| {
             let known = view.nodes.get_mut(&node)?;
             let before = std::mem::replace(&mut known.health, Health::Up);
-            let other = known.versions.as_ref().is_some_and(|old| !old.same_ranges(versions));
-            known.versions = Some(Arc::clone(versions));
-            Some((before, other))
+            let old = known.versions.replace(Arc::clone(versions));
+            Some((before, old))
         });
-        let Some((before, other_versions)) = before else { return };
+        let Some((before, old)) = before else { return };
+        let other_versions = old.as_ref().is_some_and(|old| !old.same_ranges(versions));
+        if old.is_none() || other_versions {
+            self.check_clients(node, versions);
+            self.move_pin();
+        }
         if other_versions {
             tracing::info!(node, "broker speaks other API versions than before");
         }

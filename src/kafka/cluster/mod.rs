@@ -3,10 +3,12 @@
 //! Client sessions read it only when something is wrong, or when an answer that carries addresses passes. They never
 //! look metadata up themselves: they say what they want, and one task asks for all of them ([`watch`]).
 
+mod clients;
 mod dial;
 mod identity;
 mod members;
 mod offsets;
+mod pin;
 mod status;
 mod topics;
 mod versions;
@@ -19,6 +21,9 @@ pub use offsets::{Doubtful, Range, ranges};
 pub use topics::{Leader, TOPIC_LAG};
 pub use versions::{API_VERSIONS, Versions, answer as versions_answer, is_supported, unsupported};
 pub use view::{Changes, Health, Node, View};
+
+use clients::Clients;
+use pin::Pin;
 
 pub use super::topic::TopicKey;
 pub use watch::watch;
@@ -33,7 +38,7 @@ use crate::metrics::ClusterMetrics;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -82,6 +87,9 @@ pub struct Cluster {
     poke: Notify,
     probes: Mutex<BTreeMap<i32, Arc<Notify>>>,
     not_ready: Mutex<Option<Block>>,
+    bypassed: AtomicBool,
+    pin: Mutex<Pin>,
+    clients: Mutex<Clients>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -114,6 +122,9 @@ impl Cluster {
             poke: Notify::new(),
             probes: Mutex::default(),
             not_ready: Mutex::new(Some(not_ready)),
+            bypassed: AtomicBool::new(false),
+            pin: Mutex::default(),
+            clients: Mutex::default(),
         })
     }
 
@@ -126,6 +137,25 @@ impl Cluster {
     pub fn set_settings(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
         self.poke.notify_one();
+    }
+
+    /// Whether clients' requests pass as they are: nothing held, stamped or sent elsewhere.
+    pub fn is_bypassed(&self) -> bool {
+        self.bypassed.load(Relaxed)
+    }
+
+    /// Switches bypass on or off. Each connection follows when nothing of it is under way.
+    pub fn set_bypass(&self, on: bool) {
+        if self.bypassed.swap(on, Relaxed) != on {
+            let name = &self.settings().kafka.name;
+            tracing::warn!(
+                cluster = name,
+                on,
+                "bypass: nothing is held, stamped or sent elsewhere while it is on"
+            );
+        }
+        self.metrics.bypass.set(i64::from(on));
+        self.wake_all();
     }
 
     /// Looks at what is known.
@@ -221,16 +251,5 @@ impl Cluster {
     /// The node behind a loopback port.
     pub fn node_at(&self, port: u16) -> Option<i32> {
         lock(&self.ports).node_at(port)
-    }
-
-    /// The API versions that clients are offered, once every listed member was tried and one has answered.
-    pub fn shared_versions(&self) -> Option<BTreeMap<i16, (i16, i16)>> {
-        let members: Vec<Arc<Versions>> = self.read(|view| {
-            let tried = view.nodes.values().all(|node| node.health != Health::Untried);
-            let members = view.nodes.values().filter_map(|node| node.versions.clone());
-            tried.then(|| members.collect())
-        })?;
-        let shared = versions::intersection(members.iter().map(AsRef::as_ref));
-        (!shared.is_empty()).then_some(shared)
     }
 }

@@ -19,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 fn kind(slot: &Slot) -> u8 {
     match slot.op.route {
         Route::Leader if slot.op.key == PRODUCE => PRODUCES,
-        Route::Leader | Route::Local | Route::Any => 0,
+        Route::Leader | Route::Local | Route::Any | Route::Internal => 0,
         Route::Group(_) => 2,
         Route::Transaction(_) => 4,
         Route::Controller => 8,

@@ -10,6 +10,7 @@ use super::slot::{Answer, State};
 use super::{FETCH, Session};
 use crate::kafka::cluster::TOPIC_LAG;
 use crate::kafka::honest::fetch_session_gone;
+use crate::kafka::operations::Absorb;
 use crate::kafka::session::produce::owned;
 use crate::kafka::split::{Judgement, error_for};
 use crate::kafka::wire::{self, fetch};
@@ -150,15 +151,14 @@ impl Session {
             }
         });
         debug_assert!(scanned.is_ok(), "it was scanned before");
-        let lag = now.saturating_duration_since(slot.arrived) < TOPIC_LAG;
+        let (op, lag) = (slot.op, now.saturating_duration_since(slot.arrived) < TOPIC_LAG);
         let (mut refused, mut outdated) = (Vec::new(), Vec::new());
         for (topic, partition, code) in rows {
-            let absorbed = match code {
-                5 | 6 | 9 | 56 | 78 => true,
-                3 | 100 => lag && self.cluster.read(|view| view.knows(&topic, now)),
+            let absorbed = match op.absorbed(code) {
+                Some(Absorb::TopicKnown) => lag && self.cluster.read(|view| view.knows(&topic, now)),
+                Some(_) => true,
                 // In an incremental session the offset is not in the request: asked for again, it is, and is looked into.
-                OUT_OF_RANGE => head.session_epoch > 0,
-                _ => false,
+                None => code == OUT_OF_RANGE && head.session_epoch > 0,
             };
             if absorbed {
                 refused.push((self.cluster.named(topic.clone()), partition, code));

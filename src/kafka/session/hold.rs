@@ -2,9 +2,10 @@
 
 use super::ahead::Lane;
 use super::slot::{Answer, State, Trouble};
+use super::unknown::{Action, Doubt};
 use super::{FETCH, METADATA, Session};
 use crate::kafka::honest;
-use crate::kafka::operations::Route;
+use crate::kafka::operations::{Route, Unknown};
 use crate::kafka::patience::{Bound, hold_bound};
 use crate::kafka::split::{Judgement, Refusal, error_for};
 use crate::kafka::wire::{self, produce};
@@ -147,6 +148,9 @@ impl Session {
                 State::Split(split) => !split.is_out(),
                 State::Sent | State::Done(_) => false,
             };
+            if let Some(slot) = self.slot(number) {
+                self.unknown_abandoned(slot);
+            }
             if over {
                 self.cancel(number);
                 self.set_state(number, State::Done(Answer::Nothing));
@@ -173,7 +177,7 @@ impl Session {
     pub(super) fn expire(&mut self, number: u64, now: Instant) {
         let metrics = std::sync::Arc::clone(&self.cluster.metrics);
         let Some(slot) = self.slot_mut(number) else { return };
-        let (key, version, correlation, route) = (slot.op.key, slot.version, slot.correlation, slot.op.route);
+        let (op, key, version, correlation) = (slot.op, slot.op.key, slot.version, slot.correlation);
         let silent = slot.silent;
         let mut waited = Duration::ZERO;
         let mut last = None;
@@ -202,8 +206,9 @@ impl Session {
             self.set_state(number, State::Done(Answer::Frame(frame)));
             return;
         }
-        let code = match route {
-            Route::Group(_) | Route::Transaction(_) => honest::COORDINATOR_NOT_AVAILABLE,
+        let code = match (op.unknown, op.route) {
+            (Unknown::Settle(code), _) => code,
+            (_, Route::Group(_) | Route::Transaction(_)) => honest::COORDINATOR_NOT_AVAILABLE,
             _ => honest::LEADER_NOT_AVAILABLE,
         };
         let answer = self.slot_mut(number).and_then(|slot| {
@@ -236,7 +241,7 @@ impl Session {
         let shape = split.shape();
         split.settle(&mut |item| {
             let code = if item.doubt {
-                doubts.push((item.topic.clone(), item.partition));
+                doubts.push(Doubt::of(item));
                 honest::REQUEST_TIMED_OUT
             } else if matches!(item.code, 45 | 47 | 59) && (stamped || item.counted) {
                 // About a sequence that its client knows nothing of. It proves that the batch is not in the log.
@@ -249,8 +254,9 @@ impl Session {
             metrics.client_errors.kafka(code).inc();
             Judgement::Done(error_for(shape, message, item.partition, code))
         });
-        for (topic, partition) in doubts {
-            self.log_unknown(&topic, partition, "its bound was reached before a replay could settle it");
+        for doubt in doubts {
+            let why = "its bound was reached before a replay could settle it";
+            self.unknown_batch(&doubt, Action::Told(honest::REQUEST_TIMED_OUT), why);
         }
     }
 }

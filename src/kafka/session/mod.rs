@@ -8,6 +8,7 @@
 mod advance;
 mod ahead;
 mod answers;
+mod bypass;
 mod commits;
 mod doors;
 mod fetch;
@@ -27,6 +28,7 @@ mod route;
 mod slot;
 mod splits;
 mod stray;
+mod unknown;
 mod watermarks;
 mod zone;
 
@@ -37,6 +39,7 @@ use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
 use crate::net::{FrameReader, Stream, WriteQueue, recycle};
 use crate::time::now;
 use ahead::{Ahead, Lanes};
+use bypass::Mode;
 use bytes::Bytes;
 use gather::Gathering;
 use guard::Guard;
@@ -143,6 +146,10 @@ pub struct Session {
     drain: Drain,
     draining: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     is_draining: bool,
+    /// Whether everything passes as it is.
+    mode: Mode,
+    /// Why the client's connection ends with its broker's.
+    lost: Option<String>,
     /// The client will send nothing more.
     eof: bool,
 }
@@ -197,6 +204,8 @@ impl Session {
             drain,
             draining,
             is_draining: false,
+            mode: Mode::of(&cluster),
+            lost: None,
             eof: false,
             cluster,
         }
@@ -215,11 +224,16 @@ impl Session {
         }
         for _ in 0..ROUNDS {
             let now = now();
-            let mut moved = self.poll_links(cx, now) | self.poll_guard(cx) | self.watch_links(now);
+            let mut moved = self.follow_bypass(now)
+                | self.poll_links(cx, now)
+                | self.poll_guard(cx)
+                | self.watch_links(now);
             if self.eof && self.unsettled > 0 {
                 self.abandon_held();
             }
-            if self.unsettled > 0 || self.published.is_some() {
+            if self.is_bypassing() {
+                moved |= self.unsettled > 0 && self.advance_bypassed(now);
+            } else if self.unsettled > 0 || self.published.is_some() {
                 moved |= self.advance(now);
             }
             match self.hand_out(now) {
@@ -237,6 +251,9 @@ impl Session {
                 }
                 // Links were not read while it was full, and nothing else would wake this task for them.
                 moved |= was_full && !self.out.is_full();
+            }
+            if let Some(reason) = self.lost.take_if(|_| self.slots.is_empty() && self.out.is_empty()) {
+                return Poll::Ready(End::Closed(reason));
             }
             match self.poll_client(cx, now) {
                 Ok(some) => moved |= some,
@@ -309,6 +326,9 @@ impl Session {
             let whole = now.saturating_duration_since(slot.arrived);
             times.requests.observe(whole.as_secs_f64());
             times.added.observe(whole.saturating_sub(slot.upstream).as_secs_f64());
+            if !slot.is_produce() && slot.is_replayed() {
+                self.unknown_settled(&slot);
+            }
             match slot.state {
                 State::Done(Answer::Leaders(frame, leaders)) => {
                     // Before the client can act on it: what is undecided for a partition that has moved comes first.
@@ -400,9 +420,11 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.unknown_left();
         self.own.gone();
         self.cluster.forget_waker(self.id);
         self.cluster.forget_producer(self.id);
+        self.cluster.forget_client(self.id);
         self.cluster.ledger.refund(self.held_bytes);
         let waiting = self.slots.iter().filter_map(|slot| slot.trouble.as_ref()?.ticket.as_ref()).count();
         self.cluster.metrics.hold_requests.sub(i64::try_from(waiting).unwrap_or(0));

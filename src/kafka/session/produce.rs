@@ -7,6 +7,7 @@ use super::inject::producer_of;
 use super::judge::{Look, is_sequenced, judge};
 use super::lost::{LOSSES_MAX, after_losses};
 use super::slot::{Answer, Raised, State};
+use super::unknown::{Action, Doubt, decided};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::{TopicKey, View};
 use crate::kafka::honest::REQUEST_TIMED_OUT;
@@ -93,18 +94,19 @@ impl Session {
     /// Takes in the answer to a part: each partition is decided, and what it tells of leaders is noted.
     pub(super) fn absorb(&mut self, node: i32, number: u64, part: u32, answer: Struct, now: Instant) {
         let Some(slot) = self.slot(number) else { return };
-        let (key, arrived, stamped, raised) =
-            (slot.op.key, slot.arrived, slot.stamped, slot.raised == Raised::Up);
+        let (op, key, arrived, stamped, raised) =
+            (slot.op, slot.op.key, slot.arrived, slot.stamped, slot.raised == Raised::Up);
         let home = self.home.node;
         let cluster = Arc::clone(&self.cluster);
         let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
         let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
-        let look = Look { node, now, arrived, key, stamped, raised };
+        let look = Look { node, now, arrived, op, stamped, raised };
         let mut found = Findings::default();
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
             found.hint(item, &partition);
+            let appended_at = if key == PRODUCE { partition.i64("base_offset") } else { -1 };
             let known = || cluster.read(|view| view.knows(&item.topic, now));
             let verdict = judge(&look, item, partition, &known);
             match &verdict {
@@ -118,7 +120,7 @@ impl Session {
                         // Those of a Fetch are counted when it is decided.
                         cluster.metrics.client_errors.kafka(passed).inc();
                     }
-                    found.done(&look, item, answer, code);
+                    found.done(&look, item, answer, (code, appended_at));
                 }
             }
             verdict
@@ -171,20 +173,9 @@ impl Session {
         for stray in found.strays {
             self.stray.add(stray.0, stray.1, now);
         }
-        for (topic, partition) in found.unknown {
-            self.log_unknown(
-                &topic,
-                partition,
-                "appended, then leadership moved while it waited for followers",
-            );
+        for (doubt, action, why) in found.unknown {
+            self.unknown_batch(&doubt, action, why);
         }
-    }
-
-    /// One line for each outcome that can't be known, so that people can reconcile.
-    pub(super) fn log_unknown(&self, topic: &TopicKey, partition: i32, why: &str) {
-        self.cluster.metrics.unknown_outcomes.inc(UnknownAction::Error);
-        let topic = topic.to_string();
-        tracing::warn!(client = %self.client_id, topic, partition, why, "unknown outcome of a Produce: error 7 to the client");
     }
 
     /// A Produce was written and never answered: what has a sequence goes again, the rest gets the honest error.
@@ -202,27 +193,22 @@ impl Session {
         let mut unknown = Vec::new();
         split.lose(part.unwrap_or(0), crate::retry::Verdict::Unknown, &mut |item, _| {
             if silent {
-                metrics.unknown_outcomes.inc(UnknownAction::Swallowed);
+                unknown.push((Doubt::of(item), Action::Swallowed, "acks=0: nobody waits for an answer"));
                 return Judgement::Done(error_for(shape, message, item.partition, 0));
             }
             if item.losses < LOSSES_MAX && is_sequenced(item.request.bytes_field("records")) {
                 metrics.unknown_outcomes.inc(UnknownAction::Replayed);
                 let not_before = after_losses(item.losses, now);
-                return Judgement::Again(Again {
-                    not_before,
-                    code: 0,
-                    doubt: true,
-                    refused: None,
-                    restamp: false,
-                });
+                return Judgement::Again(Again { doubt: true, ..Again::at(not_before) });
             }
-            unknown.push((item.topic.clone(), item.partition));
+            let why = "the connection was lost before the answer";
+            unknown.push((Doubt::of(item), Action::Told(REQUEST_TIMED_OUT), why));
             metrics.client_errors.kafka(REQUEST_TIMED_OUT).inc();
             Judgement::Done(error_for(shape, message, item.partition, REQUEST_TIMED_OUT))
         });
         let done = split.is_done();
-        for (topic, partition) in unknown {
-            self.log_unknown(&topic, partition, "the connection was lost before the answer");
+        for (doubt, action, why) in unknown {
+            self.unknown_batch(&doubt, action, why);
         }
         if done {
             self.finish_split(number, now);
@@ -241,8 +227,8 @@ struct Findings {
     acknowledged: Vec<(TopicKey, i32)>,
     /// Led elsewhere than at the client's choice.
     strays: Vec<(TopicKey, i32)>,
-    /// Of unknown outcome, and the client is told so.
-    unknown: Vec<(TopicKey, i32)>,
+    /// Of unknown outcome, and done with.
+    unknown: Vec<(Doubt, Action, &'static str)>,
     /// Leader and epoch that were hinted at.
     hints: Vec<(TopicKey, i32, i32, i32)>,
     /// Leaders that the client is told of.
@@ -271,20 +257,23 @@ impl Findings {
         if look.raised && matches!(again.code, 7 | 19 | 20) {
             self.lower.push((item.topic.clone(), item.partition, again.code));
         }
+        if again.restamp && item.doubt {
+            self.unknown.push((Doubt::of(item), Action::Gap(again.code), "a predecessor was cut off"));
+        }
         self.trust.push((item.key.clone(), item.partition, false));
         if again.refused.is_some() && at_home {
             self.strays.push((item.key.clone(), item.partition));
         }
     }
 
-    /// `code`: what the broker had answered.
-    fn done(&mut self, look: &Look, item: &Item, answer: &Struct, code: i16) {
+    /// `code` and `appended_at`: what the broker had answered.
+    fn done(&mut self, look: &Look, item: &Item, answer: &Struct, (code, appended_at): (i16, i64)) {
         let passed = answer.i16("error_code");
         self.trust.push((item.key.clone(), item.partition, passed == 0));
-        if passed == 0 && look.key == FETCH {
+        if passed == 0 && look.op.key == FETCH {
             self.read.push((item.topic.clone(), item.partition, answer.i64("high_watermark")));
         }
-        if passed == 0 && look.key == PRODUCE {
+        if passed == 0 && look.op.key == PRODUCE {
             self.acknowledged.push((item.key.clone(), item.partition));
         }
         if passed == 0 && item.restamps > 0 {
@@ -296,9 +285,8 @@ impl Findings {
             self.given_back.push((item.topic.clone(), item.partition, records));
         }
         self.told.extend(hinted_leader(answer).map(|leader| (item.key.clone(), item.partition, leader)));
-        let appended = code != 0 && code != REQUEST_TIMED_OUT;
-        if appended && passed == REQUEST_TIMED_OUT && look.key == PRODUCE {
-            self.unknown.push((item.topic.clone(), item.partition));
+        if look.op.key == PRODUCE {
+            self.unknown.extend(decided(item, answer, code, appended_at));
         }
     }
 }

@@ -47,6 +47,9 @@ impl Session {
 
     /// Backpressure: a full budget stops reading the client's socket. One request is always let in.
     fn has_room(&mut self) -> bool {
+        if self.lost.is_some() || self.must_finish() {
+            return false;
+        }
         if self.slots.is_empty() {
             return true;
         }

@@ -64,7 +64,7 @@ impl Session {
         let home = self.home_node().filter(|&node| self.usable(node));
         let at_home = home.map_or(Target::Wait, Target::Node);
         match op.route {
-            Route::Local | Route::Node => at_home,
+            Route::Local | Route::Node | Route::Internal => at_home,
             Route::Leader if op.key == PRODUCE => match home {
                 Some(node) if refused.is_none() && self.produce_may_go(number, node, ahead, now) => {
                     Target::Node(node)

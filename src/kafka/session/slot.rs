@@ -112,6 +112,11 @@ impl Slot {
         self.trouble.as_ref().is_some_and(|trouble| trouble.ticket.is_some())
     }
 
+    /// Whether it was sent again though an earlier attempt may have been applied.
+    pub(super) fn is_replayed(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.replayed)
+    }
+
     /// The numbers of its partitions, as far as they are known.
     pub(super) fn lanes(&self) -> &[Lane] {
         self.lanes.as_deref().unwrap_or_default()

@@ -3,6 +3,7 @@
 use super::ahead::{Ahead, Before, Way};
 use super::inject::{RAISED_TIMEOUT_MS, producer_of};
 use super::slot::{Answer, Raised, State};
+use super::unknown::{Action, Doubt};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::{TopicKey, View};
 use crate::kafka::honest::REQUEST_TIMED_OUT;
@@ -122,15 +123,17 @@ impl Session {
             let (stamped, Some(message)) = (slot.stamped, wire::response(slot.op.key)) else { return };
             let State::Split(split) = &mut slot.state else { return };
             let Some(item) = split.items().get(at) else { continue };
-            let (topic, partition, doubt) = (item.topic.clone(), item.partition, item.doubt);
+            let (topic, partition) = (item.topic.clone(), item.partition);
+            let doubt = item.doubt.then(|| Doubt::of(item));
             let injected = slot.op.key == PRODUCE && (stamped || item.counted);
             let records = if injected { item.request.bytes_field("records").cloned() } else { None };
             // What may have been applied to the old one is gone with it, and still nobody can say that it was not.
-            let code = if doubt { REQUEST_TIMED_OUT } else { code };
+            let code = if doubt.is_some() { REQUEST_TIMED_OUT } else { code };
             split.decide(at, error_for(split.shape(), message, partition, code));
             metrics.client_errors.kafka(code).inc();
-            if doubt {
-                self.log_unknown(&topic, partition, "its topic was deleted before a replay could settle it");
+            if let Some(doubt) = doubt {
+                let why = "its topic was deleted before a replay could settle it";
+                self.unknown_batch(&doubt, Action::Told(code), why);
             } else {
                 self.injection.give_back(&topic, partition, records.as_ref());
             }

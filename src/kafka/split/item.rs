@@ -33,6 +33,8 @@ pub struct Again {
     pub code: i16,
     /// Whether it may have been applied, so that only its sequence protects it.
     pub doubt: bool,
+    /// Where the broker had appended it, if it said so.
+    pub appended: Option<i64>,
     /// Who refused it, if a node did.
     pub refused: Option<Refusal>,
     /// Whether an answer proved that it isn't in the log and that its sequence is of no more use.
@@ -42,7 +44,7 @@ pub struct Again {
 impl Again {
     /// Sent again not before `at`, with nothing else known.
     pub fn at(not_before: Instant) -> Self {
-        Self { not_before, code: 0, doubt: false, refused: None, restamp: false }
+        Self { not_before, code: 0, doubt: false, appended: None, refused: None, restamp: false }
     }
 }
 
@@ -74,6 +76,8 @@ pub struct Item {
     pub sent_to: Option<i32>,
     /// An earlier attempt may have been applied.
     pub doubt: bool,
+    /// Where a broker said that it had appended it, before its leadership moved.
+    pub appended: Option<i64>,
     /// The last error that a broker gave, or 0.
     pub code: i16,
     /// Who refused it last.
@@ -101,6 +105,7 @@ impl Item {
             progress: Progress::Waiting,
             sent_to: None,
             doubt: false,
+            appended: None,
             code: 0,
             refused: None,
             not_before: now,
@@ -140,6 +145,7 @@ impl Item {
             Judgement::Again(again) => {
                 self.progress = Progress::Waiting;
                 self.doubt = (self.doubt || again.doubt) && !again.restamp;
+                self.appended = again.appended.or(self.appended).filter(|_| !again.restamp);
                 self.restamp |= again.restamp;
                 self.restamps = self.restamps.saturating_add(u8::from(again.restamp));
                 self.not_before = again.not_before;
