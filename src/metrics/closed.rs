@@ -111,7 +111,7 @@ closed_set! {
         Unknown unknown = "unknown",
         /// The leader doesn't have it: passed on.
         OutOfRange out_of_range = "out_of_range",
-        /// Leadership has not moved: passed on.
+        /// Leadership has not moved, or the leader may not be asked: passed on.
         Settled settled = "settled",
         /// It was guarded too often: passed on.
         Spent spent = "spent",

@@ -7,7 +7,7 @@
 use super::dial::open_node;
 use super::{Cluster, Leader, TopicKey};
 use crate::kafka::channel::{ChannelError, Question};
-use crate::kafka::wire::{self, Struct};
+use crate::kafka::wire::{self, Struct, errors};
 use crate::time::now;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -49,7 +49,7 @@ pub struct Doubtful {
 /// What the leader says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Range {
-    /// Nothing: leadership has not moved, so the broker's word stands.
+    /// Nothing: leadership has not moved, or it may not be asked, so the broker's word stands.
     Settled,
     /// It could not be found out in time.
     Unknown,
@@ -133,13 +133,7 @@ async fn ask(
     let [first, latest, end] = answers.as_slice() else { return Err(ChannelError::Closed) };
     let range = |(at, name, partition): &(usize, Bytes, i32)| {
         let offset = |answer| offset_of(answer, name, *partition);
-        let range = match (offset(first), offset(latest), offset(end)) {
-            (Some(first), Some(latest), end) => {
-                let end = end.unwrap_or(latest).max(latest);
-                Range::Known { first, latest, end }
-            }
-            _ => Range::Unknown,
-        };
+        let range = range_of(offset(first), offset(latest), offset(end));
         (*at, range)
     };
     Ok(asked.iter().map(range).collect())
@@ -160,9 +154,42 @@ fn request(who: i32, what: i64, asked: &[(usize, Bytes, i32)]) -> Option<Struct>
     Some(request)
 }
 
-fn offset_of(answer: &Struct, name: &Bytes, partition: i32) -> Option<i64> {
+/// The offset that an answer gives, or its error.
+fn offset_of(answer: &Struct, name: &Bytes, partition: i32) -> Result<i64, i16> {
     let topics = answer.structs("topics").filter(|topic| topic.bytes_field("name") == Some(name));
     let mut rows = topics.flat_map(|topic| topic.structs("partitions"));
-    let row = rows.find(|row| row.i32("partition_index") == partition)?;
-    (row.i16("error_code") == 0 && row.i64("offset") >= 0).then(|| row.i64("offset"))
+    let row = rows.find(|row| row.i32("partition_index") == partition).ok_or(errors::UNKNOWN_SERVER_ERROR)?;
+    match row.i16("error_code") {
+        0 if row.i64("offset") >= 0 => Ok(row.i64("offset")),
+        0 => Err(errors::UNKNOWN_SERVER_ERROR),
+        code => Err(code),
+    }
+}
+
+/// What three answers come to. An error that asking again won't change, of a cluster that doesn't let Evenkeel ask for one,
+/// leaves nothing but the broker's word.
+fn range_of(first: Result<i64, i16>, latest: Result<i64, i16>, end: Result<i64, i16>) -> Range {
+    match (first, latest) {
+        (Ok(first), Ok(latest)) => Range::Known { first, latest, end: end.unwrap_or(latest).max(latest) },
+        (Err(code), _) | (_, Err(code)) if !errors::is_retriable(code) => Range::Settled,
+        _ => Range::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_answers_come_to() {
+        let known = |end| Range::Known { first: 2, latest: 7, end };
+        assert_eq!(range_of(Ok(2), Ok(7), Ok(9)), known(9), "the high watermark is behind");
+        assert_eq!(range_of(Ok(2), Ok(7), Err(6)), known(7));
+        for again in [3, 5, 6, 9, 74, 75, 78] {
+            assert_eq!(range_of(Err(again), Ok(7), Ok(7)), Range::Unknown, "{again}");
+            assert_eq!(range_of(Ok(2), Err(again), Ok(7)), Range::Unknown, "{again}");
+        }
+        assert_eq!(range_of(Err(29), Err(29), Err(29)), Range::Settled, "not authorized");
+        assert_eq!(range_of(Ok(2), Err(35), Ok(7)), Range::Settled);
+    }
 }
