@@ -137,7 +137,9 @@ fn run(order: &Order, folder: &Folder, say: &dyn Fn(&str)) -> Result<()> {
     for hindrance in [powers.reset.as_ref().err(), powers.cut.as_ref().err()].into_iter().flatten() {
         say(&format!("some events will be left out: {hindrance}"));
     }
-    let more = format!("[dns]\nservers = [\"{}\"]\n[log]\nlevel = \"{}\"\n", dns.addr(), order.log);
+    // More of Evenkeel's own parts; its name client would bury them.
+    let level = format!("info,evenkeel={}", order.log);
+    let more = format!("[dns]\nservers = [\"{}\"]\n[log]\nlevel = \"{level}\"\n", dns.addr());
     let (mut sidecar, front) = Sidecar::kafka(&order.binary, &cluster.bootstrap(), &more)?;
     let monitor = Monitor::start(TOPIC, &brokers);
     let group = JAVA_GROUP.to_owned();

@@ -16,7 +16,7 @@ chaos --schedule N …   only prints the first N events of the seed
 chaos --check FOLDER   judges the records of an earlier run again
   --seed     decides the events; without it the clock does
   --minutes  events begin for this long (default 4)
-  --kafka    2.8.2, 3.9.2 or 4.3.1 (default 3.9.2)
+  --kafka    3.9.2 or 4.3.1 (default 3.9.2)
   --short    brokers with a session time-out of 3 s, fewer clients
   --keep     keeps the folder of a good run, too
   --log      of Evenkeel: info (default), debug, trace";
@@ -88,6 +88,10 @@ fn wish(words: impl Iterator<Item = String>) -> std::result::Result<Wish, String
                 }
             }
         }
+    }
+    if wish.version == KafkaVersion::V2_8_2 {
+        // Its controller is found, and its brokers' sessions end, in another way.
+        return Err("--kafka 2.8.2: only clusters without ZooKeeper".to_owned());
     }
     Ok(wish)
 }
