@@ -51,15 +51,33 @@ impl Progress {
         self.gone.store(true, Release);
     }
 
+    /// How many Produce requests have arrived.
+    pub fn sent_count(&self) -> u64 {
+        self.sent.load(Acquire)
+    }
+
     /// How many Produce requests are decided.
     pub fn decided_count(&self) -> u64 {
         self.decided.load(Acquire)
     }
 
-    /// A connection that holds requests says of which partitions; `None` when it holds nothing any more. Without it,
-    /// one partition without a leader would stop every other that has moved.
-    pub fn publish(&self, undecided: Option<HashMap<(TopicKey, i32), u64>>) {
-        *self.undecided.lock().unwrap_or_else(PoisonError::into_inner) = undecided;
+    /// A connection that holds requests says which is the oldest undecided of each partition, 0 for none; what it does
+    /// not name is as it said before. Without this, one partition without a leader would stop every other that has moved.
+    pub fn publish(&self, news: impl IntoIterator<Item = ((TopicKey, i32), u64)>) {
+        let mut undecided = self.undecided.lock().unwrap_or_else(PoisonError::into_inner);
+        let undecided = undecided.get_or_insert_default();
+        for (key, oldest) in news {
+            if oldest == 0 {
+                undecided.remove(&key);
+            } else {
+                undecided.insert(key, oldest);
+            }
+        }
+    }
+
+    /// It holds nothing any more, or can't say what.
+    pub fn unpublish(&self) {
+        *self.undecided.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn has_passed(&self, mark: u64, key: &(TopicKey, i32)) -> bool {
@@ -240,11 +258,11 @@ mod tests {
         order.tell([(p("t"), 0, 2), (p("t"), 1, 2)], now);
         let barrier = |partition| order.barrier(&p("t"), partition, &b, now + LATER).unwrap();
         let (zero, one) = (barrier(0), barrier(1));
-        a.publish(Some(HashMap::from([((p("t"), 1), 2)])));
+        a.publish([((p("t"), 1), 2)]);
         assert!(zero.has_passed(&b) && !one.has_passed(&b));
-        a.publish(Some(HashMap::from([((p("t"), 1), 3)])));
+        a.publish([((p("t"), 1), 3)]);
         assert!(one.has_passed(&b), "what arrived after the mark is not waited for");
-        a.publish(None);
+        a.unpublish();
         assert!(!zero.has_passed(&b), "a connection that says nothing is waited for");
     }
 

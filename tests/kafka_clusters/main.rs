@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects")]
 
 mod addresses;
+mod chaos;
 mod cold_start;
 mod rolls;
 mod upgrade;

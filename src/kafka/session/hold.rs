@@ -6,7 +6,7 @@ use crate::kafka::honest;
 use crate::kafka::operations::Route;
 use crate::kafka::patience::hold_bound;
 use crate::kafka::split::{Judgement, Refusal, error_for};
-use crate::kafka::wire;
+use crate::kafka::wire::{self, produce};
 use crate::metrics::{ClusterMetrics, HoldEnd, HoldTrigger, ReleaseOutcome};
 use rand::RngExt;
 use std::time::{Duration, Instant};
@@ -32,10 +32,15 @@ impl Session {
         let slot = self.slot_mut(number)?;
         if slot.trouble.is_none() {
             let (version, own_timeout) = (slot.version, slot.own_timeout);
-            let request = wire::decode_request(&slot.frame).ok().map(|(_, request)| request);
+            let body = slot.frame.get(slot.body_at..).unwrap_or_default();
+            // Of a Produce the first few bytes say it; thousands may come to be held at once.
+            let head = slot.is_produce().then(|| produce::request_head(version, body).ok()).flatten();
+            let request = if head.is_some() { None } else { wire::decode_request(&slot.frame).ok() };
             let ms = |name: &str| {
-                let request = request.as_ref().filter(|request| request.has_in(name, version))?;
-                u64::try_from(request.i32(name)).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+                let request = request.as_ref().map(|(_, request)| request);
+                let field = request.filter(|request| request.has_in(name, version)).map(|r| r.i32(name));
+                let value = field.or(head.filter(|_| name == "timeout_ms").map(|head| head.timeout_ms))?;
+                u64::try_from(value).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
             };
             let own = own_timeout.and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
             let own = own.map(Duration::from_millis);

@@ -24,6 +24,10 @@ const BY_ID: i16 = 13;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What a raised request is sent with, so that a slow follower raises an error while there is time for the fallback.
 pub(super) const RAISED_TIMEOUT_MS: i32 = 5_000;
+/// How long acks=1 stays as it is after followers were missing (19, 20).
+const LOWERED_FOR_MISSING: Duration = Duration::from_secs(1);
+/// How long after they were too slow (7).
+const LOWERED_FOR_SLOW: Duration = Duration::from_secs(30);
 
 /// What stamping a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,15 +54,21 @@ struct Sequence {
     unproven: bool,
     /// The same of the partition's first id: its first batch goes alone.
     opening: bool,
+    /// Until then its batches go with their own acks=1: raised ones were refused, or came too late, for want of followers.
+    lowered: Option<Instant>,
 }
 
 impl Sequence {
     fn new(producer: Producer) -> Self {
-        Self { producer, next: 0, undecided: 0, unproven: false, opening: true }
+        Self { producer, next: 0, undecided: 0, unproven: false, opening: true, lowered: None }
     }
 
     fn is_full(&self) -> bool {
         self.undecided >= if self.opening { 1 } else { REMEMBERED }
+    }
+
+    fn is_lowered(&self, now: Instant) -> bool {
+        self.lowered.is_some_and(|until| now < until)
     }
 
     fn decided(&mut self) {
@@ -201,7 +211,7 @@ impl Injection {
             return Stamped::AsItIs;
         }
         let body = frame.get(body_at..).unwrap_or_default();
-        let (mut some, mut room) = (false, true);
+        let (mut some, mut room, mut lowered) = (false, true, false);
         let sequences = &self.sequences;
         let head = produce::scan_request(version, body, &mut |row| {
             if row.records.and_then(bare).is_some() {
@@ -209,6 +219,7 @@ impl Injection {
                 let known =
                     sequences.get(topic_bytes(&row.topic)).and_then(|topic| topic.get(&row.partition));
                 room &= known.is_none_or(|sequence| !sequence.is_full());
+                lowered |= known.is_some_and(|sequence| sequence.is_lowered(now));
             }
         });
         let Ok(head) = head else { return Stamped::AsItIs };
@@ -231,7 +242,7 @@ impl Injection {
             debug_assert!(matches!(stamped, Some(Ok(()))), "it was looked at before");
             cluster.metrics.kafka_injected_batches.inc();
         }
-        let raised = (self.raise && head.acks == 1).then_some(head.timeout_ms);
+        let raised = (self.raise && head.acks == 1 && !lowered).then_some(head.timeout_ms);
         if raised.is_some() {
             raise(frame, body_at + head.acks_at, head.timeout_ms);
         }
@@ -311,8 +322,24 @@ impl Injection {
             cluster.metrics.kafka_injected_batches.inc();
         }
         item.restamp = false;
+        item.producer = producer.id;
         item.request.set_bytes("records", Some(stamped.freeze()));
         true
+    }
+
+    /// A raised batch of this partition had to fall back, with this error: for a while the others don't try. A slow
+    /// follower costs [`RAISED_TIMEOUT_MS`] each time, a missing one a round trip.
+    pub(super) fn lower(&mut self, topic: &TopicKey, partition: i32, code: i16, now: Instant) {
+        let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
+        if let Some(sequence) = known {
+            sequence.lowered = Some(now + if code == 7 { LOWERED_FOR_SLOW } else { LOWERED_FOR_MISSING });
+        }
+    }
+
+    /// Whether raised batches of this partition had to fall back lately.
+    pub(super) fn is_lowered(&self, topic: &TopicKey, partition: i32, now: Instant) -> bool {
+        let known = self.sequences.get(key_bytes(topic)).and_then(|topic| topic.get(&partition));
+        known.is_some_and(|sequence| sequence.is_lowered(now))
     }
 
     /// A batch under this producer id is in the log.

@@ -50,12 +50,12 @@ impl Session {
         let (mut silent, mut barriers) = (false, Vec::new());
         if op.key == PRODUCE {
             let body = frame.get(header.body_at..).unwrap_or_default();
-            let acks = produce::acks(header.api_version, body);
-            silent = acks.map_err(|error| format!("not a Produce request: {error}"))? == 0;
+            let head = produce::request_head(header.api_version, body);
+            silent = head.map_err(|error| format!("not a Produce request: {error}"))?.acks == 0;
             if self.cluster.order.any_marked() {
                 barriers = self.barriers(header.api_version, body, now);
             }
-            self.unpublish();
+            self.publish_arrival(header.api_version, body);
             self.own.sent();
         }
         self.in_use.note(header.api_key, header.api_version);
@@ -90,9 +90,11 @@ impl Session {
             upstream: Duration::ZERO,
             state: State::Waiting,
             barriers,
+            lanes: None,
             trouble: None,
         });
         self.unsettled += 1;
+        self.unsettled_others += usize::from(op.key != PRODUCE);
         if op.key == API_VERSIONS {
             self.answer_api_versions(number);
         } else if let Some(home) = straight {

@@ -40,6 +40,8 @@ pub(super) struct Look {
     pub key: i16,
     /// Whether the request was stamped as a whole.
     pub stamped: bool,
+    /// Whether its acks were raised: followers that are missing or slow send it again with its own at once.
+    pub raised: bool,
 }
 
 /// What a partition's answer proves.
@@ -50,7 +52,8 @@ pub(super) fn judge(
     topic_known: &dyn Fn() -> bool,
 ) -> Judgement {
     let code = partition.i16("error_code");
-    let Look { node, now, arrived, key, stamped } = *look;
+    let Look { node, now, arrived, key, stamped, raised } = *look;
+    let capacity_pause = if raised { Duration::ZERO } else { CAPACITY_PAUSE };
     let injected = key == PRODUCE && (stamped || item.counted);
     let refused = Some(Refusal { node, at: now });
     let again = |doubt| {
@@ -82,7 +85,7 @@ pub(super) fn judge(
         }),
         // NOT_ENOUGH_REPLICAS: refused before it was appended.
         19 if key == PRODUCE => Judgement::Again(Again {
-            not_before: now + CAPACITY_PAUSE,
+            not_before: now + capacity_pause,
             code,
             doubt: false,
             refused: None,
@@ -91,7 +94,7 @@ pub(super) fn judge(
         // REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND: it is in the leader's log. Its repeat is recognised.
         7 | 20 if key == PRODUCE && is_sequenced(item.request.bytes_field("records")) => {
             Judgement::Again(Again {
-                not_before: now + CAPACITY_PAUSE,
+                not_before: now + capacity_pause,
                 code,
                 doubt: true,
                 refused: None,
@@ -144,7 +147,12 @@ mod tests {
         let mut answer = error_for(shape(PRODUCE).unwrap(), wire::response(PRODUCE).unwrap(), 0, code);
         answer.set_i64("base_offset", base_offset);
         let now = Instant::now();
-        judge(&Look { node: 1, now, arrived: now, key: PRODUCE, stamped: false }, item, answer, &|| true)
+        judge(
+            &Look { node: 1, now, arrived: now, key: PRODUCE, stamped: false, raised: false },
+            item,
+            answer,
+            &|| true,
+        )
     }
 
     fn passed(judgement: Judgement) -> i16 {

@@ -6,6 +6,7 @@
 //! stamped first, see `inject`), and so does its answer; the rest is about the days when that does not work.
 
 mod advance;
+mod ahead;
 mod answers;
 mod commits;
 mod doors;
@@ -18,6 +19,7 @@ mod link;
 mod lost;
 mod metadata;
 mod produce;
+mod publish;
 mod reading;
 mod route;
 mod slot;
@@ -31,6 +33,7 @@ use crate::lifecycle::Drain;
 use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
 use crate::net::{FrameReader, Stream, WriteQueue, recycle};
 use crate::time::now;
+use ahead::{Ahead, Lanes};
 use bytes::Bytes;
 use inject::Injection;
 use link::{Event, Link};
@@ -92,6 +95,14 @@ pub struct Session {
     base: u64,
     /// Slots that are neither on their way nor done.
     unsettled: usize,
+    /// Those of them that are no Produce.
+    unsettled_others: usize,
+    /// The partitions that were written to in trouble, and the slot from which on none has been looked up.
+    lanes: Lanes,
+    laned_to: u64,
+    /// What earlier slots stand in the way of; kept for its capacity. Slots before `looked_to` have been looked at.
+    ahead: Ahead,
+    looked_to: u64,
     links: Vec<Link>,
     /// Partitions that the client's choice of node is wrong for.
     stray: Strays,
@@ -104,8 +115,8 @@ pub struct Session {
     injection: Injection,
     /// A Produce that waits for earlier batches of its partitions to be decided: no more is read until it is on its way.
     paced: Option<u64>,
-    /// Whether the other connections are told what is undecided here.
-    published: bool,
+    /// What the other connections are told: the oldest undecided Produce of each lane, 0 for none.
+    published: Option<Vec<u64>>,
     held_bytes: usize,
     library: Library,
     client_id: String,
@@ -146,6 +157,11 @@ impl Session {
             slots: VecDeque::new(),
             base: 0,
             unsettled: 0,
+            unsettled_others: 0,
+            lanes: Lanes::default(),
+            laned_to: 0,
+            ahead: Ahead::default(),
+            looked_to: 0,
             links: Vec::new(),
             stray: Strays::default(),
             trusted: HashMap::new(),
@@ -153,7 +169,7 @@ impl Session {
             watermarks: Watermarks::default(),
             own: cluster.order.connection(),
             paced: None,
-            published: false,
+            published: None,
             held_bytes: 0,
             library: Library::Other,
             client_id: String::new(),
@@ -191,7 +207,7 @@ impl Session {
             if self.eof && self.unsettled > 0 {
                 self.abandon_held();
             }
-            if self.unsettled > 0 || self.published {
+            if self.unsettled > 0 || self.published.is_some() {
                 moved |= self.advance(now);
             }
             match self.hand_out(now) {
@@ -348,9 +364,16 @@ impl Session {
         let before = slot.is_unsettled();
         let decided = matches!(state, State::Done(_)) && slot.trouble.is_some();
         slot.state = state;
-        match (before, slot.is_unsettled()) {
-            (false, true) => self.unsettled += 1,
-            (true, false) => self.unsettled -= 1,
+        let (after, other) = (slot.is_unsettled(), usize::from(!slot.is_produce()));
+        match (before, after) {
+            (false, true) => {
+                self.unsettled += 1;
+                self.unsettled_others += other;
+            }
+            (true, false) => {
+                self.unsettled -= 1;
+                self.unsettled_others -= other;
+            }
             _ => {}
         }
         if decided {

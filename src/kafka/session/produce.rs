@@ -2,6 +2,7 @@
 //!
 //! What an answer proves was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1; the decisions stand in [`judge`].
 
+use super::ahead::Ahead;
 use super::inject::producer_of;
 use super::judge::{Look, is_sequenced, judge};
 use super::lost::{LOSSES_MAX, after_losses};
@@ -32,37 +33,17 @@ impl Session {
 
     /// Whether a waiting Produce may go to `home` as it came: none of its partitions is known to be led elsewhere, and
     /// none has an earlier undecided batch in parts.
-    pub(super) fn produce_may_go(&mut self, number: u64, home: i32, now: Instant) -> bool {
+    pub(super) fn produce_may_go(&mut self, number: u64, home: i32, ahead: &Ahead, now: Instant) -> bool {
         let Some(slot) = self.slot(number) else { return false };
+        if slot.lanes().iter().any(|lane| ahead.is_in_parts(*lane)) {
+            return false;
+        }
+        if self.stray.is_empty() {
+            return true;
+        }
         let silent = slot.silent;
-        let undecided = self.undecided_before(number);
-        if undecided.is_empty() && self.stray.is_empty() {
-            return true;
-        }
-        let body = slot.frame.get(slot.body_at..).unwrap_or_default();
-        let mut partitions = Vec::new();
-        if produce::scan_request(slot.version, body, &mut |row| {
-            partitions.push((owned(row.topic), row.partition));
-        })
-        .is_err()
-        {
-            return true;
-        }
-        partitions.iter().all(|key| !undecided.contains(key))
-            && !partitions.iter().any(|key| self.is_stray(key, home, silent, now))
-    }
-
-    fn undecided_before(&self, number: u64) -> Vec<(TopicKey, i32)> {
-        let earlier = self.slots.iter().take(self.at(number).unwrap_or(0)).filter(|slot| slot.is_produce());
-        let items = earlier.filter_map(|slot| match &slot.state {
-            State::Split(split) => Some(split.items()),
-            _ => None,
-        });
-        items
-            .flatten()
-            .filter(|item| !item.is_done())
-            .map(|item| (item.topic.clone(), item.partition))
-            .collect()
+        let keys: Vec<_> = slot.lanes().iter().filter_map(|lane| self.lanes.key(*lane).cloned()).collect();
+        !keys.iter().any(|key| self.is_stray(key, home, silent, now))
     }
 
     /// The answer to a Produce that went as it came.
@@ -100,96 +81,74 @@ impl Session {
         let (key, arrived, stamped, raised) =
             (slot.op.key, slot.arrived, slot.stamped, slot.raised == Raised::Up);
         let home = self.home.node;
-        let mut trust = Vec::new();
-        let (mut strays, mut unknown, mut hints, mut told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let cluster = Arc::clone(&self.cluster);
         let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
         let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
-        let look = Look { node, now, arrived, key, stamped };
-        let (mut given_back, mut landed, mut lower) = (Vec::new(), Vec::new(), false);
+        let look = Look { node, now, arrived, key, stamped, raised };
+        let mut found = Findings::default();
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
-            if hinted_leader(&partition).is_some()
-                && let Some(leader) = partition.strukt("current_leader")
-            {
-                hints.push((
-                    item.topic.clone(),
-                    item.partition,
-                    leader.i32("leader_id"),
-                    leader.i32("leader_epoch"),
-                ));
-            }
+            found.hint(item, &partition);
             let known = || cluster.read(|view| view.knows(&item.topic));
             let verdict = judge(&look, item, partition, &known);
             match &verdict {
                 Judgement::Again(again) => {
-                    lower |= raised && matches!(again.code, 7 | 19 | 20);
                     cluster.metrics.masked_errors.kafka(again.code).inc();
-                    trust.push((item.topic.clone(), item.partition, false));
-                    if again.refused.is_some() && Some(node) == home {
-                        strays.push((item.topic.clone(), item.partition));
-                    }
+                    found.again(&look, item, again, Some(node) == home);
                 }
                 Judgement::Done(answer) => {
                     let passed = answer.i16("error_code");
-                    trust.push((item.topic.clone(), item.partition, passed == 0));
-                    if passed == 0 && item.restamps > 0 {
-                        let producer = producer_of(item.request.bytes_field("records"));
-                        landed.push((item.topic.clone(), item.partition, producer));
-                    }
                     if passed != 0 {
-                        if (stamped || item.counted) && !matches!(code, 7 | 20) && !item.doubt {
-                            let records = item.request.bytes_field("records").cloned();
-                            given_back.push((item.topic.clone(), item.partition, records));
-                        }
                         cluster.metrics.client_errors.kafka(passed).inc();
                     }
-                    told.extend(
-                        hinted_leader(answer).map(|leader| (item.topic.clone(), item.partition, leader)),
-                    );
-                    if code != 0 && passed == REQUEST_TIMED_OUT && key == PRODUCE && code != REQUEST_TIMED_OUT
-                    {
-                        unknown.push((item.topic.clone(), item.partition));
-                    }
+                    found.done(&look, item, answer, code);
                 }
             }
             verdict
         };
         let mut missing = |item: &Item| Judgement::Done(error_for(shape, message, item.partition, -1));
         split.absorb(part, answer, &mut judge, &mut missing);
-        if lower {
+        if !found.lower.is_empty() {
             // The leader has it, or too few followers are there: the client's own acks=1 is all that it asked for.
             split.template_mut().set_i16("acks", 1);
             slot.raised = Raised::Down;
         }
-        for (topic, partition, producer) in landed {
+        self.take_in(node, key, found, now);
+    }
+
+    /// What an answer has shown is noted.
+    fn take_in(&mut self, node: i32, key: i16, found: Findings, now: Instant) {
+        for (topic, partition, code) in found.lower {
+            self.injection.lower(&topic, partition, code, now);
+        }
+        for (topic, partition, producer) in found.landed {
             self.injection.landed(&topic, partition, producer);
         }
-        for (topic, partition, records) in given_back {
+        for (topic, partition, records) in found.given_back {
             self.injection.give_back(&topic, partition, records.as_ref());
         }
         // Dated behind the refusal that it came with, or it would count as what was known before.
         let dated = now + Duration::from_nanos(1);
-        for (topic, partition, leader, epoch) in hints {
+        for (topic, partition, leader, epoch) in found.hints {
             let changes =
                 self.cluster.update(|view| view.absorb_hint(&topic, partition, leader, epoch, dated));
             self.cluster.note(&changes);
         }
         // A client that is shown a new leader by a hint (KIP-951, with whatever error) goes there at once: what is undecided
         // here comes first.
-        self.cluster.order.tell(told, now);
-        for (topic, partition, leads) in trust.into_iter().filter(|_| key == PRODUCE) {
+        self.cluster.order.tell(found.told, now);
+        for (topic, partition, leads) in found.trust.into_iter().filter(|_| key == PRODUCE) {
             if leads {
                 self.trusted.insert((topic, partition), node);
             } else {
                 self.trusted.remove(&(topic, partition));
             }
         }
-        for stray in strays {
+        for stray in found.strays {
             self.stray.add(stray.0, stray.1, now);
         }
-        for (topic, partition) in unknown {
+        for (topic, partition) in found.unknown {
             self.log_unknown(
                 &topic,
                 partition,
@@ -249,6 +208,67 @@ impl Session {
             self.finish_split(number, now);
         } else {
             self.hold(number, HoldTrigger::Disconnect, now);
+        }
+    }
+}
+
+/// What the answer to a part has shown, by partition.
+#[derive(Default)]
+struct Findings {
+    /// Whether the node leads it.
+    trust: Vec<(TopicKey, i32, bool)>,
+    /// Led elsewhere than at the client's choice.
+    strays: Vec<(TopicKey, i32)>,
+    /// Of unknown outcome, and the client is told so.
+    unknown: Vec<(TopicKey, i32)>,
+    /// Leader and epoch that were hinted at.
+    hints: Vec<(TopicKey, i32, i32, i32)>,
+    /// Leaders that the client is told of.
+    told: Vec<(TopicKey, i32, i32)>,
+    /// Refused for good: the sequence is free again.
+    given_back: Vec<(TopicKey, i32, Option<Bytes>)>,
+    /// In the log under this producer id, after it had been stamped anew.
+    landed: Vec<(TopicKey, i32, i64)>,
+    /// Raised acks have to fall back, for this error.
+    lower: Vec<(TopicKey, i32, i16)>,
+}
+
+impl Findings {
+    fn hint(&mut self, item: &Item, partition: &Struct) {
+        if hinted_leader(partition).is_some()
+            && let Some(leader) = partition.strukt("current_leader")
+        {
+            let (node, epoch) = (leader.i32("leader_id"), leader.i32("leader_epoch"));
+            self.hints.push((item.topic.clone(), item.partition, node, epoch));
+        }
+    }
+
+    fn again(&mut self, look: &Look, item: &Item, again: &Again, at_home: bool) {
+        if look.raised && matches!(again.code, 7 | 19 | 20) {
+            self.lower.push((item.topic.clone(), item.partition, again.code));
+        }
+        self.trust.push((item.topic.clone(), item.partition, false));
+        if again.refused.is_some() && at_home {
+            self.strays.push((item.topic.clone(), item.partition));
+        }
+    }
+
+    /// `code`: what the broker had answered.
+    fn done(&mut self, look: &Look, item: &Item, answer: &Struct, code: i16) {
+        let passed = answer.i16("error_code");
+        self.trust.push((item.topic.clone(), item.partition, passed == 0));
+        if passed == 0 && item.restamps > 0 {
+            let producer = producer_of(item.request.bytes_field("records"));
+            self.landed.push((item.topic.clone(), item.partition, producer));
+        }
+        if passed != 0 && (look.stamped || item.counted) && !matches!(code, 7 | 20) && !item.doubt {
+            let records = item.request.bytes_field("records").cloned();
+            self.given_back.push((item.topic.clone(), item.partition, records));
+        }
+        self.told.extend(hinted_leader(answer).map(|leader| (item.topic.clone(), item.partition, leader)));
+        let appended = code != 0 && code != REQUEST_TIMED_OUT;
+        if appended && passed == REQUEST_TIMED_OUT && look.key == PRODUCE {
+            self.unknown.push((item.topic.clone(), item.partition));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Requests in parts: taken apart, sent to the leaders that are known, merged.
 
-use super::advance::{Ahead, Way};
-use super::inject::RAISED_TIMEOUT_MS;
+use super::ahead::{Ahead, Before, Way};
+use super::inject::{RAISED_TIMEOUT_MS, producer_of};
 use super::slot::{Answer, Raised, State};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::TopicKey;
@@ -52,6 +52,9 @@ impl Session {
         match wire::decode_request(&slot.frame) {
             Ok((_, request)) => {
                 let mut split = Split::new(shape(key)?, request, now);
+                for item in split.items_mut().iter_mut().filter(|_| key == PRODUCE) {
+                    item.producer = producer_of(item.request.bytes_field("records"));
+                }
                 if is_fetch {
                     let template = split.template_mut();
                     template.set_i32("session_id", 0);
@@ -111,14 +114,16 @@ impl Session {
         if split.template().bytes_field("transactional_id").is_some() {
             return;
         }
-        let mut stamped = false;
+        let (mut stamped, mut lowered) = (false, false);
         for (item, target) in split.items_mut().iter_mut().zip(targets) {
             if target.is_some() && !self.injection.stamp_item(&self.cluster, item, now) {
                 *target = None;
             }
             stamped |= item.counted;
+            lowered |= self.injection.is_lowered(&item.topic, item.partition, now);
         }
         if stamped
+            && !lowered
             && slot.raised == Raised::No
             && split.template().i16("acks") == 1
             && self.injection.raises()
@@ -144,39 +149,36 @@ impl Session {
         let State::Split(split) = &slot.state else { return Vec::new() };
         let produce = slot.op.key == PRODUCE;
         let barred = produce && (!slot.barriers.iter().all(|b| b.has_passed(&self.own)));
-        let mut seen = std::collections::HashSet::new();
-        let plan = |item: &Item| {
+        let lanes = slot.lanes();
+        let plan = |(at, item): (usize, &Item)| {
             if !item.is_waiting() {
                 return Plan::Nothing;
             }
             if now < item.not_before {
                 return Plan::Later(item.not_before);
             }
-            if produce {
-                let key = (item.topic.clone(), item.partition);
+            if let Some(lane) = lanes.get(at) {
                 // The same partition twice in one request: one after the other, too.
-                let before = ahead.partitions.get(&key).copied();
-                let trusted = self.trusted.get(&key).copied();
-                if barred || !seen.insert(key) {
+                if barred || lanes.iter().take(at).any(|earlier| earlier == lane) {
                     return Plan::Order;
                 }
-                if let Some(way) = before {
-                    // Behind others only on the way to one node, which has shown that it leads the partition, and under
-                    // their producer id: so the client's own pipeline to its leader goes on, as it would without a move.
-                    return match self.leader_of(item, now) {
-                        Plan::Go(node)
-                            if trusted == Some(node)
-                                && way == Some(Way { node, producer: self.injection.producer_for(item) }) =>
-                        {
-                            Plan::Go(node)
-                        }
-                        _ => Plan::Order,
-                    };
-                }
+                let way = match ahead.before(*lane) {
+                    Before::Nothing => return self.leader_of(item, now),
+                    Before::Stopped => return Plan::Order,
+                    Before::OnWay(way) => way,
+                };
+                // Behind others only on the way to one node, which has shown that it leads the partition, and under
+                // their producer id: so the client's own pipeline to its leader goes on, as it would without a move.
+                let trusted = self.trusted.get(&(item.topic.clone(), item.partition)).copied();
+                let same = way == Way { node: way.node, producer: self.injection.producer_for(item) };
+                return match self.leader_of(item, now) {
+                    Plan::Go(node) if trusted == Some(node) && way.node == node && same => Plan::Go(node),
+                    _ => Plan::Order,
+                };
             }
             self.leader_of(item, now)
         };
-        split.items().iter().map(plan).collect()
+        split.items().iter().enumerate().map(plan).collect()
     }
 
     fn leader_of(&self, item: &Item, now: Instant) -> Plan {

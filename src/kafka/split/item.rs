@@ -64,6 +64,8 @@ pub struct Item {
     pub partition: i32,
     /// What was asked of it.
     pub request: Struct,
+    /// The producer id that its records carry, or −1; of a Produce.
+    pub producer: i64,
     /// How far it has come.
     pub progress: Progress,
     /// The node of the part that it was put into last.
@@ -92,6 +94,7 @@ impl Item {
             topic,
             partition,
             request,
+            producer: -1,
             progress: Progress::Waiting,
             sent_to: None,
             doubt: false,

@@ -7,12 +7,14 @@ import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Properties;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.FeatureUpdate;
+import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.TopicDescription;
@@ -71,11 +73,14 @@ final class AdminLoop {
             case "cluster" -> cluster();
             case "places" -> places(w[1], w[2]);
             case "elect" -> elect();
+            case "quorum" -> "{\"leader\":" + admin.describeMetadataQuorum().quorumInfo().get().leaderId() + "}";
             case "group" -> group(w[1]);
             case "committed" -> committed(w[1]);
             case "offsets" -> offsets(w[1]);
             case "read" -> read(w[1], w[2]);
             case "finalize" -> finalizeFeatures();
+            case "reassign" -> reassign(w[1], w[2]);
+            case "reassigning" -> "{\"partitions\":" + admin.listPartitionReassignments().reassignments().get().size() + "}";
             default -> throw new IllegalArgumentException("no such command: " + w[0]);
         };
     }
@@ -241,5 +246,21 @@ final class AdminLoop {
         admin.updateFeatures(Map.of("metadata.version", new FeatureUpdate(to, FeatureUpdate.UpgradeType.UPGRADE)),
                 new UpdateFeaturesOptions()).all().get();
         return "{\"level\":" + to + "}";
+    }
+
+    /** Gives the partitions of a topic other replicas, {@code 0:1,2,3;1:2,3,1}, the preferred leader first. Doesn't wait. */
+    private String reassign(String topic, String plan) throws Exception {
+        Map<TopicPartition, Optional<NewPartitionReassignment>> all = new HashMap<>();
+        for (String part : plan.split(";")) {
+            String[] sides = part.split(":");
+            List<Integer> replicas = new ArrayList<>();
+            for (String id : sides[1].split(",")) {
+                replicas.add(Integer.parseInt(id));
+            }
+            all.put(new TopicPartition(topic, Integer.parseInt(sides[0])),
+                    Optional.of(new NewPartitionReassignment(replicas)));
+        }
+        admin.alterPartitionReassignments(all).all().get();
+        return "{\"ok\":true}";
     }
 }

@@ -187,6 +187,19 @@ impl Admin {
         self.ask(&["elect"]).map(drop)
     }
 
+    /// Gives a topic's partitions other replicas, the preferred leader first, and waits until they have them.
+    pub fn reassign(&mut self, topic: &str, plan: &[(i32, Vec<i32>)], bound: Duration) -> Result<()> {
+        let part = |(partition, replicas): &(i32, Vec<i32>)| {
+            let ids: Vec<String> = replicas.iter().map(i32::to_string).collect();
+            format!("{partition}:{}", ids.join(","))
+        };
+        let plan: Vec<String> = plan.iter().map(part).collect();
+        self.ask_until(&["reassign", topic, &plan.join(";")], bound)?;
+        wait::poll("reassignments", bound, Duration::from_millis(100), || {
+            Ok((long(&self.ask(&["reassigning"])?, "partitions") == 0).then_some(()))
+        })
+    }
+
     /// A consumer group.
     pub fn group(&mut self, name: &str) -> Result<Group> {
         let answer = self.ask(&["group", name])?;
@@ -199,6 +212,11 @@ impl Admin {
             })
             .collect();
         Ok(Group { state: text(&answer, "state"), coordinator: int(&answer, "coordinator"), members })
+    }
+
+    /// The node id of the active controller (`KRaft`).
+    pub fn active_controller(&mut self) -> Result<i32> {
+        Ok(int(&self.ask(&["quorum"])?, "leader"))
     }
 
     /// A group's committed offsets: `topic-partition` and offset.

@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod cache;
+pub mod chaos;
 pub mod claim;
 pub mod clients;
 pub mod dns;

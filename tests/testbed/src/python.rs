@@ -7,6 +7,8 @@ use crate::{Error, Result, cache};
 
 /// The producer program for both libraries.
 const SOURCE: &str = include_str!("../python/produce.py");
+/// A group member, for kafka-python.
+const CONSUMER: &str = include_str!("../python/consume.py");
 
 /// A Python client library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,5 +69,14 @@ impl PythonClient {
 pub(crate) fn command(client: PythonClient) -> Result<Command> {
     let mut command = Command::new(client.interpreter()?);
     command.args(["-u", "-c", SOURCE, "--library", client.package().0]);
+    Ok(command)
+}
+
+pub(crate) fn consumer(client: PythonClient) -> Result<Command> {
+    if client != PythonClient::KafkaPython202 {
+        return Err(Error::Missing("the group member in Python is written for kafka-python".to_owned()));
+    }
+    let mut command = Command::new(client.interpreter()?);
+    command.args(["-u", "-c", CONSUMER]);
     Ok(command)
 }

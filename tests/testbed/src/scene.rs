@@ -253,7 +253,8 @@ fn by_stop(history: &History, stops: &[i64]) -> Vec<usize> {
     counts
 }
 
-fn micros() -> i64 {
+/// Now, in microseconds since the epoch.
+pub(crate) fn micros() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
 }

@@ -67,7 +67,7 @@ fn produce_requests() {
             assert_eq!(body[head.acks_at..head.acks_at + 2], head.acks.to_be_bytes());
             assert_eq!(body[head.acks_at + 2..head.acks_at + 6], head.timeout_ms.to_be_bytes());
             assert_eq!(head.transactional, !value.is_null("transactional_id"));
-            assert_eq!(produce::acks(version, &body).unwrap(), head.acks);
+            assert_eq!(produce::request_head(version, &body).unwrap(), head);
             for cut in 0..body.len() {
                 assert!(
                     produce::scan_request(version, &body[..cut], &mut |_| {}).is_err(),
@@ -226,7 +226,7 @@ fn fetch_answers() {
 #[test]
 fn versions_that_are_not_known_are_errors() {
     for version in [i16::MIN, -1, 14, i16::MAX] {
-        assert_eq!(produce::acks(version, &[0; 99]).unwrap_err().fault, Fault::Version);
+        assert_eq!(produce::request_head(version, &[0; 99]).unwrap_err().fault, Fault::Version);
         assert_eq!(produce::scan_request(version, &[0; 99], &mut |_| {}).unwrap_err().fault, Fault::Version);
         assert_eq!(produce::scan_response(version, &[0; 99], &mut |_| {}).unwrap_err().fault, Fault::Version);
     }

@@ -112,6 +112,11 @@ impl Cluster {
         Ok((self.node(id)?.client, CLIENT_PORT).into())
     }
 
+    /// Where node `id` keeps its controller quorum and its replication.
+    pub fn fixed_ip(&self, id: u8) -> Ipv4Addr {
+        self.claim.ip(100u8.saturating_add(id))
+    }
+
     /// An address of this cluster's network that no node uses by itself; `k` from 0 to 50.
     pub fn spare_ip(&self, k: u8) -> Ipv4Addr {
         self.claim.ip(200u8.saturating_add(k.min(50)))

@@ -4,6 +4,7 @@
 //! `--list` names them, `--only NAME` (again for more) picks some.
 
 mod addresses;
+mod chaos;
 mod cold_start;
 mod document;
 mod garbage;
@@ -47,7 +48,7 @@ impl Bench {
     }
 }
 
-const PROOFS: [Proof; 6] = [
+const PROOFS: [Proof; 7] = [
     Proof {
         name: "soft-rolls-3.9",
         shows: "Three consecutive planned rolls (SIGTERM, one broker after another) of Kafka 3.9.2, under clients without retries.",
@@ -73,6 +74,11 @@ const PROOFS: [Proof; 6] = [
         name: "garbage",
         shows: "Bytes that are no Kafka (or no HTTP) on each kind of listener, while a client produces and another consumes.",
         run: garbage::run,
+    },
+    Proof {
+        name: "chaos",
+        shows: "Six seeds of chaos, 4 minutes each: soft and hard events in an order of the seed's, under many clients without retries; a checker proves from the records what became of the promises.",
+        run: |bench| Ok(chaos::run(bench)),
     },
 ];
 

@@ -94,11 +94,13 @@ fn rolled(scene: &mut Scene, group: &Group, how: Roll, say: &dyn Fn(&str)) -> Re
     }
     scene.cluster.admin().elect_preferred()?;
     let addresses = [scene.cluster.bootstrap(), scene.front.listen.to_string()];
+    // What clients say is kept beside the brokers' logs.
+    let folder = scene.cluster.folder().to_owned();
     // All consumers first, so that the producers start close together.
     let consumers: Vec<_> = wanted
         .iter()
         .map(|(row, via, topic)| {
-            consumer(row, addresses.get(*via as usize).map_or("", String::as_str), topic)
+            consumer(row, addresses.get(*via as usize).map_or("", String::as_str), topic, &folder)
         })
         .collect();
     let mut pairs: Vec<(Row, Via, Result<Pair>)> = Vec::new();
@@ -106,7 +108,7 @@ fn rolled(scene: &mut Scene, group: &Group, how: Roll, say: &dyn Fn(&str)) -> Re
         let bootstrap = addresses.get(via as usize).map_or("", String::as_str);
         let pair = consumer.and_then(|consumer| {
             consumer.wait_assigned(START)?;
-            Ok(Pair { producer: producer(row, bootstrap, &topic)?, topic, consumer })
+            Ok(Pair { producer: producer(row, bootstrap, &topic, &folder)?, topic, consumer })
         });
         pairs.push((*row, via, pair));
     }
@@ -145,18 +147,19 @@ fn again(pairs: &[(Row, Via, Result<Pair>)], bound: Duration, say: &dyn Fn(&str)
     }
 }
 
-fn consumer(row: &Row, bootstrap: &str, topic: &str) -> Result<ConsumerProgram> {
+fn consumer(row: &Row, bootstrap: &str, topic: &str, folder: &Path) -> Result<ConsumerProgram> {
     let mut command = row.command("consume")?;
     common(&mut command, topic, bootstrap, topic);
     command.args(["--group", &format!("{topic}-group")]);
-    ConsumerProgram::of(&format!("{topic} (consumer)"), command)
+    let record = folder.join(format!("{topic}-consumer.jsonl"));
+    ConsumerProgram::of(&format!("{topic} (consumer)"), command, Some(&record))
 }
 
-fn producer(row: &Row, bootstrap: &str, topic: &str) -> Result<ProducerProgram> {
+fn producer(row: &Row, bootstrap: &str, topic: &str, folder: &Path) -> Result<ProducerProgram> {
     let mut command = row.command("produce")?;
     common(&mut command, topic, bootstrap, topic);
     command.args(["--rate", &RATE.to_string(), "--count", "0", "--padding", "100"]);
-    ProducerProgram::of(topic, command)
+    ProducerProgram::of(topic, command, Some(&folder.join(format!("{topic}-producer.jsonl"))))
 }
 
 fn common(command: &mut Command, id: &str, bootstrap: &str, topic: &str) {
