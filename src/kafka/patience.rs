@@ -1,6 +1,7 @@
 //! How long a client's library waits, and so how long its requests may be held.
 //!
-//! Known libraries are told by their own name (KIP-511: `ApiVersions` v3+ carries it) or by their default client id.
+//! Known libraries are told by their own name (KIP-511: `ApiVersions` v3+ carries it) or by their default client id, which
+//! kafka-go's `Writer` alone leaves empty.
 
 use crate::metrics::Library;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub fn library(software_name: &str, client_id: &str) -> Library {
         Library::Kafkajs
     } else if client_id == "kgo" {
         Library::FranzGo
-    } else if client_id.contains("kafka-go") {
+    } else if client_id.contains("kafka-go") || client_id.is_empty() {
         Library::KafkaGo
     } else {
         Library::Other
@@ -59,6 +60,8 @@ fn waits(library: Library) -> Option<Duration> {
 /// deadline that the request carries, if it carries one.
 pub fn hold_bound(library: Library, deadline: Option<Duration>, max: Duration) -> Duration {
     let bound = match (waits(library), deadline) {
+        // It writes half of what it waits into its requests (`Client.timeout`).
+        (_, Some(deadline)) if library == Library::KafkaGo => deadline.saturating_mul(2).mul_f64(0.8),
         (Some(waits), _) => waits.mul_f64(0.8),
         (None, Some(deadline)) => deadline.mul_f64(0.6),
         (None, None) => max,
@@ -77,13 +80,18 @@ mod tests {
         assert_eq!(library("", "kafka-python-2.0.2"), Library::KafkaPython);
         assert_eq!(library("", "rdkafka"), Library::Librdkafka);
         assert_eq!(library("", "billing"), Library::Other);
+        assert_eq!(library("", "kafka-go@host (github.com/segmentio/kafka-go)"), Library::KafkaGo);
+        assert_eq!(library("", ""), Library::KafkaGo);
+        assert_eq!(library("apache-kafka-java", ""), Library::Java);
     }
 
     #[test]
     fn the_bound_is_a_part_of_the_clients_patience_and_never_above_the_maximum() {
         let (max, secs) = (Duration::from_secs(20), Duration::from_secs);
         assert_eq!(hold_bound(Library::Java, None, max), secs(20));
-        assert_eq!(hold_bound(Library::KafkaGo, Some(secs(30)), max), secs(8));
+        assert_eq!(hold_bound(Library::KafkaGo, None, max), secs(8));
+        assert_eq!(hold_bound(Library::KafkaGo, Some(secs(5)), max), secs(8), "its default: it waits 10 s");
+        assert_eq!(hold_bound(Library::KafkaGo, Some(secs(30)), max), max);
         assert_eq!(hold_bound(Library::FranzGo, None, max), secs(16));
         assert_eq!(hold_bound(Library::Other, Some(secs(10)), max), secs(6));
         assert_eq!(hold_bound(Library::Other, None, max), max);
