@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release,
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long after a change of leader clients may still be told of it for the first time: three times the metadata age
@@ -31,11 +31,23 @@ pub struct Progress {
     sent: AtomicU64,
     decided: AtomicU64,
     gone: AtomicBool,
+    /// The client id of its requests, once one has come.
+    client: OnceLock<Option<Box<[u8]>>>,
     /// While the connection holds something: the number of the oldest undecided Produce of each partition.
     undecided: Mutex<Option<HashMap<(TopicKey, i32), u64>>>,
 }
 
 impl Progress {
+    /// Its requests carry this client id. A client's connections carry the same, so that those with another are another
+    /// client's, whose batches stand in nobody's way.
+    pub fn belongs_to(&self, client: Option<&[u8]>) {
+        self.client.get_or_init(|| client.map(Into::into));
+    }
+
+    fn is_stranger_to(&self, other: &Self) -> bool {
+        matches!((self.client.get(), other.client.get()), (Some(one), Some(two)) if one != two)
+    }
+
     /// A Produce has arrived.
     pub fn sent(&self) {
         self.sent.fetch_add(1, AcqRel);
@@ -100,10 +112,11 @@ pub struct Barrier {
 }
 
 impl Barrier {
-    /// Whether everything of the partition but what `own` has sent is decided (a connection keeps the order of its own
-    /// by itself).
+    /// Whether everything of the partition that the client of `own` has sent on its other connections is decided (a
+    /// connection keeps the order of its own by itself).
     pub fn has_passed(&self, own: &Arc<Progress>) -> bool {
-        self.sent.0.iter().all(|(other, mark)| Arc::ptr_eq(other, own) || other.has_passed(*mark, &self.key))
+        let not_own = |other: &Arc<Progress>| !Arc::ptr_eq(other, own) && !other.is_stranger_to(own);
+        self.sent.0.iter().all(|(other, mark)| !not_own(other) || other.has_passed(*mark, &self.key))
     }
 
     fn is_over(&self) -> bool {
@@ -264,6 +277,25 @@ mod tests {
         assert!(one.has_passed(&b), "what arrived after the mark is not waited for");
         a.unpublish();
         assert!(!zero.has_passed(&b), "a connection that says nothing is waited for");
+    }
+
+    #[test]
+    fn a_client_with_another_name_is_not_waited_for() {
+        let (order, now) = (Order::default(), Instant::now());
+        let (a, b, c) = (order.connection(), order.connection(), order.connection());
+        a.belongs_to(Some(b"one"));
+        b.belongs_to(Some(b"two"));
+        c.belongs_to(Some(b"one"));
+        order.tell([(p("t"), 0, 1)], now);
+        a.sent();
+        order.tell([(p("t"), 0, 2)], now);
+        assert!(order.barrier(&p("t"), 0, &b, now + LATER).is_none());
+        assert!(order.barrier(&p("t"), 0, &c, now + LATER).is_some());
+        let nameless = order.connection();
+        nameless.belongs_to(None);
+        assert!(order.barrier(&p("t"), 0, &nameless, now + LATER).is_none(), "no name is a name, too");
+        let unknown = order.connection();
+        assert!(order.barrier(&p("t"), 0, &unknown, now + LATER).is_some());
     }
 
     #[test]

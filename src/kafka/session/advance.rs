@@ -51,6 +51,7 @@ impl Session {
             }
             number += 1;
         }
+        self.send_gathered(now);
         for behind in number.max(self.looked_to)..end {
             if self.slot(behind).is_some_and(|slot| matches!(slot.state, State::Waiting)) {
                 self.hold(behind, HoldTrigger::Order, now);
@@ -66,12 +67,13 @@ impl Session {
         let Some(slot) = self.slot(number) else { return false };
         let kind = kind(slot);
         if let Some(trouble) = &slot.trouble {
-            let (deadline, not_before) = (trouble.deadline, trouble.not_before);
+            let not_before = trouble.not_before;
+            let deadline = self.bound_of(number, now).unwrap_or(trouble.deadline);
             if now >= deadline {
                 self.expire(number, now);
                 return true;
             }
-            if trouble.ticket.is_some() {
+            if slot.is_held() {
                 self.wake_before(deadline);
             }
             if now < not_before {
@@ -181,7 +183,7 @@ impl Session {
             self.finish_split(number, now);
             return true;
         }
-        let deadline = slot.trouble.as_ref().map(|trouble| trouble.deadline);
+        let deadline = self.bound_of(number, now);
         let bound = if key == FETCH {
             let end = arrived + self.max_wait(number);
             deadline.map_or(end, |deadline| deadline.min(end))

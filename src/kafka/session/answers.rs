@@ -18,6 +18,12 @@ const END_TXN: i16 = 26;
 impl Session {
     /// An answer from `node`.
     pub(super) fn on_answer(&mut self, node: i32, due: Due, frame: Bytes, now: Instant) {
+        if let Some(members) = self.answered_members(due.slot) {
+            for (slot, part) in members {
+                self.on_answer(node, due.of_member(slot, part), frame.clone(), now);
+            }
+            return;
+        }
         let Some(slot) = self.slot_mut(due.slot) else { return }; // decided without it
         slot.upstream += now.saturating_duration_since(due.since);
         match &slot.state {

@@ -49,6 +49,7 @@ impl Session {
         }
         let (mut silent, mut barriers) = (false, Vec::new());
         if op.key == PRODUCE {
+            self.own.belongs_to(header.client_id(&frame));
             let body = frame.get(header.body_at..).unwrap_or_default();
             let head = produce::request_head(header.api_version, body);
             silent = head.map_err(|error| format!("not a Produce request: {error}"))?.acks == 0;

@@ -15,8 +15,6 @@ const TOPIC_LAG: Duration = Duration::from_secs(5);
 const CAPACITY_PAUSE: Duration = Duration::from_millis(100);
 /// The pause before a refused batch goes again, if its new leader is known by then.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
-/// How often a batch is stamped anew before its error is passed on.
-const RESTAMPS_MAX: u8 = 3;
 
 /// Whether every batch of a partition's records carries a producer id, so that a broker recognises a repeat.
 pub(super) fn is_sequenced(records: Option<&Bytes>) -> bool {
@@ -101,10 +99,11 @@ pub(super) fn judge(
                 restamp: false,
             })
         }
-        // OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID of an injected sequence: with at most five undecided, the batch
-        // isn't in the log, and a predecessor was refused or cut off. It starts over with another id.
-        45 | 59 if injected && item.restamps < RESTAMPS_MAX => {
-            let not_before = now + REFUSED_PAUSE;
+        // OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, UNKNOWN_PRODUCER_ID of an injected sequence: with at most five undecided, the batch
+        // isn't in the log, and a predecessor was refused or cut off. It starts over with another id. So does one of an epoch
+        // that is fenced. Its client knows nothing of sequences, so it is never told of them.
+        45 | 47 | 59 if injected => {
+            let not_before = now + REFUSED_PAUSE * (1 << item.restamps.min(5));
             Judgement::Again(Again { not_before, code, doubt: false, refused: None, restamp: true })
         }
         // DUPLICATE_SEQUENCE_NUMBER, after a replay of our own: it had landed.

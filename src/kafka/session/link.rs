@@ -32,6 +32,13 @@ pub(super) struct Due {
     pub since: Instant,
 }
 
+impl Due {
+    /// The same of one of the parts that went together.
+    pub(super) fn of_member(self, slot: u64, part: u32) -> Self {
+        Self { slot, part, ..self }
+    }
+}
+
 /// A request that was lost with its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lost {

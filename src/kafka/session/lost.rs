@@ -56,7 +56,7 @@ impl Session {
         self.cluster.metrics.upstream_errors.disconnected().inc();
         self.cluster.suspect(node);
         self.trusted.retain(|_, trusted| *trusted != node);
-        for lost in lost {
+        for lost in self.lost_members(lost) {
             self.on_lost(node, lost, now);
         }
     }

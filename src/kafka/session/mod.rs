@@ -11,6 +11,7 @@ mod answers;
 mod commits;
 mod doors;
 mod fetch;
+mod gather;
 mod hold;
 mod inject;
 mod intake;
@@ -35,6 +36,7 @@ use crate::net::{FrameReader, Stream, WriteQueue, recycle};
 use crate::time::now;
 use ahead::{Ahead, Lanes};
 use bytes::Bytes;
+use gather::Gathering;
 use inject::Injection;
 use link::{Event, Link};
 use rand::{SeedableRng, rngs::StdRng};
@@ -103,6 +105,7 @@ pub struct Session {
     /// What earlier slots stand in the way of; kept for its capacity. Slots before `looked_to` have been looked at.
     ahead: Ahead,
     looked_to: u64,
+    gathering: Gathering,
     links: Vec<Link>,
     /// Partitions that the client's choice of node is wrong for.
     stray: Strays,
@@ -162,6 +165,7 @@ impl Session {
             laned_to: 0,
             ahead: Ahead::default(),
             looked_to: 0,
+            gathering: Gathering::default(),
             links: Vec::new(),
             stray: Strays::default(),
             trusted: HashMap::new(),

@@ -54,7 +54,11 @@ impl Session {
         let body = frame.get(body_at..).unwrap_or_default();
         match produce::scan_response(version, body, &mut |_| {}) {
             Ok(head) if !head.any_error && !head.has_node_endpoints => {
-                if slot.trouble.is_some() {
+                let (lanes, troubled) = (slot.lanes.clone(), slot.trouble.is_some());
+                for lane in lanes.iter().flatten() {
+                    self.lanes.landed(*lane, now);
+                }
+                if troubled {
                     self.release(number, now, Some(ReleaseOutcome::Answered));
                 }
                 self.set_state(number, State::Done(Answer::Frame(frame)));
@@ -145,6 +149,10 @@ impl Session {
                 self.trusted.remove(&(topic, partition));
             }
         }
+        for (topic, partition) in found.acknowledged {
+            let lane = self.lanes.number(topic, partition);
+            self.lanes.landed(lane, now);
+        }
         for stray in found.strays {
             self.stray.add(stray.0, stray.1, now);
         }
@@ -217,6 +225,8 @@ impl Session {
 struct Findings {
     /// Whether the node leads it.
     trust: Vec<(TopicKey, i32, bool)>,
+    /// Acknowledged.
+    acknowledged: Vec<(TopicKey, i32)>,
     /// Led elsewhere than at the client's choice.
     strays: Vec<(TopicKey, i32)>,
     /// Of unknown outcome, and the client is told so.
@@ -257,6 +267,9 @@ impl Findings {
     fn done(&mut self, look: &Look, item: &Item, answer: &Struct, code: i16) {
         let passed = answer.i16("error_code");
         self.trust.push((item.topic.clone(), item.partition, passed == 0));
+        if passed == 0 && look.key == PRODUCE {
+            self.acknowledged.push((item.topic.clone(), item.partition));
+        }
         if passed == 0 && item.restamps > 0 {
             let producer = producer_of(item.request.bytes_field("records"));
             self.landed.push((item.topic.clone(), item.partition, producer));

@@ -214,26 +214,38 @@ impl Session {
         }
         let Some(message) = wire::request(key) else { return };
         let mut frames = Vec::new();
-        for part in split.dispatch(targets) {
+        let parts = split.dispatch(targets);
+        let doubt = split.items().iter().any(|item| item.doubt);
+        for part in parts {
+            let Some(part) = self.gather(number, part) else { continue };
             let mut frame = BytesMut::from(&header[..]);
             match message.encode(version, &part.body, &mut frame) {
                 Ok(()) => frames.push((part.node, part.number, frame.freeze())),
                 Err(error) => {
                     tracing::error!(%error, "a part of a request can't be written");
-                    split.take_back(part.number);
+                    self.take_back(number, part.number);
                 }
             }
         }
-        let doubt = split.items().iter().any(|item| item.doubt);
+        if !frames.is_empty() {
+            self.send_gathered(now); // what was gathered before is earlier
+        }
         for (node, part, frame) in frames {
             let sent =
                 self.link_mut(node).is_some_and(|link| link.send(frame, number, part, correlation, now));
             if sent {
                 let verdict = if doubt { ReplayVerdict::Unknown } else { ReplayVerdict::NotSent };
                 self.cluster.metrics.replays.inc(verdict);
-            } else if let Some(State::Split(split)) = self.slot_mut(number).map(|slot| &mut slot.state) {
-                split.take_back(part);
+            } else {
+                self.take_back(number, part);
             }
+        }
+    }
+
+    /// A part that could not be sent waits again.
+    pub(super) fn take_back(&mut self, number: u64, part: u32) {
+        if let Some(State::Split(split)) = self.slot_mut(number).map(|slot| &mut slot.state) {
+            split.take_back(part);
         }
     }
 

@@ -113,6 +113,11 @@ impl Item {
         self.progress == Progress::Waiting
     }
 
+    /// Whether it is on its way in the part of this number.
+    pub fn is_in(&self, part: u32) -> bool {
+        self.progress == Progress::Sent(part)
+    }
+
     /// Its answer, if it is decided.
     pub fn answer(&self) -> Option<&Struct> {
         match &self.progress {
@@ -133,7 +138,7 @@ impl Item {
                 self.progress = Progress::Waiting;
                 self.doubt = (self.doubt || again.doubt) && !again.restamp;
                 self.restamp |= again.restamp;
-                self.restamps += u8::from(again.restamp);
+                self.restamps = self.restamps.saturating_add(u8::from(again.restamp));
                 self.not_before = again.not_before;
                 if again.code != 0 {
                     self.code = again.code;
