@@ -102,11 +102,12 @@ fn breaches(cell: &Cell, how: Roll) -> Vec<String> {
     let (Via::Evenkeel, Ok(Seen { producer, consumer, stuck })) = (cell.via, &cell.seen) else {
         return Vec::new();
     };
+    // Who asks for no acknowledgement is told nothing, by anybody, and nobody can repeat anything for it.
+    let of_acknowledged = |count: usize| if cell.row.acks == "0" { 0 } else { count };
     let always = [
-        // Who asks for no acknowledgement is told nothing, by anybody.
-        ("acknowledged records lost", if cell.row.acks == "0" { 0 } else { producer.lost.len() }),
+        ("acknowledged records lost", of_acknowledged(producer.lost.len())),
         ("records repeated", producer.repeated.len()),
-        ("records out of order", producer.reordered.len()),
+        ("records out of order", of_acknowledged(producer.reordered.len())),
         ("records that nobody sent", producer.foreign),
         ("records that the consumer missed", consumer.missed.len()),
         ("records delivered from nowhere", consumer.foreign),
