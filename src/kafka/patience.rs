@@ -50,7 +50,8 @@ fn waits(library: Library) -> Option<Duration> {
         Library::Librdkafka => 60,
         Library::Aiokafka => 40,
         Library::FranzGo => 20,
-        Library::KafkaGo => 10,
+        // Of a group's requests (`ConsumerGroupConfig.Timeout`); what its `Writer` sends carries a deadline.
+        Library::KafkaGo => 5,
         Library::Other => return None,
     };
     Some(Duration::from_secs(seconds))
@@ -100,7 +101,7 @@ mod tests {
         let bound = |hold, release| Bound { hold: secs(hold), release: secs(release) };
         assert_eq!(hold_bound(Library::Java, None, max), bound(20, 24));
         assert_eq!(hold_bound(Library::Librdkafka, None, max), bound(20, 48));
-        assert_eq!(hold_bound(Library::KafkaGo, None, max), bound(8, 8));
+        assert_eq!(hold_bound(Library::KafkaGo, None, max), bound(4, 4));
         assert_eq!(
             hold_bound(Library::KafkaGo, Some(secs(5)), max),
             bound(8, 8),
