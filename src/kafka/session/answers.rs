@@ -1,8 +1,10 @@
 //! An answer arrives: passed on as the bytes it came in, unless it says "not here", or carries an address.
 
+use super::commits::OFFSET_COMMIT;
 use super::link::Due;
 use super::slot::{Answer, State};
 use super::{FETCH, FIND_COORDINATOR, METADATA, PRODUCE, Session};
+use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::operations::{CONCURRENT_TRANSACTIONS, Route, Unknown, is_stale_route};
 use crate::kafka::rewrite;
 use crate::kafka::wire;
@@ -89,7 +91,10 @@ impl Session {
         answer.visit_errors(&mut |code| {
             error |= code != 0;
             let concurrent = op.key == END_TXN && replayed && code == CONCURRENT_TRANSACTIONS;
-            if is_stale_route(op.route, code) || concurrent {
+            // A follower of the offsets' partition was too slow or gone: the commit is in its leader's log, perhaps for good,
+            // and its repeat harmless.
+            let slow = op.key == OFFSET_COMMIT && code == REQUEST_TIMED_OUT;
+            if is_stale_route(op.route, code) || concurrent || slow {
                 stale = Some(code);
             }
         });

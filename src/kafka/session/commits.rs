@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::time::Instant;
 
 /// `OffsetCommit`.
-const OFFSET_COMMIT: i16 = 8;
+pub(super) const OFFSET_COMMIT: i16 = 8;
 
 fn group(slot: &Slot) -> Option<Bytes> {
     let (_, request) = wire::decode_request(&slot.frame).ok()?;
