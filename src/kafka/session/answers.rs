@@ -93,8 +93,8 @@ impl Session {
             let concurrent = op.key == END_TXN && replayed && code == CONCURRENT_TRANSACTIONS;
             // A follower of the offsets' partition was too slow or gone: the commit is in its leader's log, perhaps for good,
             // and its repeat harmless.
-            let slow = op.key == OFFSET_COMMIT && code == REQUEST_TIMED_OUT;
-            if is_stale_route(op.route, code) || concurrent || slow {
+            let timed_out = op.key == OFFSET_COMMIT && code == REQUEST_TIMED_OUT;
+            if is_stale_route(op.route, code) || concurrent || timed_out {
                 stale = Some(code);
             }
         });

@@ -14,6 +14,7 @@ import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.FeatureUpdate;
+import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
@@ -79,8 +80,15 @@ final class AdminLoop {
             case "offsets" -> offsets(w[1]);
             case "read" -> read(w[1], w[2]);
             case "finalize" -> finalizeFeatures();
+            case "features" -> features();
             case "reassign" -> reassign(w[1], w[2]);
             case "reassigning" -> "{\"partitions\":" + admin.listPartitionReassignments().reassignments().get().size() + "}";
+            case "topics" -> admin.listTopics(new ListTopicsOptions().listInternal(true)).names().get().stream().sorted()
+                    .map(Bed::quote).collect(Collectors.joining(",", "{\"topics\":[", "]}"));
+            case "unregister" -> {
+                admin.unregisterBroker(Integer.parseInt(w[1])).all().get();
+                yield "{\"ok\":true}";
+            }
             default -> throw new IllegalArgumentException("no such command: " + w[0]);
         };
     }
@@ -236,7 +244,13 @@ final class AdminLoop {
     }
 
     private static String text(byte[] bytes) {
-        return bytes == null ? "null" : Bed.quote(new String(bytes, StandardCharsets.UTF_8));
+        if (bytes == null) {
+            return "null";
+        }
+        String text = new String(bytes, StandardCharsets.UTF_8);
+        // Of a large value only what the judge looks at: what stands before its padding.
+        int end = text.length() > 4096 ? text.lastIndexOf('|') : -1;
+        return Bed.quote(end < 0 ? text : text.substring(0, end + 1));
     }
 
     /** Raises metadata.version as far as all members go. */
@@ -246,6 +260,15 @@ final class AdminLoop {
         admin.updateFeatures(Map.of("metadata.version", new FeatureUpdate(to, FeatureUpdate.UpgradeType.UPGRADE)),
                 new UpdateFeaturesOptions()).all().get();
         return "{\"level\":" + to + "}";
+    }
+
+    /** The finalized level of each feature. */
+    private String features() throws Exception {
+        Map<String, Short> sorted = new TreeMap<>();
+        admin.describeFeatures().featureMetadata().get().finalizedFeatures()
+                .forEach((name, range) -> sorted.put(name, range.maxVersionLevel()));
+        return sorted.entrySet().stream().map(e -> Bed.quote(e.getKey()) + ":" + e.getValue())
+                .collect(Collectors.joining(",", "{\"features\":{", "}}"));
     }
 
     /** Gives the partitions of a topic other replicas, {@code 0:1,2,3;1:2,3,1}, the preferred leader first. Doesn't wait. */

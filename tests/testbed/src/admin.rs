@@ -200,6 +200,23 @@ impl Admin {
         })
     }
 
+    /// The names of all topics, the cluster's own included.
+    pub fn topics(&mut self) -> Result<Vec<String>> {
+        let answer = self.ask(&["topics"])?;
+        Ok(array(&answer, "topics").iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
+    }
+
+    /// Makes the controller forget a broker that was stopped for good.
+    pub fn unregister(&mut self, id: u8) -> Result<()> {
+        self.ask(&["unregister", &id.to_string()]).map(drop)
+    }
+
+    /// The finalized level of a feature, such as `transaction.version`; 0 where it has none.
+    pub fn feature(&mut self, name: &str) -> Result<i64> {
+        let answer = self.ask(&["features"])?;
+        Ok(answer.get("features").and_then(|all| all.get(name)).and_then(Value::as_i64).unwrap_or(0))
+    }
+
     /// A consumer group.
     pub fn group(&mut self, name: &str) -> Result<Group> {
         let answer = self.ask(&["group", name])?;

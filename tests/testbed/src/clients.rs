@@ -16,7 +16,7 @@ use crate::cache::{CLIENTS_3_9_2, JarSet};
 use crate::judge::{ClientError, ConsumerEvent, History, Outcome};
 use crate::python::{self, PythonClient};
 use crate::{Result, helper, wait};
-use program::Program;
+pub(crate) use program::Program;
 
 /// Which library a producer uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,13 @@ impl ProducerSpec {
     #[must_use]
     pub fn rate(mut self, rate: f64) -> Self {
         self.rate = rate;
+        self
+    }
+
+    /// The same with another size of its records.
+    #[must_use]
+    pub fn padding(mut self, bytes: usize) -> Self {
+        self.padding = bytes;
         self
     }
 
@@ -215,6 +222,8 @@ pub struct ConsumerSpec {
     pub group: String,
     /// The library: any of Java's, or kafka-python.
     pub library: Library,
+    /// Whether it is a share group (KIP-932): its members get records without being assigned partitions.
+    pub share: bool,
     /// Further or other settings of the library, such as `group.protocol`.
     pub config: Vec<(String, String)>,
     /// When set, every line that the program prints is written to this file as it comes.
@@ -230,6 +239,7 @@ impl ConsumerSpec {
             topic: topic.to_owned(),
             group: group.to_owned(),
             library: Library::Java(CLIENTS_3_9_2),
+            share: false,
             config: Vec::new(),
             record: None,
         }
@@ -239,6 +249,14 @@ impl ConsumerSpec {
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.config.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same as a member of a share group, and a library for it.
+    #[must_use]
+    pub fn share(mut self) -> Self {
+        self.library = Library::Java(crate::cache::CLIENTS_4_3_1);
+        self.share = true;
         self
     }
 
@@ -260,7 +278,7 @@ impl ConsumerProgram {
     /// Starts a member; doesn't wait for its assignment.
     pub fn start(spec: &ConsumerSpec) -> Result<Self> {
         let mut command = match spec.library {
-            Library::Java(jars) => helper::command("consume", jars)?,
+            Library::Java(jars) => helper::command(if spec.share { "share" } else { "consume" }, jars)?,
             Library::Python(client) => python::consumer(client)?,
         };
         command.args(["--id", &spec.id, "--bootstrap", &spec.bootstrap, "--topic", &spec.topic]).args([
@@ -349,6 +367,6 @@ fn joined(config: &[(String, String)]) -> String {
     config.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("\n")
 }
 
-fn client_error(value: &Value) -> ClientError {
+pub(crate) fn client_error(value: &Value) -> ClientError {
     ClientError { class: text(value, "err"), message: text(value, "msg") }
 }

@@ -15,8 +15,8 @@ use crate::admin::text;
 use crate::{Error, Result, wait};
 
 #[derive(Debug)]
-pub(super) struct State<T> {
-    pub(super) items: Vec<T>,
+pub(crate) struct State<T> {
+    pub(crate) items: Vec<T>,
     /// The kinds of lines seen that are no item: `ready`, `end`.
     marks: Vec<String>,
     closed: bool,
@@ -24,7 +24,7 @@ pub(super) struct State<T> {
 
 /// A child process whose lines become items.
 #[derive(Debug)]
-pub(super) struct Program<T> {
+pub(crate) struct Program<T> {
     name: String,
     child: Child,
     state: Arc<Mutex<State<T>>>,
@@ -33,7 +33,7 @@ pub(super) struct Program<T> {
 }
 
 impl<T: Send + 'static> Program<T> {
-    pub(super) fn start(
+    pub(crate) fn start(
         name: &str,
         mut command: Command,
         record: Option<&Path>,
@@ -72,11 +72,11 @@ impl<T: Send + 'static> Program<T> {
         Ok(Self { name: name.to_owned(), child, state, reader: Some(reader), complaints })
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State<T>> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn wait_for(&self, mark: &str, bound: Duration) -> Result<()> {
+    pub(crate) fn wait_for(&self, mark: &str, bound: Duration) -> Result<()> {
         wait::poll(&format!("{mark:?} of {}", self.name), bound, Duration::from_millis(20), || {
             let state = self.state();
             if state.marks.iter().any(|m| m == mark) {
@@ -90,7 +90,7 @@ impl<T: Send + 'static> Program<T> {
         })
     }
 
-    pub(super) fn stop(&mut self, bound: Duration) -> Result<()> {
+    pub(crate) fn stop(&mut self, bound: Duration) -> Result<()> {
         if let Some(stdin) = self.child.stdin.as_mut() {
             // It may have ended by itself: then what it said before counts.
             let _ = stdin.write_all(b"stop\n").and_then(|()| stdin.flush());
@@ -99,7 +99,7 @@ impl<T: Send + 'static> Program<T> {
         self.end(Duration::from_secs(30))
     }
 
-    pub(super) fn end(&mut self, bound: Duration) -> Result<()> {
+    pub(crate) fn end(&mut self, bound: Duration) -> Result<()> {
         let child = &mut self.child;
         wait::poll(&format!("the end of {}", self.name), bound, Duration::from_millis(10), || {
             child.try_wait().map_err(Error::io("waiting for a client"))
