@@ -51,7 +51,11 @@ const LOADING: Codes = &[(14, Later), (15, Later)];
 /// As above, and 16 `NOT_COORDINATOR`.
 const COORDINATOR: Codes = &[(14, Elsewhere), (15, Elsewhere), (16, Elsewhere)];
 
-/// As above, and 51 `CONCURRENT_TRANSACTIONS`, which a repeated `EndTxn` gets a few times before its 0.
+/// As above, and 7 `REQUEST_TIMED_OUT`: a follower of the offsets' partition was too slow or gone. The commit is in its leader's
+/// log, perhaps for good, and its repeat harmless.
+const COMMIT: Codes = &[(7, Later), (14, Elsewhere), (15, Elsewhere), (16, Elsewhere)];
+
+/// As of a coordinator, and 51 `CONCURRENT_TRANSACTIONS`, which a repeated `EndTxn` gets a few times before its 0.
 const END_TXN: Codes = &[(14, Elsewhere), (15, Elsewhere), (16, Elsewhere), (51, AfterReplay)];
 
 /// 41 `NOT_CONTROLLER`.
@@ -94,7 +98,7 @@ pub static OPERATIONS: &[Operation] = rows! {
     5, Internal, NONE, Disconnect; "the controller to brokers, ZooKeeper mode"
     6, Internal, NONE, Disconnect; "the controller to brokers, ZooKeeper mode"
     7, Internal, NONE, Disconnect; "a broker to the controller, ZooKeeper mode"
-    8, Group("group_id"), COORDINATOR, InOrder; "the same offsets again change nothing, older ones behind later ones do"
+    8, Group("group_id"), COMMIT, InOrder; "the same offsets again change nothing, older ones behind later ones do"
     9, Group("group_id"), COORDINATOR, Replay; "reads; v8+ goes by the first of its groups"
     10, Any, LOADING, Replay, at &[".", "coordinators"]; "a key without a coordinator is shown with the one that it had; waited for where none is known"
     11, Group("group_id"), COORDINATOR, Replay; "without a member id the first attempt leaves a ghost that expires, or 79 follows"
@@ -114,7 +118,7 @@ pub static OPERATIONS: &[Operation] = rows! {
     25, Transaction("transactional_id"), COORDINATOR, Replay; "the same step again gives 0"
     26, Transaction("transactional_id"), END_TXN, Replay; "the same end again gives 51 a few times, then 0; v5 the same bumped epoch"
     27, Node, NONE, Disconnect; "an administrator's abort of a hanging transaction; a repeat could end the next one"
-    28, Group("group_id"), COORDINATOR, InOrder; "the same offsets again change nothing, older ones behind later ones do"
+    28, Group("group_id"), COMMIT, InOrder; "the same offsets again change nothing, older ones behind later ones do"
     29, Any, NONE, Replay; "reads"
     30, Controller, CONTROLLER, Replay; "the same binding again is no change"
     31, Controller, CONTROLLER, Replay; "the same filter again finds nothing left"

@@ -128,7 +128,7 @@ impl Session {
         let trigger = match code {
             14..=16 => HoldTrigger::Coordinator,
             41 => HoldTrigger::Controller,
-            19 => HoldTrigger::Capacity,
+            7 | 19 => HoldTrigger::Capacity,
             _ => HoldTrigger::Leader,
         };
         self.set_state(number, State::Waiting);

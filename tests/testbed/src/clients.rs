@@ -137,15 +137,12 @@ impl ProducerProgram {
             .args(["--partitions", &spec.partitions.to_string(), "--rate", &spec.rate.to_string()])
             .args(["--count", &spec.count.to_string(), "--padding", &spec.padding.to_string()])
             .args(["--config", &joined(&spec.config)]);
-        Self::recorded(&spec.id, command, spec.record.as_deref())
+        Self::of(&spec.id, command, spec.record.as_deref())
     }
 
-    /// Starts a producer that speaks the same lines, and waits until it knows its topic. `id` is what it writes into its records.
-    pub fn of(id: &str, command: Command) -> Result<Self> {
-        Self::recorded(id, command, None)
-    }
-
-    fn recorded(id: &str, command: Command, record: Option<&Path>) -> Result<Self> {
+    /// Starts a producer that speaks the same lines, and waits until it knows its topic. `id` is what it writes into its
+    /// records; its lines are kept in the file `record` besides, if there is one.
+    pub fn of(id: &str, command: Command, record: Option<&Path>) -> Result<Self> {
         let program = Program::start(id, command, record, outcome)?;
         program.wait_for("ready", Duration::from_secs(60))?;
         Ok(Self { id: id.to_owned(), program })
@@ -291,13 +288,12 @@ impl ConsumerProgram {
             "--config",
             &joined(&spec.config),
         ]);
-        let program = Program::start(&spec.id, command, spec.record.as_deref(), consumer_event)?;
-        Ok(Self { program })
+        Self::of(&spec.id, command, spec.record.as_deref())
     }
 
     /// Starts a member that speaks the same lines; doesn't wait for its assignment.
-    pub fn of(name: &str, command: Command) -> Result<Self> {
-        let program = Program::start(name, command, None, consumer_event)?;
+    pub fn of(name: &str, command: Command, record: Option<&Path>) -> Result<Self> {
+        let program = Program::start(name, command, record, consumer_event)?;
         Ok(Self { program })
     }
 

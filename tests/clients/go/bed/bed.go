@@ -127,7 +127,7 @@ func (r *Record) Done(offset int64, err error) {
 }
 
 // Name is what the errors of one kind have in common. Go's have no names: of a network's error it is the operation and what
-// the kernel said, without addresses; of any other its text up to the first colon, after Sarama's "kafka server: ".
+// the kernel said, without addresses; of any other the innermost's text up to the first colon, without Sarama's prefixes.
 func Name(err error) string {
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -137,7 +137,11 @@ func Name(err error) string {
 		}
 		return fmt.Sprintf("%s: %s", op.Op, inner)
 	}
-	name, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "kafka server: "), ":")
+	for errors.Unwrap(err) != nil {
+		err = errors.Unwrap(err)
+	}
+	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "kafka server: "), "kafka: ")
+	name, _, _ := strings.Cut(text, ":")
 	if len(name) > 60 {
 		name = name[:60]
 	}

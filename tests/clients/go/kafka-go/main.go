@@ -28,9 +28,9 @@ func partition(message kafka.Message, partitions ...int) int {
 func produce(o bed.Options) {
 	writer := &kafka.Writer{
 		Addr: kafka.TCP(o.Brokers()...), Topic: o.Text("topic"), Balancer: kafka.BalancerFunc(partition),
-		// Records go when they come, as with the other libraries, and not once a second.
-		BatchTimeout: 10 * time.Millisecond,
-		Async:        true,
+		// By default it sends once a second (BatchTimeout). With less, batches of one record would go one at a time for each
+		// partition.
+		Async: true,
 		Completion: func(messages []kafka.Message, err error) {
 			for _, message := range messages {
 				message.WriterData.(*bed.Record).Done(message.Offset, err)

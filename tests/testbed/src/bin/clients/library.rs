@@ -284,6 +284,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_named_with_what_installs_it() {
+        let error = needed("no-such-program-here", "apt-get install it").unwrap_err().to_string();
+        assert_eq!(error, "no-such-program-here is missing: apt-get install it");
+        needed("cargo", "").unwrap();
+    }
+
+    #[test]
     fn rows_differ_and_so_do_their_topics() {
         let rows: Vec<&Row> = GROUPS.iter().flat_map(|group| group.rows).collect();
         let slugs: std::collections::HashSet<String> = rows.iter().map(|row| row.slug()).collect();

@@ -1,16 +1,19 @@
 //! One roll of all brokers under the clients of a group, each once directly and once through Evenkeel.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use testbed::admin::Record;
+use testbed::judge::History;
 use testbed::scene::{PARTITIONS, unbalanced};
 use testbed::{
-    ConsumerProgram, ConsumerVerdict, KafkaVersion, ProducerProgram, Result, Roll, Scene, Spec, Verdict,
-    judge_consumer, judge_producers,
+    ConsumerProgram, ConsumerVerdict, Error, KafkaVersion, ProducerProgram, Result, Roll, Scene, Spec,
+    Verdict, judge_consumer, judge_producers,
 };
 
-use super::library::{Group, Row};
+use super::library::Row;
 
 /// Records a second of each producer.
 const RATE: u32 = 50;
@@ -65,27 +68,27 @@ struct Pair {
 pub(crate) fn run(
     binary: &Path,
     version: KafkaVersion,
-    group: &Group,
+    rows: &[Row],
     say: &dyn Fn(&str),
 ) -> Result<[Vec<Cell>; 2]> {
     // What can't run here is found out before the brokers run.
-    for row in group.rows {
+    for row in rows {
         if let Err(why) = row.command("produce") {
             say(&format!("{}: not run: {why}", row.client()));
         }
     }
     let mut scene = Scene::start(Spec::new(version), binary)?;
-    let soft = rolled(&mut scene, group, Roll::Soft, say)?;
-    let hard = rolled(&mut scene, group, Roll::Hard, say)?;
+    let soft = rolled(&mut scene, rows, Roll::Soft, say)?;
+    let hard = rolled(&mut scene, rows, Roll::Hard, say)?;
     for wrong in unbalanced(&scene.sidecar, &scene.cluster.ids())? {
         say(&format!("Evenkeel's account: {wrong}"));
     }
     Ok([soft, hard])
 }
 
-fn rolled(scene: &mut Scene, group: &Group, how: Roll, say: &dyn Fn(&str)) -> Result<Vec<Cell>> {
+fn rolled(scene: &mut Scene, rows: &[Row], how: Roll, say: &dyn Fn(&str)) -> Result<Vec<Cell>> {
     let mut wanted = Vec::new();
-    for row in group.rows {
+    for row in rows {
         for via in [Via::Direct, Via::Evenkeel] {
             let topic = format!("{how:?}-{}-{}", row.slug(), via.as_str()).to_lowercase();
             scene.cluster.create_topic(&topic, PARTITIONS, 3, &[])?;
@@ -94,11 +97,13 @@ fn rolled(scene: &mut Scene, group: &Group, how: Roll, say: &dyn Fn(&str)) -> Re
     }
     scene.cluster.admin().elect_preferred()?;
     let addresses = [scene.cluster.bootstrap(), scene.front.listen.to_string()];
+    // What clients say is kept beside the brokers' logs.
+    let folder = scene.cluster.folder().to_owned();
     // All consumers first, so that the producers start close together.
     let consumers: Vec<_> = wanted
         .iter()
         .map(|(row, via, topic)| {
-            consumer(row, addresses.get(*via as usize).map_or("", String::as_str), topic)
+            consumer(row, addresses.get(*via as usize).map_or("", String::as_str), topic, &folder)
         })
         .collect();
     let mut pairs: Vec<(Row, Via, Result<Pair>)> = Vec::new();
@@ -106,7 +111,7 @@ fn rolled(scene: &mut Scene, group: &Group, how: Roll, say: &dyn Fn(&str)) -> Re
         let bootstrap = addresses.get(via as usize).map_or("", String::as_str);
         let pair = consumer.and_then(|consumer| {
             consumer.wait_assigned(START)?;
-            Ok(Pair { producer: producer(row, bootstrap, &topic)?, topic, consumer })
+            Ok(Pair { producer: producer(row, bootstrap, &topic, &folder)?, topic, consumer })
         });
         pairs.push((*row, via, pair));
     }
@@ -124,7 +129,11 @@ fn rolled(scene: &mut Scene, group: &Group, how: Roll, say: &dyn Fn(&str)) -> Re
     scene.cluster.admin().elect_preferred()?;
     again(&pairs, AGAIN, say);
     say(&format!("{how:?}: over; reading the topics from the brokers"));
-    finish(scene, pairs)
+    let cells = finish(scene, pairs)?;
+    // Beside the clients' words, for whoever looks for a cause.
+    let (_, metrics) = scene.sidecar.get("/metrics")?;
+    fs::write(folder.join(format!("metrics-{how:?}.txt")), metrics).map_err(Error::io("keeping metrics"))?;
+    Ok(cells)
 }
 
 /// Waits until each producer has some more outcomes, the last of them a success, or the time is over.
@@ -145,18 +154,19 @@ fn again(pairs: &[(Row, Via, Result<Pair>)], bound: Duration, say: &dyn Fn(&str)
     }
 }
 
-fn consumer(row: &Row, bootstrap: &str, topic: &str) -> Result<ConsumerProgram> {
+fn consumer(row: &Row, bootstrap: &str, topic: &str, folder: &Path) -> Result<ConsumerProgram> {
     let mut command = row.command("consume")?;
     common(&mut command, topic, bootstrap, topic);
     command.args(["--group", &format!("{topic}-group")]);
-    ConsumerProgram::of(&format!("{topic} (consumer)"), command)
+    let record = folder.join(format!("{topic}-consumer.jsonl"));
+    ConsumerProgram::of(&format!("{topic} (consumer)"), command, Some(&record))
 }
 
-fn producer(row: &Row, bootstrap: &str, topic: &str) -> Result<ProducerProgram> {
+fn producer(row: &Row, bootstrap: &str, topic: &str, folder: &Path) -> Result<ProducerProgram> {
     let mut command = row.command("produce")?;
     common(&mut command, topic, bootstrap, topic);
     command.args(["--rate", &RATE.to_string(), "--count", "0", "--padding", "100"]);
-    ProducerProgram::of(topic, command)
+    ProducerProgram::of(topic, command, Some(&folder.join(format!("{topic}-producer.jsonl"))))
 }
 
 fn common(command: &mut Command, id: &str, bootstrap: &str, topic: &str) {
@@ -192,29 +202,35 @@ fn finish(scene: &mut Scene, pairs: Vec<(Row, Via, Result<Pair>)>) -> Result<Vec
             Err(why) => (row, via, Err(why.to_string())),
         });
     }
-    // What is missing after this wait is judged as missed; it is the same wait for all.
-    let start = Instant::now();
-    let mut cells = Vec::new();
-    for (row, via, open) in open {
-        let seen = open.map(|(log, producer, consumer)| {
-            consumer.wait_delivered(log.len(), END.saturating_sub(start.elapsed()));
-            let mut stuck = Vec::new();
-            let history = match producer {
-                Some((history, ended)) => {
-                    stuck.extend(ended.err().map(|why| format!("producer: {why}")));
-                    vec![history]
-                }
-                None => Vec::new(),
-            };
-            let (events, ended) = consumer.end(Duration::from_secs(30));
-            stuck.extend(ended.err().map(|why| format!("consumer: {why}")));
-            Seen {
-                producer: judge_producers(&history, &log),
-                consumer: judge_consumer(&[events], &log),
-                stuck,
-            }
+    Ok(std::thread::scope(|scope| {
+        let all: Vec<_> = open
+            .into_iter()
+            .map(|(row, via, open)| (row, via, open.map(|open| scope.spawn(|| judged(open)))))
+            .collect();
+        let joined = all.into_iter().map(|(row, via, judge)| {
+            let seen = judge.and_then(|judge| judge.join().map_err(|_| "the judge failed".to_owned()));
+            Cell { row, via, seen }
         });
-        cells.push(Cell { row, via, seen });
+        joined.collect()
+    }))
+}
+
+/// What the producer went through, and what hindered it from ending; `None` if the harness failed at it.
+type Produced = Option<(History, Result<()>)>;
+
+/// Ends the consumer once it has had the time to see everything, and judges.
+fn judged((log, produced, consumer): (Vec<Record>, Produced, ConsumerProgram)) -> Seen {
+    // What is missing after this wait is judged as missed.
+    consumer.wait_delivered(log.len(), END);
+    let (events, ended) = consumer.end(END);
+    let mut stuck: Vec<String> = ended.err().map(|why| format!("consumer: {why}")).into_iter().collect();
+    let history = produced.map(|(history, ended)| {
+        stuck.extend(ended.err().map(|why| format!("producer: {why}")));
+        history
+    });
+    Seen {
+        producer: judge_producers(history.as_slice(), &log),
+        consumer: judge_consumer(&[events], &log),
+        stuck,
     }
-    Ok(cells)
 }
