@@ -3,6 +3,7 @@
 //! Each row was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1.
 
 use super::PRODUCE;
+use crate::kafka::cluster::TopicKey;
 use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::split::{Again, Item, Judgement, Refusal};
 use crate::kafka::wire::{Struct, batch};
@@ -31,7 +32,8 @@ pub(super) fn is_sequenced(records: Option<&Bytes>) -> bool {
 }
 
 /// What a decision is made on, besides the partition itself.
-pub(super) struct Look {
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
     pub node: i32,
     pub now: Instant,
     pub arrived: Instant,
@@ -40,17 +42,25 @@ pub(super) struct Look {
     pub stamped: bool,
     /// Whether its acks were raised: followers that are missing or slow send it again with its own at once.
     pub raised: bool,
+    /// Partitions of which an earlier batch of this connection is undecided.
+    pub behind: &'a [(TopicKey, i32)],
+}
+
+impl Look<'_> {
+    fn is_behind(&self, item: &Item) -> bool {
+        self.behind.iter().any(|(topic, partition)| *topic == item.topic && *partition == item.partition)
+    }
 }
 
 /// What a partition's answer proves.
 pub(super) fn judge(
-    look: &Look,
+    look: &Look<'_>,
     item: &Item,
     mut partition: Struct,
     topic_known: &dyn Fn() -> bool,
 ) -> Judgement {
     let code = partition.i16("error_code");
-    let Look { node, now, arrived, key, stamped, raised } = *look;
+    let Look { node, now, arrived, key, stamped, raised, .. } = *look;
     let capacity_pause = if raised { Duration::ZERO } else { CAPACITY_PAUSE };
     let injected = key == PRODUCE && (stamped || item.counted);
     let refused = Some(Refusal { node, at: now });
@@ -106,6 +116,12 @@ pub(super) fn judge(
             let not_before = now + REFUSED_PAUSE * (1 << item.restamps.min(5));
             Judgement::Again(Again { not_before, code, doubt: false, refused: None, restamp: true })
         }
+        // The same of a client's own sequence, behind a batch that was kept back here: that one made the gap. A client that is told of
+        // it by then knows the one before as written, and takes the error for a loss. So this one goes again, behind it.
+        45 if key == PRODUCE && look.is_behind(item) => {
+            let not_before = now + REFUSED_PAUSE;
+            Judgement::Again(Again { not_before, code, doubt: false, refused: None, restamp: false })
+        }
         // DUPLICATE_SEQUENCE_NUMBER, after a replay of our own: it had landed.
         46 if key == PRODUCE && item.doubt => Judgement::Done(error_for_success(partition)),
         _ => Judgement::Done(partition),
@@ -147,7 +163,7 @@ mod tests {
         answer.set_i64("base_offset", base_offset);
         let now = Instant::now();
         judge(
-            &Look { node: 1, now, arrived: now, key: PRODUCE, stamped: false, raised: false },
+            &Look { node: 1, now, arrived: now, key: PRODUCE, stamped: false, raised: false, behind: &[] },
             item,
             answer,
             &|| true,
