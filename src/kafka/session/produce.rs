@@ -125,9 +125,12 @@ impl Session {
     /// The partitions of which a batch that came before this request is undecided; only looked for where the answer tells of a
     /// gap (45).
     fn undecided_before(&self, number: u64, answer: &Struct) -> Vec<(TopicKey, i32)> {
+        // Other APIs' answers have other fields.
+        if !self.slot(number).is_some_and(Slot::is_produce) {
+            return Vec::new();
+        }
         let mut rows = answer.structs("responses").flat_map(|topic| topic.structs("partition_responses"));
-        let is_produce = self.slot(number).is_some_and(Slot::is_produce);
-        if !is_produce || !rows.any(|row| row.i16("error_code") == 45) {
+        if !rows.any(|row| row.i16("error_code") == 45) {
             return Vec::new();
         }
         let mut found = Vec::new();
