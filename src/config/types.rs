@@ -153,6 +153,8 @@ pub struct Kafka {
     pub member_retention: Duration,
     /// Check the cluster id and the node id after each connect.
     pub verify_node: bool,
+    /// The zone (the brokers' `broker.rack`) in which consumers are that name none.
+    pub zone: Option<String>,
     /// Whether producers that have no producer id get one.
     pub idempotence: Idempotence,
     /// Which acks of such producers are raised to all.
@@ -316,6 +318,7 @@ impl Default for Kafka {
             leader_poll: Duration::from_millis(20),
             member_retention: Duration::from_secs(600),
             verify_node: true,
+            zone: None,
             idempotence: Idempotence::Inject,
             raise_acks: RaiseAcks::Acks1,
         }

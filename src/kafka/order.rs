@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// of the common clients (5 min).
 const CHANGE_IS_NEWS: Duration = Duration::from_secs(900);
 
+/// Fewer partitions than this are remembered whatever their age.
+const TOLD_MIN: usize = 4096;
+
 /// How long after the telling a client may go on sending to the old leader: what it sent there in the meantime comes first,
 /// too.
 const TELLING_TAKES: Duration = Duration::from_secs(1);
@@ -124,10 +127,22 @@ impl Barrier {
     }
 }
 
+/// What clients were told of a partition.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    leader: i32,
+    /// When they were first told of this leader after another one.
+    changed: Option<Instant>,
+    /// When they were last told of it.
+    at: Instant,
+}
+
 #[derive(Debug, Default)]
 struct Book {
     connections: Vec<Arc<Progress>>,
-    told: HashMap<(TopicKey, i32), (i32, Option<Instant>)>,
+    told: HashMap<(TopicKey, i32), Told>,
+    /// So many entries make it worth a look for those that nobody remembers.
+    look_at: usize,
     marks: HashMap<(TopicKey, i32), (Barrier, Instant)>,
 }
 
@@ -160,16 +175,17 @@ impl Order {
             let key = (topic, partition);
             let changed = match book.told.get(&key) {
                 None => None,
-                Some((told, _)) if *told != leader && *told >= 0 => Some(now),
-                Some((_, changed)) => *changed,
+                Some(told) if told.leader != leader && told.leader >= 0 => Some(now),
+                Some(told) => told.changed,
             };
-            book.told.insert(key.clone(), (leader, changed));
+            book.told.insert(key.clone(), Told { leader, changed, at: now });
             if changed.is_none_or(|at| now.saturating_duration_since(at) >= CHANGE_IS_NEWS) {
                 continue;
             }
             let sent = Arc::clone(sent.get_or_insert_with(|| Arc::new(book.snapshot())));
             book.marks.insert(key.clone(), (Barrier { key, sent }, now));
         }
+        book.forget_old(now);
         book.marks.retain(|_, (barrier, told)| {
             now.saturating_duration_since(*told) < TELLING_TAKES || !barrier.is_over()
         });
@@ -209,6 +225,15 @@ impl Order {
 }
 
 impl Book {
+    /// Forgets what clients were told so long ago that they have asked again since, or don't use it any more.
+    fn forget_old(&mut self, now: Instant) {
+        if self.told.len() < self.look_at.max(TOLD_MIN) {
+            return;
+        }
+        self.told.retain(|_, told| now.saturating_duration_since(told.at) < CHANGE_IS_NEWS);
+        self.look_at = self.told.len() * 2;
+    }
+
     fn snapshot(&self) -> Snapshot {
         let undecided = self.connections.iter().filter_map(|progress| {
             let sent = progress.sent.load(Acquire);
@@ -277,6 +302,20 @@ mod tests {
         assert!(one.has_passed(&b), "what arrived after the mark is not waited for");
         a.unpublish();
         assert!(!zero.has_passed(&b), "a connection that says nothing is waited for");
+    }
+
+    #[test]
+    fn what_was_told_long_ago_is_forgotten() {
+        let (order, now) = (Order::default(), Instant::now());
+        let told = || order.book().told.len();
+        let all = |from: usize| (from..from + TOLD_MIN).map(|n| (p("t"), i32::try_from(n).unwrap(), 1));
+        order.tell(all(0), now);
+        order.tell(all(TOLD_MIN), now + CHANGE_IS_NEWS / 2);
+        assert_eq!(told(), 2 * TOLD_MIN, "nothing is old yet");
+        order.tell(all(2 * TOLD_MIN), now + CHANGE_IS_NEWS);
+        order.tell(all(3 * TOLD_MIN), now + CHANGE_IS_NEWS);
+        assert_eq!(told(), 3 * TOLD_MIN);
+        assert!(order.book().told.contains_key(&(p("t"), i32::try_from(TOLD_MIN).unwrap())));
     }
 
     #[test]

@@ -5,8 +5,8 @@
 use std::fmt::Write;
 
 use super::closed::{
-    ConnectOutcome, Direction, FrameRejection, HoldEnd, HoldTrigger, Library, ReleaseOutcome, ReplayVerdict,
-    UnknownAction,
+    ConnectOutcome, Direction, FrameRejection, GuardOutcome, HoldEnd, HoldTrigger, Library, ReleaseOutcome,
+    ReplayVerdict, UnknownAction,
 };
 use super::names::{APIS, DISCONNECTED, ERRORS, OTHER, TIMEOUT};
 
@@ -292,6 +292,14 @@ pub(super) const CATALOGUE: &[Spec] = &[
         "Record batches stamped with an injected producer identity.",
     ),
     m("kafka_raised_acks_total", Counter, Cluster, Plain, "Produce requests whose acks=1 went as acks=all."),
+    m(
+        "kafka_offset_guard_total",
+        Counter,
+        Cluster,
+        Closed("outcome", || GuardOutcome::LABELS.to_vec()),
+        "Offsets that a broker called out of range, by what the partition's leader says of them. `valid` and `unknown` \
+         are kept from the client, which fetches again; the others are passed on.",
+    ),
     m(
         "kafka_leaders",
         Gauge,

@@ -103,6 +103,22 @@ closed_set! {
 }
 
 closed_set! {
+    /// What was found of an offset that a broker called out of range.
+    GuardOutcome counted by Guarded {
+        /// The partition's leader has it: an empty success.
+        Valid valid = "valid",
+        /// The leader could not be asked in time: an empty success.
+        Unknown unknown = "unknown",
+        /// The leader doesn't have it: passed on.
+        OutOfRange out_of_range = "out_of_range",
+        /// Leadership has not moved, or the leader may not be asked: passed on.
+        Settled settled = "settled",
+        /// It was guarded too often: passed on.
+        Spent spent = "spent",
+    }
+}
+
+closed_set! {
     /// How a request stopped being held. With what still waits, these add up to what was started.
     HoldEnd counted by HoldEnded {
         /// It was sent on.

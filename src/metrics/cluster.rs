@@ -9,8 +9,8 @@ use super::Metrics;
 use super::catalogue::Scope;
 use super::clients::{ApiVersionFamily, ApiVersionsInUse, ClientGuard, ClientInfo};
 use super::closed::{
-    Bytes, ConnectOutcome, Connects, Direction, ErrorCounters, FramesRejected, HoldEnded, HoldReleased,
-    HoldStarted, Library, Replays, UnknownOutcomes,
+    Bytes, ConnectOutcome, Connects, Direction, ErrorCounters, FramesRejected, Guarded, HoldEnded,
+    HoldReleased, HoldStarted, Library, Replays, UnknownOutcomes,
 };
 use super::names::{API_KEYS, APIS, OTHER};
 
@@ -64,6 +64,8 @@ pub struct ClusterMetrics {
     pub kafka_injected_batches: IntCounter,
     /// `kafka_raised_acks_total`.
     pub kafka_raised_acks: IntCounter,
+    /// `kafka_offset_guard_total`.
+    pub kafka_offset_guard: Guarded,
     /// `kafka_leader_changes_total`.
     pub kafka_leader_changes: IntCounter,
     /// `kafka_unavailable_seconds`.
@@ -117,6 +119,7 @@ impl ClusterMetrics {
             frames_rejected: FramesRejected::new(|v| counter("client_frames_rejected_total", v)),
             kafka_injected_batches: m.counters("kafka_injected_batches_total").with_label_values(&at),
             kafka_raised_acks: m.counters("kafka_raised_acks_total").with_label_values(&at),
+            kafka_offset_guard: Guarded::new(|v| counter("kafka_offset_guard_total", v)),
             kafka_leader_changes: m.counters("kafka_leader_changes_total").with_label_values(&at),
             kafka_unavailable_seconds: m.histograms("kafka_unavailable_seconds").with_label_values(&at),
             apis,

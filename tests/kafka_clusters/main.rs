@@ -8,6 +8,8 @@
 mod addresses;
 mod chaos;
 mod cold_start;
+mod consumers;
+mod newer_groups;
 mod rolls;
 mod upgrade;
 mod zookeeper_mode;
@@ -28,6 +30,11 @@ fn binary() -> &'static Path {
 /// The sum of a metric's series that have these labels.
 fn metric(sidecar: &Sidecar, name: &str, labels: &[&str]) -> f64 {
     sidecar.metric_sum(&format!("evenkeel_{name}"), labels).unwrap()
+}
+
+/// Whether a count is none.
+fn is_zero(count: f64) -> bool {
+    is(count, 0.0)
 }
 
 /// A planned fault kept its promise, and Evenkeel's account adds up. Ends the load's story: its clients are gone.

@@ -32,13 +32,18 @@ mod tables;
 
 mod addresses;
 mod fetch;
+mod fetch_errors;
 mod garbage;
 mod groups;
+mod guard;
 mod holds;
 mod identity;
 mod inject;
 mod life;
+mod members;
 mod order;
 mod produce;
 mod steady;
+mod topics;
 mod versions;
+mod zone;

@@ -7,6 +7,7 @@ use crate::kafka::wire::Struct;
 use crate::retry::Budget;
 use crate::time::now;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -41,6 +42,11 @@ impl Cluster {
                 self.read(|view| view.nodes.get(&node).map(|node| format!("{}:{}", node.host, node.port)));
             tracing::info!(node, address, "broker has another address");
             self.suspect(node);
+        }
+        for topic in &changes.made_anew {
+            let topic = String::from_utf8_lossy(topic);
+            tracing::info!(%topic, "topic was deleted and made anew");
+            self.made_anew.fetch_add(1, Relaxed);
         }
         if changes.leaders > 0 {
             self.metrics.kafka_leader_changes.inc_by(changes.leaders);
@@ -129,8 +135,9 @@ impl Cluster {
     pub(super) fn forget_stale(&self) {
         let retention = self.settings().kafka.member_retention;
         for node in self.update_quietly(|view| view.forget_stale(now(), retention)) {
-            tracing::info!(node, ?retention, "broker is no longer listed and down: forgotten");
+            tracing::info!(node, ?retention, "broker is no longer listed: forgotten");
             self.metrics.forget_member(&node.to_string());
+            lock(&self.budgets).remove(&node);
             // Its probe wakes, finds it gone and ends.
             if let Some(probe) = lock(&self.probes).remove(&node) {
                 probe.notify_one();

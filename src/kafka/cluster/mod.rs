@@ -6,15 +6,19 @@
 mod dial;
 mod identity;
 mod members;
+mod offsets;
 mod status;
+mod topics;
 mod versions;
 mod view;
 mod watch;
 
 pub use dial::{DialError, Dialed, dial};
 pub use identity::{Fetched, Producer};
+pub use offsets::{Doubtful, Range, ranges};
+pub use topics::{Leader, TOPIC_LAG};
 pub use versions::{API_VERSIONS, Versions, answer as versions_answer, is_supported, unsupported};
-pub use view::{Changes, Health, Leader, Node, View};
+pub use view::{Changes, Health, Node, View};
 
 pub use super::topic::TopicKey;
 pub use watch::watch;
@@ -29,6 +33,7 @@ use crate::metrics::ClusterMetrics;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -73,6 +78,7 @@ pub struct Cluster {
     wakers: Mutex<HashMap<u64, Waker>>,
     budgets: Mutex<BTreeMap<i32, crate::retry::Budget>>,
     producers: Mutex<identity::Producers>,
+    made_anew: AtomicU64,
     poke: Notify,
     probes: Mutex<BTreeMap<i32, Arc<Notify>>>,
     not_ready: Mutex<Option<Block>>,
@@ -104,6 +110,7 @@ impl Cluster {
             wakers: Mutex::default(),
             budgets: Mutex::default(),
             producers: Mutex::default(),
+            made_anew: AtomicU64::new(0),
             poke: Notify::new(),
             probes: Mutex::default(),
             not_ready: Mutex::new(Some(not_ready)),
@@ -138,6 +145,20 @@ impl Cluster {
         change(&mut lock(&self.view))
     }
 
+    /// A topic by its name if that is known, so that it is one topic however requests call it.
+    pub fn named(&self, topic: TopicKey) -> TopicKey {
+        match topic {
+            TopicKey::Name(_) => topic,
+            TopicKey::Id(_) => self.read(|view| view.name_of(&topic)).map_or(topic, TopicKey::Name),
+        }
+    }
+
+    /// Counts topics that were made anew: with another number than before, what is known of a topic may be of one that is
+    /// gone.
+    pub fn topics_made_anew(&self) -> u64 {
+        self.made_anew.load(Relaxed)
+    }
+
     /// Wakes the task behind `waker` at the next news; each waiting session has one place, `id`.
     pub fn wake_on_news(&self, id: u64, waker: &Waker) {
         let mut wakers = lock(&self.wakers);
@@ -162,6 +183,8 @@ impl Cluster {
 
     /// Asks for the leaders of these topics to be looked up, again and again for the next half second.
     pub fn want_topics(&self, topics: impl IntoIterator<Item = TopicKey>, now: Instant) {
+        // By name: the answer to an id that is no more would not say that the name has another one.
+        let topics: Vec<TopicKey> = topics.into_iter().map(|topic| self.named(topic)).collect();
         let mut wants = lock(&self.wants);
         let idle = wants.topics.is_empty() && wants.coordinators.is_empty();
         for topic in topics {

@@ -66,6 +66,16 @@ impl Session {
     fn advance_whole(&mut self, number: u64, ahead: &mut Ahead, now: Instant) -> bool {
         let Some(slot) = self.slot(number) else { return false };
         let kind = kind(slot);
+        if slot.op.key == FETCH {
+            // Never held, whatever it waits for.
+            let bound = slot.arrived + self.max_wait(number);
+            if now >= bound {
+                self.expire_fetch(number, now);
+                return true;
+            }
+            self.wake_before(bound);
+        }
+        let Some(slot) = self.slot(number) else { return false };
         if let Some(trouble) = &slot.trouble {
             let not_before = trouble.not_before;
             let deadline = self.bound_of(number, now).unwrap_or(trouble.deadline);

@@ -52,15 +52,17 @@ struct Sequence {
     /// The id took the place of another, and no batch under it is in the log yet: a broker that doesn't know a producer
     /// takes any sequence as its first, so a second batch would not be kept behind the first.
     unproven: bool,
-    /// The same of the partition's first id: its first batch goes alone.
+    /// The same of the partition's first id, and of a topic that was made anew: its first batch goes alone.
     opening: bool,
+    /// Of the undecided ones, those that were sent before it was opened again.
+    older: u32,
     /// Until then its batches go with their own acks=1: raised ones were refused, or came too late, for want of followers.
     lowered: Option<Instant>,
 }
 
 impl Sequence {
     fn new(producer: Producer) -> Self {
-        Self { producer, next: 0, undecided: 0, unproven: false, opening: true, lowered: None }
+        Self { producer, next: 0, undecided: 0, unproven: false, opening: true, older: 0, lowered: None }
     }
 
     fn is_full(&self) -> bool {
@@ -73,8 +75,17 @@ impl Sequence {
 
     fn decided(&mut self) {
         self.undecided = self.undecided.saturating_sub(1);
-        // One that was refused has given its sequence back.
-        self.opening &= self.next == 0;
+        if self.older > 0 {
+            self.older -= 1;
+        } else {
+            // One that was refused has given its sequence back.
+            self.opening &= self.next == 0;
+        }
+    }
+
+    /// Brokers may have forgotten the producer: they take any sequence as its first.
+    fn open_again(&mut self) {
+        (self.opening, self.older) = (true, self.undecided);
     }
 }
 
@@ -90,6 +101,8 @@ pub(super) struct Injection {
     by_id: Option<Producer>,
     raise: bool,
     said_raised: bool,
+    /// How many topics had been made anew when that was last looked at.
+    anew: u64,
     /// Since when an id has been wanted.
     asked: Option<Instant>,
     /// By topic (its name, or the bytes of its id) and partition.
@@ -146,6 +159,7 @@ impl Injection {
             by_id: None,
             raise,
             said_raised: false,
+            anew: 0,
             asked: None,
             sequences: HashMap::new(),
             plan: Vec::new(),
@@ -170,6 +184,15 @@ impl Injection {
     /// Whether it is on and a broker has not handed out the id yet that requests of this version need.
     pub(super) fn lacks_id(&self, version: i16) -> bool {
         self.on && self.identity(version >= BY_ID).is_none()
+    }
+
+    /// Topics made anew have no memory of producers. It isn't kept here which: a batch that goes alone costs little.
+    fn renew(&mut self, cluster: &Cluster) {
+        let anew = cluster.topics_made_anew();
+        if self.anew != anew {
+            self.anew = anew;
+            self.sequences.values_mut().flat_map(HashMap::values_mut).for_each(Sequence::open_again);
+        }
     }
 
     fn identity(&self, by_id: bool) -> Option<Producer> {
@@ -210,6 +233,7 @@ impl Injection {
         if !self.on || version < WITH_BATCHES {
             return Stamped::AsItIs;
         }
+        self.renew(cluster);
         let body = frame.get(body_at..).unwrap_or_default();
         let (mut some, mut room, mut lowered) = (false, true, false);
         let sequences = &self.sequences;
@@ -290,6 +314,7 @@ impl Injection {
             return true; // stamped before, the client's own, or nothing that can be stamped
         }
         let Some(header) = header else { return true };
+        self.renew(cluster);
         let producer = match self.producer(is_by_id(&item.topic), cluster, now) {
             Fetched::Producer(producer) => producer,
             Fetched::Wait => return false,

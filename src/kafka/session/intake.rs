@@ -2,7 +2,7 @@
 
 use super::inject::Stamped;
 use super::slot::{Answer, Raised, Slot, State};
-use super::{PRODUCE, Session};
+use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::{API_VERSIONS, is_supported, unsupported, versions_answer};
 use crate::kafka::operations::operation;
 use crate::kafka::order::Barrier;
@@ -58,6 +58,9 @@ impl Session {
             }
             self.publish_arrival(header.api_version, body);
             self.own.sent();
+        }
+        if op.key == FETCH {
+            self.zone.fill(header.api_version, header.body_at, &mut frame);
         }
         self.in_use.note(header.api_key, header.api_version);
         self.held_bytes += frame.len();

@@ -3,15 +3,13 @@
 //! Each row was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1.
 
 use super::PRODUCE;
-use crate::kafka::cluster::TopicKey;
+use crate::kafka::cluster::{TOPIC_LAG, TopicKey};
 use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::split::{Again, Item, Judgement, Refusal};
 use crate::kafka::wire::{Struct, batch};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
-/// How long a topic that is known may be unknown to a broker that has just come back.
-const TOPIC_LAG: Duration = Duration::from_secs(5);
 /// The first pause before a batch that was refused for want of in-sync replicas goes again.
 const CAPACITY_PAUSE: Duration = Duration::from_millis(100);
 /// The pause before a refused batch goes again, if its new leader is known by then.

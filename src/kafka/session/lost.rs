@@ -186,7 +186,7 @@ impl Session {
     fn strays_of(&mut self, number: u64, now: Instant) {
         let Some(split) = self.taken_apart(number, now) else { return };
         for item in split.items() {
-            self.stray.add(item.topic.clone(), item.partition, now);
+            self.stray.add(item.key.clone(), item.partition, now);
         }
     }
 }

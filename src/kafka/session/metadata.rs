@@ -3,14 +3,11 @@
 
 use super::slot::{Answer, State};
 use super::{FIND_COORDINATOR, METADATA, Session};
-use crate::kafka::cluster::TopicKey;
+use crate::kafka::cluster::{TOPIC_LAG, TopicKey};
 use crate::kafka::rewrite;
 use crate::kafka::wire::{self, Struct};
 use bytes::Bytes;
-use std::time::{Duration, Instant};
-
-/// How long a topic that is known here may be unknown to a broker that has just come back.
-const TOPIC_LAG: Duration = Duration::from_secs(5);
+use std::time::Instant;
 
 impl Session {
     /// A Metadata answer: one without brokers, or with partitions that have no leader, is asked again within the hold.
@@ -50,7 +47,7 @@ impl Session {
                 5 => return Some(5),
                 code @ (3 | 100) => {
                     let lag = now.saturating_duration_since(arrived) < TOPIC_LAG;
-                    if lag && self.cluster.read(|view| view.knows(&key)) {
+                    if lag && self.cluster.read(|view| view.knows(&key, now)) {
                         return Some(code);
                     }
                 }
@@ -86,16 +83,14 @@ impl Session {
         let mut leaders = Vec::new();
         for topic in answer.structs("topics").filter(|topic| matches!(topic.i16("error_code"), 3 | 100)) {
             if let Some(name) = topic.bytes_field("name") {
-                self.cluster.update_quietly(|view| view.forget_topic(name));
+                self.cluster.update_quietly(|view| view.forget_topic(name, now));
             }
         }
         for topic in answer.structs("topics") {
             let name = TopicKey::Name(topic.bytes_field("name").cloned().unwrap_or_default());
-            let id = Some(topic.uuid("topic_id")).filter(|id| *id != [0; 16]).map(TopicKey::Id);
             for partition in topic.structs("partitions") {
                 let (index, leader) = (partition.i32("partition_index"), partition.i32("leader_id"));
                 leaders.push((name.clone(), index, leader));
-                leaders.extend(id.clone().map(|id| (id, index, leader)));
             }
         }
         self.cluster.read(|view| rewrite::metadata(&mut answer, view, &self.doors()));

@@ -12,6 +12,7 @@ mod commits;
 mod doors;
 mod fetch;
 mod gather;
+mod guard;
 mod hold;
 mod inject;
 mod intake;
@@ -27,6 +28,7 @@ mod slot;
 mod splits;
 mod stray;
 mod watermarks;
+mod zone;
 
 use crate::kafka::cluster::{Cluster, TopicKey};
 use crate::kafka::order::Progress;
@@ -37,6 +39,7 @@ use crate::time::now;
 use ahead::{Ahead, Lanes};
 use bytes::Bytes;
 use gather::Gathering;
+use guard::Guard;
 use inject::Injection;
 use link::{Event, Link};
 use rand::{SeedableRng, rngs::StdRng};
@@ -51,6 +54,7 @@ use std::time::Instant;
 use stray::Strays;
 use tokio::time::Sleep;
 use watermarks::Watermarks;
+use zone::Zone;
 
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
@@ -114,6 +118,8 @@ pub struct Session {
     /// Coordinators other than the client's choice, by kind and key.
     moved: HashMap<(i8, Bytes), i32>,
     watermarks: Watermarks,
+    guard: Guard,
+    zone: Zone,
     own: Arc<Progress>,
     injection: Injection,
     /// A Produce that waits for earlier batches of its partitions to be decided: no more is read until it is on its way.
@@ -171,6 +177,8 @@ impl Session {
             trusted: HashMap::new(),
             moved: HashMap::new(),
             watermarks: Watermarks::default(),
+            guard: Guard::default(),
+            zone: Zone::new(settings.kafka.zone.as_deref()),
             own: cluster.order.connection(),
             paced: None,
             published: None,
@@ -207,7 +215,7 @@ impl Session {
         }
         for _ in 0..ROUNDS {
             let now = now();
-            let mut moved = self.poll_links(cx, now) | self.watch_links(now);
+            let mut moved = self.poll_links(cx, now) | self.poll_guard(cx) | self.watch_links(now);
             if self.eof && self.unsettled > 0 {
                 self.abandon_held();
             }

@@ -7,8 +7,8 @@ use super::inject::producer_of;
 use super::judge::{Look, is_sequenced, judge};
 use super::lost::{LOSSES_MAX, after_losses};
 use super::slot::{Answer, Raised, Slot, State};
-use super::{PRODUCE, Session};
-use crate::kafka::cluster::TopicKey;
+use super::{FETCH, PRODUCE, Session};
+use crate::kafka::cluster::{TopicKey, View};
 use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::order::Barrier;
 use crate::kafka::split::{Again, Item, Judgement, error_for};
@@ -23,7 +23,12 @@ impl Session {
     pub(super) fn barriers(&self, version: i16, body: &[u8], now: Instant) -> Vec<Barrier> {
         let mut found = Vec::new();
         let scanned = produce::scan_request(version, body, &mut |row| {
-            found.extend(self.cluster.order.barrier(&owned(row.topic), row.partition, &self.own, now));
+            found.extend(self.cluster.order.barrier(
+                &self.cluster.named(owned(row.topic)),
+                row.partition,
+                &self.own,
+                now,
+            ));
         });
         if scanned.is_err() {
             found.clear(); // the broker will say what it thinks of it
@@ -38,11 +43,17 @@ impl Session {
         if slot.lanes().iter().any(|lane| ahead.is_in_parts(*lane)) {
             return false;
         }
-        if self.stray.is_empty() {
+        let (silent, arrived) = (slot.silent, slot.arrived);
+        let disturbed = self.cluster.read(|view| view.topics_disturbed_since(arrived));
+        if self.stray.is_empty() && !disturbed {
             return true;
         }
-        let silent = slot.silent;
         let keys: Vec<_> = slot.lanes().iter().filter_map(|lane| self.lanes.key(*lane).cloned()).collect();
+        let gone =
+            |view: &View| keys.iter().any(|(topic, _)| view.is_gone(topic, arrived, true, now).is_some());
+        if disturbed && self.cluster.read(gone) {
+            return false;
+        }
         !keys.iter().any(|key| self.is_stray(key, home, silent, now))
     }
 
@@ -95,7 +106,7 @@ impl Session {
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
             found.hint(item, &partition);
-            let known = || cluster.read(|view| view.knows(&item.topic));
+            let known = || cluster.read(|view| view.knows(&item.topic, now));
             let verdict = judge(&look, item, partition, &known);
             match &verdict {
                 Judgement::Again(again) => {
@@ -104,7 +115,8 @@ impl Session {
                 }
                 Judgement::Done(answer) => {
                     let passed = answer.i16("error_code");
-                    if passed != 0 {
+                    if passed != 0 && key != FETCH {
+                        // Those of a Fetch are counted when it is decided.
                         cluster.metrics.client_errors.kafka(passed).inc();
                     }
                     found.done(&look, item, answer, code);
@@ -156,6 +168,9 @@ impl Session {
 
     /// What an answer has shown is noted.
     fn take_in(&mut self, node: i32, key: i16, found: Findings, now: Instant) {
+        for (topic, partition, high_watermark) in found.read {
+            self.watermarks.note(topic.topic_ref(), partition, high_watermark, node);
+        }
         for (topic, partition, code) in found.lower {
             self.injection.lower(&topic, partition, code, now);
         }
@@ -201,10 +216,7 @@ impl Session {
     /// One line for each outcome that can't be known, so that people can reconcile.
     pub(super) fn log_unknown(&self, topic: &TopicKey, partition: i32, why: &str) {
         self.cluster.metrics.unknown_outcomes.inc(UnknownAction::Error);
-        let topic = match topic {
-            TopicKey::Name(name) => String::from_utf8_lossy(name).into_owned(),
-            TopicKey::Id(id) => wire::uuid::format(id),
-        };
+        let topic = topic.to_string();
         tracing::warn!(client = %self.client_id, topic, partition, why, "unknown outcome of a Produce: error 7 to the client");
     }
 
@@ -272,6 +284,8 @@ struct Findings {
     given_back: Vec<(TopicKey, i32, Option<Bytes>)>,
     /// In the log under this producer id, after it had been stamped anew.
     landed: Vec<(TopicKey, i32, i64)>,
+    /// The high watermarks of what a Fetch has read.
+    read: Vec<(TopicKey, i32, i64)>,
     /// Raised acks have to fall back, for this error.
     lower: Vec<(TopicKey, i32, i16)>,
 }
@@ -290,18 +304,21 @@ impl Findings {
         if look.raised && matches!(again.code, 7 | 19 | 20) {
             self.lower.push((item.topic.clone(), item.partition, again.code));
         }
-        self.trust.push((item.topic.clone(), item.partition, false));
+        self.trust.push((item.key.clone(), item.partition, false));
         if again.refused.is_some() && at_home {
-            self.strays.push((item.topic.clone(), item.partition));
+            self.strays.push((item.key.clone(), item.partition));
         }
     }
 
     /// `code`: what the broker had answered.
     fn done(&mut self, look: &Look<'_>, item: &Item, answer: &Struct, code: i16) {
         let passed = answer.i16("error_code");
-        self.trust.push((item.topic.clone(), item.partition, passed == 0));
+        self.trust.push((item.key.clone(), item.partition, passed == 0));
+        if passed == 0 && look.key == FETCH {
+            self.read.push((item.topic.clone(), item.partition, answer.i64("high_watermark")));
+        }
         if passed == 0 && look.key == PRODUCE {
-            self.acknowledged.push((item.topic.clone(), item.partition));
+            self.acknowledged.push((item.key.clone(), item.partition));
         }
         if passed == 0 && item.restamps > 0 {
             let producer = producer_of(item.request.bytes_field("records"));
@@ -311,7 +328,7 @@ impl Findings {
             let records = item.request.bytes_field("records").cloned();
             self.given_back.push((item.topic.clone(), item.partition, records));
         }
-        self.told.extend(hinted_leader(answer).map(|leader| (item.topic.clone(), item.partition, leader)));
+        self.told.extend(hinted_leader(answer).map(|leader| (item.key.clone(), item.partition, leader)));
         let appended = code != 0 && code != REQUEST_TIMED_OUT;
         if appended && passed == REQUEST_TIMED_OUT && look.key == PRODUCE {
             self.unknown.push((item.topic.clone(), item.partition));

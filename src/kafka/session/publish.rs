@@ -26,7 +26,7 @@ impl Session {
             let mut numbers = Vec::new();
             let body = slot.frame.get(slot.body_at..).unwrap_or_default();
             let scanned = produce::scan_request(slot.version, body, &mut |row| {
-                numbers.push(self.lanes.number(owned(row.topic), row.partition));
+                numbers.push(self.lanes.number(self.cluster.named(owned(row.topic)), row.partition));
             });
             match scanned {
                 Ok(_) => slot.lanes = Some(numbers.into()),
@@ -94,10 +94,10 @@ impl Session {
     /// A Produce is about to be counted as sent: while the others are told something, they are told of it first.
     pub(super) fn publish_arrival(&mut self, version: i16, body: &[u8]) {
         let Some(mut told) = self.published.take() else { return };
-        let (lanes, next) = (&mut self.lanes, self.own.sent_count() + 1);
+        let (lanes, cluster, next) = (&mut self.lanes, &self.cluster, self.own.sent_count() + 1);
         let mut news = Vec::new();
         let scanned = produce::scan_request(version, body, &mut |row| {
-            let (topic, partition) = (owned(row.topic), row.partition);
+            let (topic, partition) = (cluster.named(owned(row.topic)), row.partition);
             let lane = lanes.number(topic.clone(), partition) as usize;
             if told.len() <= lane {
                 told.resize(lane + 1, 0);

@@ -58,8 +58,10 @@ pub enum Judgement {
 /// One partition of a request.
 #[derive(Debug)]
 pub struct Item {
-    /// Its topic.
+    /// Its topic, as the request calls it.
     pub topic: TopicKey,
+    /// Its topic under the one name that it has in all books, however requests call it.
+    pub key: TopicKey,
     /// Its number.
     pub partition: i32,
     /// What was asked of it.
@@ -91,6 +93,7 @@ pub struct Item {
 impl Item {
     pub(super) fn new(topic: TopicKey, partition: i32, request: Struct, now: Instant) -> Self {
         Self {
+            key: topic.clone(),
             topic,
             partition,
             request,

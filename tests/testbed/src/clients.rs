@@ -226,6 +226,8 @@ pub struct ConsumerSpec {
     pub group: String,
     /// The library: any of Java's, or kafka-python.
     pub library: Library,
+    /// Whether it is a share group (KIP-932): its members get records without being assigned partitions.
+    pub share: bool,
     /// Further or other settings of the library, such as `group.protocol`.
     pub config: Vec<(String, String)>,
     /// When set, every line that the program prints is written to this file as it comes.
@@ -241,6 +243,7 @@ impl ConsumerSpec {
             topic: topic.to_owned(),
             group: group.to_owned(),
             library: Library::Java(CLIENTS_3_9_2),
+            share: false,
             config: Vec::new(),
             record: None,
         }
@@ -250,6 +253,14 @@ impl ConsumerSpec {
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.config.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same as a member of a share group, and a library for it.
+    #[must_use]
+    pub fn share(mut self) -> Self {
+        self.library = Library::Java(crate::cache::CLIENTS_4_3_1);
+        self.share = true;
         self
     }
 
@@ -271,7 +282,7 @@ impl ConsumerProgram {
     /// Starts a member; doesn't wait for its assignment.
     pub fn start(spec: &ConsumerSpec) -> Result<Self> {
         let mut command = match spec.library {
-            Library::Java(jars) => helper::command("consume", jars)?,
+            Library::Java(jars) => helper::command(if spec.share { "share" } else { "consume" }, jars)?,
             Library::Python(client) => python::consumer(client)?,
         };
         command.args(["--id", &spec.id, "--bootstrap", &spec.bootstrap, "--topic", &spec.topic]).args([

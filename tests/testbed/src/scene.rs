@@ -34,13 +34,14 @@ pub struct Scene {
 impl Scene {
     /// Starts both and waits until both are ready. `binary` is Evenkeel's.
     pub fn start(spec: Spec, binary: &Path) -> Result<Self> {
-        Self::with(spec, binary, "")
+        Self::with(spec, binary, "", "")
     }
 
-    /// The same with more configuration of Evenkeel's, which stands before `[[kafka]]`.
-    pub fn with(spec: Spec, binary: &Path, more: &str) -> Result<Self> {
+    /// The same with more configuration of Evenkeel's, which stands before `[[kafka]]`, and keys of the cluster, one on each
+    /// line.
+    pub fn with(spec: Spec, binary: &Path, more: &str, keys: &str) -> Result<Self> {
         let cluster = Cluster::start(spec)?;
-        let (mut sidecar, front) = Sidecar::kafka(binary, &cluster.bootstrap(), more)?;
+        let (mut sidecar, front) = Sidecar::kafka_with(binary, &cluster.bootstrap(), more, keys)?;
         sidecar.wait_ready(Duration::from_secs(60))?;
         Ok(Self { sidecar, front, cluster })
     }

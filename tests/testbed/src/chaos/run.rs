@@ -269,8 +269,8 @@ impl Clients {
             reader(PYTHON_GROUP, 1, Some(Library::Python(python)))?;
         }
         let mut producers = Vec::new();
-        let mut writer = |id: &str, library: Option<Library>, config: &[(&str, &str)]| {
-            let mut spec = ProducerSpec::new(id, bootstrap, TOPIC, PARTITIONS).rate(80.0);
+        let mut writer = |id: &str, library: Option<Library>, rate: f64, config: &[(&str, &str)]| {
+            let mut spec = ProducerSpec::new(id, bootstrap, TOPIC, PARTITIONS).rate(rate);
             spec.library = library.unwrap_or(spec.library);
             spec.record = Some(folder.producer(id));
             spec = config.iter().fold(spec, |spec, (key, value)| spec.set(key, value));
@@ -278,14 +278,15 @@ impl Clients {
             Ok::<_, crate::Error>(())
         };
         for number in 1..=copies {
-            // The second one sends records one by one: five batches of a partition are then soon under way.
-            let single: &[(&str, &str)] = if number == 2 { &[("batch.size", "0")] } else { &[] };
-            writer(&format!("java-{number}"), None, single)?;
+            // The second one sends records one by one, few enough that five requests under way can catch up.
+            let (single, rate): (&[_], _) =
+                if number == 2 { (&[("batch.size", "0")], 30.0) } else { (&[], 80.0) };
+            writer(&format!("java-{number}"), None, rate, single)?;
             if available(python) {
-                writer(&format!("kafka-python-{number}"), Some(Library::Python(python)), &[])?;
+                writer(&format!("kafka-python-{number}"), Some(Library::Python(python)), 80.0, &[])?;
             }
             if available(confluent) {
-                writer(&format!("confluent-kafka-{number}"), Some(Library::Python(confluent)), &[])?;
+                writer(&format!("confluent-kafka-{number}"), Some(Library::Python(confluent)), 80.0, &[])?;
             }
         }
         Ok(Self { producers, consumers })
@@ -312,8 +313,13 @@ impl Clients {
 
     /// Ends the producers, reads the topic from the brokers, gives the readers time to see all of it, and ends them.
     fn stop(self, cluster: &mut Cluster, folder: &Folder) -> Result<()> {
-        // A producer that doesn't end is told by the checker: its record has no end.
-        self.producers.into_iter().for_each(|producer| drop(producer.stop()));
+        // All at once, so that none goes on while another one ends. One that doesn't end is told by the checker: its record
+        // has no end.
+        std::thread::scope(|scope| {
+            for producer in self.producers {
+                scope.spawn(move || drop(producer.stop()));
+            }
+        });
         let log = cluster.admin().read_topic(TOPIC)?;
         folder.write_topic(&log)?;
         let bound = Instant::now() + Duration::from_secs(60);

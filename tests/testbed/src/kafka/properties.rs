@@ -45,6 +45,9 @@ pub(super) fn server(spec: &Spec, place: &Place<'_>) -> String {
         format!("CLIENT://{advertised}:{CLIENT_PORT},INTERNAL://{own}:{INTERNAL_PORT}"),
     );
     set("inter.broker.listener.name", "INTERNAL".to_owned());
+    if spec.zones {
+        set("broker.rack", format!("zone-{}", place.id));
+    }
     set("log.dirs", place.data.display().to_string());
     if place.version.uses_zookeeper() {
         let zookeeper = place.fixed.first().copied().unwrap_or(Ipv4Addr::LOCALHOST);

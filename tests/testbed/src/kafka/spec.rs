@@ -78,6 +78,8 @@ pub struct Spec {
     pub session: Session,
     /// Further or other broker settings.
     pub overrides: Vec<(String, String)>,
+    /// Whether node ID is in a zone of its own, `zone-ID`.
+    pub zones: bool,
     /// When set, node ID tells clients to connect to `kafka-ID.DOMAIN`; the test's own DNS has to know the name.
     pub domain: Option<String>,
 }
@@ -91,6 +93,7 @@ impl Spec {
             controllers: 0,
             session: Session::Default,
             overrides: Vec::new(),
+            zones: false,
             domain: None,
         }
     }
@@ -121,6 +124,13 @@ impl Spec {
     pub fn set(mut self, key: &str, value: impl fmt::Display) -> Self {
         self.overrides.push((key.to_owned(), value.to_string()));
         self
+    }
+
+    /// The same with each node in a zone of its own, `zone-ID`, and consumers sent to replicas of their zone (KIP-392).
+    #[must_use]
+    pub fn zones(mut self) -> Self {
+        self.zones = true;
+        self.set("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector")
     }
 
     /// The same with names `kafka-ID.DOMAIN` for clients.

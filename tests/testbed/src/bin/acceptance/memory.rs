@@ -27,7 +27,7 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
     // The brokers' own start is part of the outage: more time to hold than any machine needs for it.
     let config = "[hold]\nmax = \"150s\"\nbytes = \"64MiB\"\n";
     let spec = Spec::new(KafkaVersion::V3_9_2).set("log.retention.bytes", -1);
-    let mut scene = Scene::with(spec, &bench.binary, config)?;
+    let mut scene = Scene::with(spec, &bench.binary, config, "")?;
     scene.cluster.create_topic(TOPIC, PARTITIONS, 3, &[])?;
     let go = Arc::new(AtomicBool::new(false));
     let pushers = Pushers::start(scene.front.listen, TOPIC, PARTITIONS, PUSHERS, (BATCHES, SIZE), &go)?;

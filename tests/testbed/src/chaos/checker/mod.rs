@@ -60,7 +60,7 @@ pub enum Kind {
     Stall,
     /// In the log, and never given to a group of readers.
     Missed,
-    /// Given to a group of readers more than once, at a soft event or outside of events.
+    /// Given to a group of readers more than once, and no rebalance at a hard event explains it.
     Twice,
     /// Given to a reader behind a later one of its partition.
     Backwards,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Breach, Kind, Rules, Verdict, event_of, place};
-use crate::chaos::history::{Reader, Run, Seen};
+use crate::chaos::history::{Event, Reader, Run, Seen};
 use crate::chaos::schedule::Class;
 use crate::judge::{ConsumerEvent, judge_consumer, parse};
 
@@ -104,22 +104,29 @@ fn seen<'a>(members: &[&'a Reader]) -> impl Iterator<Item = &'a Seen> {
     all.into_iter()
 }
 
-/// Only a member that is replaced without its last commit causes a second delivery; a soft event replaces none.
+/// A member keeps its position by itself: only one that takes a partition over from a member that could not commit gives a
+/// record again. That takes a rebalance, and no soft event causes one.
 fn twice(run: &Run, name: &str, members: &[&Reader], breaches: &mut Vec<Breach>) {
     let mut given = HashSet::new();
+    let mut rebalanced_us = i64::MIN;
     let mut bad: BTreeMap<String, (usize, i32, i64)> = BTreeMap::new();
     for seen in seen(members) {
-        let ConsumerEvent::Record { partition, offset } = seen.event else { continue };
-        if given.insert((partition, offset)) {
-            continue;
-        }
-        let event = event_of(run, seen.at_us, seen.at_us);
-        if event.is_none_or(|event| event.class == Class::Soft) {
-            bad.entry(place(event)).or_insert((0, partition, offset)).0 += 1;
+        match seen.event {
+            ConsumerEvent::Assigned { .. } | ConsumerEvent::Lost(_) => rebalanced_us = seen.at_us,
+            ConsumerEvent::Record { partition, offset } if !given.insert((partition, offset)) => {
+                let event = event_of(run, seen.at_us, seen.at_us);
+                let excused = |event: &Event| event.class == Class::Hard && event.start_us <= rebalanced_us;
+                if !event.is_some_and(excused) {
+                    bad.entry(place(event)).or_insert((0, partition, offset)).0 += 1;
+                }
+            }
+            _ => {}
         }
     }
     for (place, (count, partition, offset)) in bad {
-        let text = format!("{count} to {name} {place}, the first: partition {partition}, offset {offset}");
+        let text = format!(
+            "{count} given again to {name} {place}, without a rebalance, the first: partition {partition}, offset {offset}"
+        );
         breaches.push(Breach::new(Kind::Twice, text));
     }
 }

@@ -284,15 +284,21 @@ fn what_readers_must_not_see_is_found() {
     assert_eq!(spoiled(|run| run.readers[0].events.swap(50, 51)), [Kind::Backwards]);
     assert_eq!(spoiled(|run| run.readers[0].events[50].value = "one|0|3|".to_owned()), [Kind::Garbled]);
     assert_eq!(spoiled(|run| run.readers[0].events.push(record(99 * S, 5000))), [Kind::Garbled]);
-    let again = |at: i64| {
+    let again = |at: i64, rebalanced: bool| {
         spoiled(move |run| {
+            if rebalanced {
+                let event = ConsumerEvent::Assigned { partitions: vec![0], generation: 2 };
+                run.readers[1].events.push(Seen { at_us: (at - 2) * S, event, value: String::new() });
+            }
             let mut copy = run.readers[0].events[20].clone();
             copy.at_us = at * S;
             run.readers[0].events.push(copy);
         })
     };
-    assert_eq!((again(22), again(90)), (vec![Kind::Twice], vec![Kind::Twice]));
-    assert_eq!(again(50), [], "after a kill a member may be replaced before it commits");
+    assert_eq!((again(23, false), again(90, false)), (vec![Kind::Twice], vec![Kind::Twice]));
+    assert_eq!(again(23, true), [Kind::Twice, Kind::Rebalance]);
+    assert_eq!(again(50, false), [Kind::Twice], "its position was set back");
+    assert_eq!(again(50, true), [], "after a kill a member may be replaced before it commits");
 }
 
 #[test]
