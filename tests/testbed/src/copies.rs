@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::admin::{Record, long, text};
 use crate::cache::JarSet;
-use crate::clients::{Library, Program, client_error};
+use crate::clients::{Library, client_error};
 use crate::judge::ClientError;
+use crate::program::Program;
 use crate::{Result, helper, python, wait};
 
 /// What a copy went through.

@@ -19,6 +19,7 @@ pub mod ideal;
 pub mod judge;
 pub mod kafka;
 pub mod process;
+mod program;
 pub mod pushers;
 pub mod python;
 pub mod raw;
