@@ -171,6 +171,42 @@ fn one(text: &str) -> Struct {
     produce(1, &[(0, batch(text, None))])
 }
 
+/// A client with an identity of its own has several batches in flight, and the first is refused for a moment. The others then
+/// meet a gap that Evenkeel made by keeping the refusal back, so their client doesn't hear of it either: it would take it for
+/// a loss behind a batch that it knows as written.
+#[tokio::test]
+async fn a_gap_behind_a_refusal_that_was_kept_back_is_kept_back_too() {
+    for code in [19, 6] {
+        let bed = injecting(&[1], &[1], "").await;
+        let mut client = bed.client_of(1).await;
+        let own = |n: i32| produce(-1, &[(0, batch(&n.to_string(), Some(n)))]);
+        assert_eq!(produced(&client.ask(PRODUCE, 9, &own(0)).await), [(0, 0)]);
+        let gate = gate();
+        bed.fake.script(1, PRODUCE, Act::Wait(gate.clone()));
+        bed.fake.script(1, PRODUCE, Act::Fail(code));
+        for n in 1..=5 {
+            client.send(PRODUCE, 9, &own(n)).await;
+        }
+        bed.until("five are at the broker", |status| status["members"][0]["in_flight"] == 5).await;
+        gate.add_permits(1);
+        let expected: Vec<(i16, i64)> = (1..=5).map(|offset| (0, offset)).collect();
+        expect(&mut client, &expected).await;
+        assert_eq!(bed.fake.texts("t", 0), ["0", "1", "2", "3", "4", "5"], "{code}");
+        bed.balanced().await;
+    }
+}
+
+/// A gap that the client made itself is its own to hear of.
+#[tokio::test]
+async fn a_gap_of_the_clients_own_is_passed_on() {
+    let bed = injecting(&[1], &[1], "").await;
+    let mut client = bed.client_of(1).await;
+    let own = |n: i32| produce(-1, &[(0, batch(&n.to_string(), Some(n)))]);
+    assert_eq!(produced(&client.ask(PRODUCE, 9, &own(0)).await), [(0, 0)]);
+    assert_eq!(produced(&client.ask(PRODUCE, 9, &own(2)).await), [(45, -1)]);
+    assert_eq!(bed.fake.texts("t", 0), ["0"]);
+}
+
 /// Acks and time-out of each Produce that a broker got.
 fn asked_for(bed: &Bed) -> Vec<(i16, i32)> {
     let bodies = bed.fake.seen(PRODUCE).into_iter().map(|seen| {

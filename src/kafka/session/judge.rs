@@ -3,7 +3,7 @@
 //! Each row was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1.
 
 use super::PRODUCE;
-use crate::kafka::cluster::TOPIC_LAG;
+use crate::kafka::cluster::{TOPIC_LAG, TopicKey};
 use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::operations::{Absorb, Operation};
 use crate::kafka::split::{Again, Item, Judgement, Refusal};
@@ -11,6 +11,8 @@ use crate::kafka::wire::{Struct, batch};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
+/// `OUT_OF_ORDER_SEQUENCE_NUMBER`.
+const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 /// `DUPLICATE_SEQUENCE_NUMBER`.
 const DUPLICATE_SEQUENCE_NUMBER: i16 = 46;
 /// The first pause before a batch that was refused for want of in-sync replicas goes again.
@@ -33,7 +35,8 @@ pub(super) fn is_sequenced(records: Option<&Bytes>) -> bool {
 }
 
 /// What a decision is made on, besides the partition itself.
-pub(super) struct Look {
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
     pub node: i32,
     pub now: Instant,
     pub arrived: Instant,
@@ -42,17 +45,25 @@ pub(super) struct Look {
     pub stamped: bool,
     /// Whether its acks were raised: followers that are missing or slow send it again with its own at once.
     pub raised: bool,
+    /// Partitions of which an earlier batch of this connection is undecided.
+    pub behind: &'a [(TopicKey, i32)],
+}
+
+impl Look<'_> {
+    fn is_behind(&self, item: &Item) -> bool {
+        self.behind.iter().any(|(topic, partition)| *topic == item.topic && *partition == item.partition)
+    }
 }
 
 /// What a partition's answer proves.
 pub(super) fn judge(
-    look: &Look,
+    look: &Look<'_>,
     item: &Item,
     mut partition: Struct,
     topic_known: &dyn Fn() -> bool,
 ) -> Judgement {
     let code = partition.i16("error_code");
-    let Look { node, now, arrived, op, stamped, raised } = *look;
+    let Look { node, now, arrived, op, stamped, raised, .. } = *look;
     let capacity_pause = if raised { Duration::ZERO } else { CAPACITY_PAUSE };
     let produce = op.key == PRODUCE;
     let injected = produce && (stamped || item.counted);
@@ -94,6 +105,11 @@ pub(super) fn judge(
         Some(Absorb::Injected) if injected => {
             let pause = REFUSED_PAUSE * (1 << item.restamps.min(5));
             Judgement::Again(Again { restamp: true, ..again(pause, false) })
+        }
+        // The same of a client's own sequence, behind a batch that was kept back here: that one made the gap. A client that is told of
+        // it by then knows the one before as written, and takes the error for a loss. So this one goes again, behind it.
+        Some(Absorb::Injected) if code == OUT_OF_ORDER_SEQUENCE_NUMBER && look.is_behind(item) => {
+            Judgement::Again(again(REFUSED_PAUSE, false))
         }
         // DUPLICATE_SEQUENCE_NUMBER, after a replay of our own: it had landed.
         None if produce && code == DUPLICATE_SEQUENCE_NUMBER && item.doubt => {
@@ -138,7 +154,7 @@ mod tests {
         answer.set_i64("base_offset", base_offset);
         let now = Instant::now();
         let op = crate::kafka::operations::operation(PRODUCE).unwrap();
-        let look = Look { node: 1, now, arrived: now, op, stamped: false, raised: false };
+        let look = Look { node: 1, now, arrived: now, op, stamped: false, raised: false, behind: &[] };
         judge(&look, item, answer, &|| true)
     }
 

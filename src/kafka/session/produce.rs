@@ -6,7 +6,7 @@ use super::ahead::Ahead;
 use super::inject::producer_of;
 use super::judge::{Look, is_sequenced, judge};
 use super::lost::{LOSSES_MAX, after_losses};
-use super::slot::{Answer, Raised, State};
+use super::slot::{Answer, Raised, Slot, State};
 use super::unknown::{Action, Doubt, decided};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::{TopicKey, View};
@@ -98,10 +98,11 @@ impl Session {
             (slot.op, slot.op.key, slot.arrived, slot.stamped, slot.raised == Raised::Up);
         let home = self.home.node;
         let cluster = Arc::clone(&self.cluster);
+        let behind = self.undecided_before(number, &answer);
         let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
         let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
-        let look = Look { node, now, arrived, op, stamped, raised };
+        let look = Look { node, now, arrived, op, stamped, raised, behind: &behind };
         let mut found = Findings::default();
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
@@ -133,6 +134,38 @@ impl Session {
             slot.raised = Raised::Down;
         }
         self.take_in(node, key, found, now);
+    }
+
+    /// The partitions of which a batch that came before this request is undecided; only looked for where the answer tells of a
+    /// gap (45).
+    fn undecided_before(&self, number: u64, answer: &Struct) -> Vec<(TopicKey, i32)> {
+        // Other APIs' answers have other fields.
+        if !self.slot(number).is_some_and(Slot::is_produce) {
+            return Vec::new();
+        }
+        let mut rows = answer.structs("responses").flat_map(|topic| topic.structs("partition_responses"));
+        if !rows.any(|row| row.i16("error_code") == 45) {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        let earlier = self.slots.iter().take(self.at(number).unwrap_or(0));
+        for slot in earlier.filter(|slot| slot.is_produce()) {
+            match &slot.state {
+                State::Done(_) => {}
+                State::Split(split) => {
+                    let undecided = split.items().iter().filter(|item| !item.is_done());
+                    found.extend(undecided.map(|item| (item.topic.clone(), item.partition)));
+                }
+                State::Waiting | State::Sent => {
+                    let body = slot.frame.get(slot.body_at..).unwrap_or_default();
+                    // One that can't be read stands before nothing: its broker refuses it.
+                    let _ = produce::scan_request(slot.version, body, &mut |row| {
+                        found.push((owned(row.topic), row.partition));
+                    });
+                }
+            }
+        }
+        found
     }
 
     /// What an answer has shown is noted.
@@ -253,7 +286,7 @@ impl Findings {
         }
     }
 
-    fn again(&mut self, look: &Look, item: &Item, again: &Again, at_home: bool) {
+    fn again(&mut self, look: &Look<'_>, item: &Item, again: &Again, at_home: bool) {
         if look.raised && matches!(again.code, 7 | 19 | 20) {
             self.lower.push((item.topic.clone(), item.partition, again.code));
         }
@@ -267,7 +300,7 @@ impl Findings {
     }
 
     /// `code` and `appended_at`: what the broker had answered.
-    fn done(&mut self, look: &Look, item: &Item, answer: &Struct, (code, appended_at): (i16, i64)) {
+    fn done(&mut self, look: &Look<'_>, item: &Item, answer: &Struct, (code, appended_at): (i16, i64)) {
         let passed = answer.i16("error_code");
         self.trust.push((item.key.clone(), item.partition, passed == 0));
         if passed == 0 && look.op.key == FETCH {

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::admin::{Record, long, text};
 use crate::cache::JarSet;
-use crate::clients::{Library, Program, client_error};
+use crate::clients::Program;
+use crate::clients::{Library, client_error};
 use crate::judge::ClientError;
 use crate::{Result, helper, python, wait};
 

@@ -36,9 +36,11 @@ pub(super) fn record(
 fn section(proof: &Proof, finding: &Finding, took: Duration, binary: &Path) -> Result<String> {
     let date = cache::run(Command::new("date").args(["-u", "+%F %R UTC"]))?;
     let version = cache::run(Command::new(binary).arg("--version"))?;
-    // Not everyone who runs this has the history.
-    let commit =
-        cache::run(Command::new("git").args(["describe", "--always", "--dirty"])).unwrap_or_default();
+    // Not everyone who runs this has the history; and of a binary from elsewhere this tree's commit says nothing.
+    let commit = match std::env::var_os("TESTBED_BIN") {
+        Some(_) => "a binary from elsewhere".to_owned(),
+        None => cache::run(Command::new("git").args(["describe", "--always", "--dirty"])).unwrap_or_default(),
+    };
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let verdict = if finding.breaches.is_empty() { "**passed**" } else { "**FAILED**" };
     let mut text = format!(
