@@ -9,7 +9,14 @@ CARGO ?= cargo
 # Real clusters are heavy: a small machine carries one at a time. Unit tests run in parallel all the same.
 CLUSTER_TESTS := --test-threads=1
 
-.PHONY: help setup demo test acceptance bench lint fmt docs clean-cache
+# Which events, and for how long (make chaos).
+SEED ?=
+MINUTES ?= 4
+KAFKA ?= 3.9.2
+EVENTS ?= all
+SHORT ?=
+
+.PHONY: help setup demo test acceptance chaos clients bench lint fmt docs clean-cache
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -30,8 +37,17 @@ acceptance: setup ## the long proofs; results go to docs/acceptance.md (ARGS="--
 	$(CARGO) build --release --bin evenkeel
 	$(CARGO) run --release -p testbed --bin acceptance -- $(ARGS)
 
-bench: ## Evenkeel against a bare copy loop and HAProxy
-	bench/run
+chaos: setup ## brokers are broken in an order of a seed's: SEED=7 MINUTES=4 KAFKA=4.3.1 EVENTS=soft|hard|all SHORT=1; exact replay by seed
+	$(CARGO) build --release --bin evenkeel
+	$(CARGO) run --quiet --release -p testbed --bin chaos -- $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES) \
+		--kafka $(KAFKA) --events $(EVENTS) $(if $(SHORT),--short) $(ARGS)
+
+clients: setup ## eight client libraries through rolls, directly and through Evenkeel; the tables of docs/clients.md
+	$(CARGO) build --release --bin evenkeel
+	$(CARGO) run --release -p testbed --bin clients -- $(ARGS)
+
+bench: ## Evenkeel against a bare copy loop and HAProxy (ARGS=stall: against the best client, when brokers are killed)
+	bench/run $(ARGS)
 
 lint: ## formatting, clippy, floors, licences and advisories; warnings are errors
 	$(CARGO) fmt --all --check

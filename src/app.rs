@@ -359,4 +359,8 @@ impl ClusterStatus for Shown {
     fn status(&self) -> Value {
         self.cluster.status_json()
     }
+
+    fn set_bypass(&self, on: bool) {
+        self.cluster.set_bypass(on);
+    }
 }

@@ -4,13 +4,15 @@
 //! the signal's number when a second signal ended a drain.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::runtime::{Builder, Runtime};
 
+use evenkeel::admin::client;
 use evenkeel::app::{App, Exit, Reload};
 use evenkeel::config::{self, Config, LogFormat, Problems};
 use evenkeel::lifecycle::Signals;
@@ -30,6 +32,28 @@ enum Command {
     Run(File),
     /// Check a configuration: every problem at once, each with its place.
     Check(File),
+    /// Switch bypass of a cluster on or off in the sidecar that runs: nothing is held, stamped or sent elsewhere while it is
+    /// on. Connections follow at their next request; a restart switches it off.
+    Bypass(Bypass),
+}
+
+#[derive(Args)]
+struct Bypass {
+    switch: Switch,
+    /// The name of the cluster in the configuration.
+    cluster: String,
+    /// The admin listener of the sidecar; else the one of the configuration, else 127.0.0.1:9901.
+    #[arg(long, value_name = "URL")]
+    admin: Option<String>,
+    /// The sidecar's configuration file, for its admin listener.
+    #[arg(long, value_name = "FILE", env = "EVENKEEL_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Args)]
@@ -44,6 +68,7 @@ fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Run(file) => run(&file.config),
         Command::Check(file) => check(&file.config),
+        Command::Bypass(bypass) => switch(&bypass),
     }
 }
 
@@ -55,6 +80,52 @@ fn check(path: &Path) -> ExitCode {
         }
         Err(problems) => refuse(&problems),
     }
+}
+
+/// Asks the sidecar that runs.
+fn switch(bypass: &Bypass) -> ExitCode {
+    let url = match (&bypass.admin, &bypass.config) {
+        (Some(url), _) => url.clone(),
+        (None, None) => admin_of(&config::Admin::default()),
+        (None, Some(path)) => match load(path) {
+            Ok(config) => admin_of(&config.admin),
+            Err(problems) => return refuse(&problems),
+        },
+    };
+    let method = match bypass.switch {
+        Switch::On => hyper::Method::PUT,
+        Switch::Off => hyper::Method::DELETE,
+    };
+    let path = format!("/v1/clusters/{}/bypass", bypass.cluster);
+    let answer = runtime(1).map_err(|error| format!("no runtime: {error}")).and_then(|runtime| {
+        runtime.block_on(client::ask(&url, method, &path)).map_err(|error| error.to_string())
+    });
+    match answer {
+        Ok((200, _)) => {
+            let state = if matches!(bypass.switch, Switch::On) { "on" } else { "off" };
+            println!("{}: bypass is {state}", bypass.cluster);
+            ExitCode::SUCCESS
+        }
+        Ok((status, text)) => {
+            eprintln!("evenkeel: {url}: {status}: {}", text.trim());
+            ExitCode::FAILURE
+        }
+        Err(text) => {
+            eprintln!("evenkeel: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where the first admin listener of a configuration is reached from this host.
+fn admin_of(admin: &config::Admin) -> String {
+    let Some(listen) = admin.listen.first() else { return String::new() };
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
 }
 
 fn run(path: &Path) -> ExitCode {

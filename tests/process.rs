@@ -320,3 +320,29 @@ fn a_service_manager_is_told_of_start_reload_and_stop() {
     wait_for("STOPPING=1");
     assert_eq!(running.exit().code(), Some(0));
 }
+
+#[test]
+fn bypass_is_switched_from_the_command_line() {
+    let folder = Folder::new("bypass");
+    let running = Running::start(&folder.write(&config("info", "21070-21079")));
+    let admin = format!("http://{}", running.admin);
+    let switch = |arguments: &[&str]| evenkeel().arg("bypass").args(arguments).output().unwrap();
+    for (word, on) in [("on", true), ("on", true), ("off", false)] {
+        let output = switch(&[word, "orders", "--admin", &admin]);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("orders: bypass is {word}\n"));
+        assert!(running.get("/v1/clusters/orders").contains(&format!("\"bypass\": {on}")));
+    }
+    let output = switch(&["on", "nobody", "--admin", &admin]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no cluster of that name"));
+    // Nobody listens where the configuration says (port 0 is no place to connect to).
+    let output = evenkeel()
+        .args(["bypass", "on", "orders", "--config"])
+        .arg(folder.write(&config("info", "21070-21079")))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("is evenkeel running there?"));
+    assert_eq!(switch(&["perhaps", "orders"]).status.code(), Some(2));
+}

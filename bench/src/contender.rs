@@ -18,18 +18,21 @@ pub(crate) enum Kind {
     Copy,
     /// `HAProxy` in TCP mode.
     Haproxy,
-    /// Evenkeel.
+    /// Evenkeel as it comes: producers without an identity get one.
     Evenkeel,
+    /// Evenkeel with `idempotence = "off"`, so that batches pass as they came.
+    Uninjected,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Copy, Self::Haproxy, Self::Evenkeel];
+    pub(crate) const ALL: [Self; 4] = [Self::Copy, Self::Haproxy, Self::Evenkeel, Self::Uninjected];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Copy => "copy loop",
             Self::Haproxy => "HAProxy",
             Self::Evenkeel => "Evenkeel",
+            Self::Uninjected => "Evenkeel, injection off",
         }
     }
 }
@@ -54,7 +57,7 @@ impl Contender {
         let started = match kind {
             Kind::Copy => copy(broker, folder),
             Kind::Haproxy => haproxy(broker, folder),
-            Kind::Evenkeel => evenkeel(broker),
+            Kind::Evenkeel | Kind::Uninjected => evenkeel(kind, broker),
         };
         let mut contender = started?;
         wait::until(kind.title(), START, || wait::accepts(contender.address))?;
@@ -112,15 +115,18 @@ fn haproxy(broker: SocketAddr, folder: &Path) -> Result<Contender> {
     Ok(Contender { kind: Kind::Haproxy, address, pid: server.pid(), process: Process::Server(server) })
 }
 
-fn evenkeel(broker: SocketAddr) -> Result<Contender> {
+fn evenkeel(kind: Kind, broker: SocketAddr) -> Result<Contender> {
     let binary = Sidecar::binary()?;
     let first = free_ports(Ipv4Addr::LOCALHOST, 100)?;
     let listen = free_addr(Ipv4Addr::LOCALHOST)?;
-    let config = Sidecar::kafka_section("benchmark", listen, &broker.to_string(), first);
+    let mut config = Sidecar::kafka_section("benchmark", listen, &broker.to_string(), first);
+    if kind == Kind::Uninjected {
+        config.push_str("idempotence = \"off\"\n");
+    }
     let mut sidecar = Sidecar::start(&binary, &config)?;
     sidecar.wait_ready(START)?;
     let pid = sidecar.pid().ok_or_else(|| Error::program("evenkeel", "ended at once"))?;
     // The broker is node 1; its port is the range's first plus its id.
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, first + 1));
-    Ok(Contender { kind: Kind::Evenkeel, address, pid, process: Process::Sidecar(sidecar) })
+    Ok(Contender { kind, address, pid, process: Process::Sidecar(sidecar) })
 }

@@ -1,4 +1,5 @@
-//! What one gigabyte and one request cost in CPU time: a bare copy loop (the floor), `HAProxy` in TCP mode, Evenkeel.
+//! What one gigabyte and one request cost in CPU time: a bare copy loop (the floor), `HAProxy` in TCP mode, Evenkeel, and
+//! Evenkeel with the injection of identities off. And what a killed broker costs beyond what it must ([`stall`]).
 //!
 //! Every part is a process of its own: the load generator ([`load`]), the proxy that is measured ([`contender`]), the
 //! broker ([`broker`]). All of them but `HAProxy` and Evenkeel are this binary in another role. What counts is the CPU time
@@ -13,6 +14,7 @@ mod load;
 mod reader;
 mod report;
 mod run;
+mod stall;
 mod workload;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +35,8 @@ struct Arguments {
 enum Role {
     /// Measures all contenders and prints a table.
     Run(Options),
+    /// Kills brokers of a real cluster and measures what Evenkeel adds to the shortest possible stall.
+    Stall(stall::Options),
     /// One contender under one load, again and again: for a profiler.
     Profile {
         /// Who is loaded.
@@ -73,6 +77,7 @@ pub(crate) struct Options {
 fn main() -> ExitCode {
     let result = match Arguments::parse().role {
         Role::Run(options) => run::run(&options),
+        Role::Stall(options) => stall::run(&options),
         Role::Profile { contender, only, rounds } => run::profile(contender, only, rounds),
         Role::Copy { listen, upstream } => copy::serve(listen, upstream).map_err(Error::io("copying")),
         Role::Broker { listen } => broker::serve(listen),

@@ -117,7 +117,11 @@ impl Report {
         for &workload in workloads {
             let Some(own) = self.median(workload, Kind::Evenkeel) else { continue };
             let mut parts = Vec::new();
-            for (kind, name) in [(Kind::Copy, "the copy loop"), (Kind::Haproxy, "HAProxy")] {
+            for (kind, name) in [
+                (Kind::Copy, "the copy loop"),
+                (Kind::Haproxy, "HAProxy"),
+                (Kind::Uninjected, "with injection off"),
+            ] {
                 if let Some(other) = self.median(workload, kind) {
                     let percent = (own / other - 1.0) * 100.0;
                     let word = if percent > 0.0 { "more" } else { "less" };
@@ -148,33 +152,32 @@ fn cpu_model() -> String {
     model.and_then(|line| line.split_once(':')).map_or("unknown", |(_, name)| name.trim()).to_owned()
 }
 
-/// The page of results.
-pub(crate) fn document(report: &Report, workloads: &[Workload], options: &Options, one_core: bool) -> String {
-    let congestion = first_line("/proc/sys/net/ipv4/tcp_congestion_control");
-    let haproxy = haproxy_binary().and_then(|binary| says(&binary, &["-v"]));
-    let haproxy = haproxy.unwrap_or_else(|| "not installed, left out".to_owned());
+/// When, on what machine and with which Evenkeel: lines of a list.
+pub(crate) fn machine() -> String {
     let evenkeel = testbed::sidecar::Sidecar::binary().ok().and_then(|b| says(&b, &["--version"]));
     let date = says("date".as_ref(), &["-u", "+%F %H:%M UTC"]).unwrap_or_default();
     let commit = says("git".as_ref(), &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cores = info.lines().filter(|line| line.starts_with("processor")).count();
+    format!(
+        "- Date: {date}\n- Machine: {}, {cores} cores, kernel {}\n- Evenkeel: {} (commit {commit}), release build, one worker thread\n",
+        cpu_model(),
+        first_line("/proc/sys/kernel/osrelease"),
+        evenkeel.unwrap_or_default()
+    )
+}
+
+/// The page of results.
+pub(crate) fn document(report: &Report, workloads: &[Workload], options: &Options, one_core: bool) -> String {
+    let congestion = first_line("/proc/sys/net/ipv4/tcp_congestion_control");
+    let haproxy = haproxy_binary().and_then(|binary| says(&binary, &["-v"]));
+    let haproxy = haproxy.unwrap_or_else(|| "not installed, left out".to_owned());
     let busy = first_line("/proc/loadavg");
     let busy = busy.split(' ').next().unwrap_or_default();
     let mut out = String::from(
         "# Results of `make bench`\n\nWritten by the run itself; [README.md](README.md) says how to read it.\n\n",
     );
-    let _ = writeln!(out, "- Date: {date}");
-    let _ = writeln!(
-        out,
-        "- Machine: {}, {cores} cores, kernel {}",
-        cpu_model(),
-        first_line("/proc/sys/kernel/osrelease")
-    );
-    let _ = writeln!(
-        out,
-        "- Evenkeel: {} (commit {commit}), release build, one worker thread",
-        evenkeel.unwrap_or_default()
-    );
+    out += &machine();
     let _ = writeln!(out, "- HAProxy: {haproxy}; TCP mode, `nbthread 1`, `tune.bufsize 65536`");
     let bbr = if congestion == "bbr" {
         ", the default of this machine: it paces what is sent over loopback too, for all contenders alike"

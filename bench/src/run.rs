@@ -72,7 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 let requests = if options.quick { workload.requests() / 10 } else { workload.requests() };
                 let sample = measure(contender, workload, requests)?;
                 eprintln!(
-                    "round {}/{}  {:32} {:10} {:8.3} {}",
+                    "round {}/{}  {:32} {:23} {:8.3} {}",
                     round + 1,
                     options.rounds,
                     workload.title(),

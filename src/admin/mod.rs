@@ -1,8 +1,9 @@
 //! The admin listener: HTTP/1.1 for people, probes and scrapers.
 //!
-//! May import every lower floor. It reads what others know and changes nothing; it must never make clients' bytes
-//! wait: what takes long is computed on another thread, and every connection is bounded in time and number.
+//! May import every lower floor. It reads what others know, and changes nothing but what a route says; it must never make
+//! clients' bytes wait: what takes long is computed on another thread, and every connection is bounded in time and number.
 
+pub mod client;
 mod response;
 mod routes;
 mod server;
@@ -23,6 +24,9 @@ pub trait ClusterStatus: Send + Sync {
 
     /// What `GET /v1/clusters/{name}` answers: a JSON object. Called for each request; must not block.
     fn status(&self) -> serde_json::Value;
+
+    /// Switches bypass on or off. Must not block.
+    fn set_bypass(&self, on: bool);
 }
 
 /// What the routes read.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::Admin;
 use super::response::{Answer, answer, json, not_allowed, problem, text};
+use super::{Admin, ClusterStatus};
 use crate::metrics;
 
 /// The longest path that can be meant.
@@ -21,6 +21,8 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET /readyz", "200 when ready, else 503 with one reason a line"),
     ("GET /v1/clusters", "every cluster, JSON"),
     ("GET /v1/clusters/{c}", "one cluster, JSON"),
+    ("PUT /v1/clusters/{c}/bypass", "nothing is held, stamped or sent elsewhere from now on"),
+    ("DELETE /v1/clusters/{c}/bypass", "the end of that"),
 ];
 
 /// What a path means.
@@ -32,6 +34,7 @@ enum Route<'a> {
     Ready,
     Clusters,
     Cluster(&'a str),
+    Bypass(&'a str),
 }
 
 impl<'a> Route<'a> {
@@ -45,20 +48,27 @@ impl<'a> Route<'a> {
             _ => match path.strip_prefix("/v1/clusters/") {
                 // Names in the configuration need no escapes, so that none are decoded.
                 Some(name) if !name.is_empty() && !name.contains('/') => Self::Cluster(name),
-                _ => return None,
+                Some(rest) => match rest.split_once('/') {
+                    Some((name, "bypass")) if !name.is_empty() => Self::Bypass(name),
+                    _ => return None,
+                },
+                None => return None,
             },
         })
     }
 }
 
-/// Answers one request; for HEAD the server leaves the body out.
-pub(super) async fn respond(admin: &Arc<Admin>, method: &Method, path: &str) -> Answer {
+/// Answers one request; for HEAD the server leaves the body out. `local`: its peer is on this host.
+pub(super) async fn respond(admin: &Arc<Admin>, method: &Method, path: &str, local: bool) -> Answer {
     if path.len() > MAX_PATH {
         return problem(StatusCode::URI_TOO_LONG, "no route is that long");
     }
     let Some(route) = Route::of(path) else {
         return problem(StatusCode::NOT_FOUND, "no such route; / lists them");
     };
+    if let Route::Bypass(name) = route {
+        return bypass(admin, method, name, local);
+    }
     if method != Method::GET && method != Method::HEAD {
         return not_allowed("GET, HEAD");
     }
@@ -71,18 +81,41 @@ pub(super) async fn respond(admin: &Arc<Admin>, method: &Method, path: &str) -> 
             let clusters: Vec<Value> = admin.clusters.iter().map(|cluster| cluster.status()).collect();
             json(&json!({ "clusters": clusters }))
         }
-        Route::Cluster(name) => match admin.clusters.iter().find(|cluster| cluster.name() == name) {
+        Route::Cluster(name) | Route::Bypass(name) => match find(admin, name) {
             Some(cluster) => json(&cluster.status()),
-            None => problem(StatusCode::NOT_FOUND, "no cluster of that name; /v1/clusters lists them"),
+            None => no_cluster(),
         },
     }
+}
+
+fn find<'a>(admin: &'a Admin, name: &str) -> Option<&'a Arc<dyn ClusterStatus>> {
+    admin.clusters.iter().find(|cluster| cluster.name() == name)
+}
+
+fn no_cluster() -> Answer {
+    problem(StatusCode::NOT_FOUND, "no cluster of that name; /v1/clusters lists them")
+}
+
+/// The switch of one cluster. Idempotent; only from this host, since the listener has no credentials.
+fn bypass(admin: &Admin, method: &Method, name: &str, local: bool) -> Answer {
+    let on = match *method {
+        Method::PUT => true,
+        Method::DELETE => false,
+        _ => return not_allowed("PUT, DELETE"),
+    };
+    if !local {
+        return problem(StatusCode::FORBIDDEN, "changes are taken from this host only");
+    }
+    let Some(cluster) = find(admin, name) else { return no_cluster() };
+    cluster.set_bypass(on);
+    json(&json!({ "cluster": name, "bypass": on }))
 }
 
 fn index() -> String {
     let mut out = format!("evenkeel {}\n\n", env!("CARGO_PKG_VERSION"));
     for (route, purpose) in ROUTES {
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{route:<24}{purpose}");
+        let _ = writeln!(out, "{route:<32}{purpose}");
     }
     out
 }

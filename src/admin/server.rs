@@ -1,7 +1,7 @@
 //! Connections of the admin listener: accepted up to a number, served for a bounded time, closed at the drain.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +72,11 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, limits: Limits, dra
     }
 }
 
+/// Whether a peer is on this host. An address of version 4 may come in the clothes of version 6.
+fn is_local(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
 /// The life of one connection.
 async fn connection(
     stream: TcpStream,
@@ -87,7 +92,7 @@ async fn connection(
         let admin = Arc::clone(&admin);
         async move {
             // A body is never read; the server closes the connection when one is on its way.
-            let answer = respond(&admin, request.method(), request.uri().path()).await;
+            let answer = respond(&admin, request.method(), request.uri().path(), is_local(peer.ip())).await;
             Ok::<_, Infallible>(answer)
         }
     });

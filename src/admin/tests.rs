@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -10,7 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::lifecycle::{DrainOutcome, DrainTrigger, drain};
 
-struct Orders;
+/// With its switch.
+#[derive(Default)]
+struct Orders(AtomicBool);
 
 impl ClusterStatus for Orders {
     fn name(&self) -> &'static str {
@@ -20,12 +24,17 @@ impl ClusterStatus for Orders {
     fn status(&self) -> Value {
         json!({ "name": "orders", "members": [] })
     }
+
+    fn set_bypass(&self, on: bool) {
+        self.0.store(on, Relaxed);
+    }
 }
 
 struct Server {
     address: SocketAddr,
     readiness: Readiness,
     trigger: DrainTrigger,
+    orders: Arc<Orders>,
 }
 
 async fn start(limits: Limits) -> Server {
@@ -34,9 +43,11 @@ async fn start(limits: Limits) -> Server {
     let (trigger, drain) = drain::new();
     let readiness = Readiness::new();
     let metrics = Metrics::new();
-    let admin = Arc::new(Admin { metrics, readiness: readiness.clone(), clusters: vec![Arc::new(Orders)] });
+    let orders = Arc::new(Orders::default());
+    let clusters: Vec<Arc<dyn ClusterStatus>> = vec![Arc::clone(&orders) as _];
+    let admin = Arc::new(Admin { metrics, readiness: readiness.clone(), clusters });
     tokio::spawn(serve(listener, admin, limits, drain));
-    Server { address, readiness, trigger }
+    Server { address, readiness, trigger, orders }
 }
 
 /// All that comes back for `bytes`, until the server closes.
@@ -61,6 +72,40 @@ async fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String, Str
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole answer: {text:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (status, head.to_lowercase(), body.to_owned())
+}
+
+#[tokio::test]
+async fn bypass_is_a_switch() {
+    let server = start(Limits::default()).await;
+    for (method, on) in [("PUT", true), ("PUT", true), ("DELETE", false), ("DELETE", false)] {
+        let (status, head, body) = ask(server.address, method, "/v1/clusters/orders/bypass").await;
+        assert_eq!(status, 200, "{body}");
+        assert!(head.contains("content-type: application/json"));
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body, json!({ "cluster": "orders", "bypass": on }));
+        assert_eq!(server.orders.0.load(Relaxed), on);
+    }
+    let (status, head, _) = ask(server.address, "GET", "/v1/clusters/orders/bypass").await;
+    assert_eq!(status, 405, "a look changes nothing");
+    assert!(head.contains("allow: put, delete"), "{head}");
+    assert_eq!(ask(server.address, "PUT", "/v1/clusters/nobody/bypass").await.0, 404);
+    assert_eq!(ask(server.address, "PUT", "/v1/clusters/orders/bypass/more").await.0, 404);
+    assert_eq!(ask(server.address, "PUT", "/v1/clusters/orders").await.0, 405);
+    let url = format!("http://{}", server.address);
+    let (status, body) = client::ask(&url, hyper::Method::PUT, "/v1/clusters/orders/bypass").await.unwrap();
+    assert_eq!((status, server.orders.0.load(Relaxed)), (200, true), "{body}");
+}
+
+/// The listener has no credentials: what changes something is taken from this host only.
+#[tokio::test]
+async fn changes_are_taken_from_this_host_only() {
+    let orders = Arc::new(Orders::default());
+    let clusters: Vec<Arc<dyn ClusterStatus>> = vec![Arc::clone(&orders) as _];
+    let admin = Arc::new(Admin { metrics: Metrics::new(), readiness: Readiness::new(), clusters });
+    let path = "/v1/clusters/orders/bypass";
+    assert_eq!(routes::respond(&admin, &hyper::Method::PUT, path, false).await.status(), 403);
+    assert!(!orders.0.load(Relaxed));
+    assert_eq!(routes::respond(&admin, &hyper::Method::PUT, path, true).await.status(), 200);
 }
 
 #[tokio::test]

@@ -162,7 +162,9 @@ pub(super) const KAFKA: &[Key<Kafka>] = &[
     key!(metadata_refresh, Default, r#""30s""#, Now, |f, r| read::duration(f, r, MS, DAY)),
     key!(leader_poll, Default, r#""20ms""#, Now, |f, r| read::duration(f, r, MS, HOUR)),
     key!(member_retention, Default, r#""10m""#, Now, |f, r| read::duration(f, r, ZERO, MONTH)),
+    key!(version_quiet, Default, r#""10m""#, Now, |f, r| read::duration(f, r, ZERO, DAY)),
     key!(verify_node, Default, "true", Restart, |f, r| read::flag(f, r)),
+    key!(zone, Optional, r#""eu-west-1a""#, NextClient, |f, r| read::text(f, r).map(Some)),
     key!(idempotence, Default, r#""inject""#, NextClient, |f, r| read::idempotence(f, r)),
     key!(raise_acks, Default, r#""acks1""#, NextClient, |f, r| read::raise_acks(f, r)),
 ];

@@ -151,8 +151,12 @@ pub struct Kafka {
     pub leader_poll: Duration,
     /// How long a broker that is missing from the metadata stays listed to clients.
     pub member_retention: Duration,
+    /// How long all brokers must have shared newer API versions before new clients are offered them.
+    pub version_quiet: Duration,
     /// Check the cluster id and the node id after each connect.
     pub verify_node: bool,
+    /// The zone (the brokers' `broker.rack`) in which consumers are that name none.
+    pub zone: Option<String>,
     /// Whether producers that have no producer id get one.
     pub idempotence: Idempotence,
     /// Which acks of such producers are raised to all.
@@ -315,7 +319,9 @@ impl Default for Kafka {
             metadata_refresh: Duration::from_secs(30),
             leader_poll: Duration::from_millis(20),
             member_retention: Duration::from_secs(600),
+            version_quiet: Duration::from_secs(600),
             verify_node: true,
+            zone: None,
             idempotence: Idempotence::Inject,
             raise_acks: RaiseAcks::Acks1,
         }

@@ -35,8 +35,9 @@ pub fn error(key: i16, version: i16, request: &Struct, code: i16) -> Option<Stru
     }
     match key {
         // JoinGroup, Heartbeat, LeaveGroup, SyncGroup, InitProducerId, AddOffsetsToTxn, EndTxn,
-        // ConsumerGroupHeartbeat, ShareGroupHeartbeat, ShareFetch, ShareAcknowledge, StreamsGroupHeartbeat
-        11..=14 | 22 | 25 | 26 | 68 | 76 | 78 | 79 | 88 => answer.set_i16("error_code", code),
+        // ConsumerGroupHeartbeat, PushTelemetry, ShareGroupHeartbeat, ShareFetch, ShareAcknowledge,
+        // StreamsGroupHeartbeat
+        11..=14 | 22 | 25 | 26 | 68 | 72 | 76 | 78 | 79 | 88 => answer.set_i16("error_code", code),
         8 | 28 => by_partition(request, &mut answer, code),
         9 => offset_fetch(request, &mut answer, version, code),
         _ => return None,
@@ -112,7 +113,7 @@ mod tests {
 
     #[test]
     fn every_answer_made_here_can_be_written_in_every_version() {
-        for key in [0, 1, 2, 8, 9, 11, 12, 13, 14, 21, 22, 23, 25, 26, 28, 68, 76, 78, 79, 88] {
+        for key in [0, 1, 2, 8, 9, 11, 12, 13, 14, 21, 22, 23, 25, 26, 28, 68, 72, 76, 78, 79, 88] {
             let message = wire::response(key).unwrap();
             for version in message.versions() {
                 let request = wire::request(key).unwrap().new();

@@ -50,6 +50,8 @@ pub(crate) enum Mistake {
     ProducersMixed,
     /// A whole request goes to its home though an earlier batch of its partition is undecided elsewhere.
     WholeOvertakes,
+    /// A part is gathered into a request that holds its partition, or goes before one that does.
+    GatheredTwice,
     /// A request on another connection does not wait for what is undecided on this one.
     BarrierIgnored,
     /// A barrier covers only what had been sent when the leader was told.

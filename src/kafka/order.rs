@@ -16,12 +16,15 @@ use std::collections::HashMap;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release,
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long after a change of leader clients may still be told of it for the first time: three times the metadata age
 /// of the common clients (5 min).
 const CHANGE_IS_NEWS: Duration = Duration::from_secs(900);
+
+/// Fewer partitions than this are remembered whatever their age.
+const TOLD_MIN: usize = 4096;
 
 /// How long after the telling a client may go on sending to the old leader: what it sent there in the meantime comes first,
 /// too.
@@ -33,11 +36,23 @@ pub struct Progress {
     sent: AtomicU64,
     decided: AtomicU64,
     gone: AtomicBool,
+    /// The client id of its requests, once one has come.
+    client: OnceLock<Option<Box<[u8]>>>,
     /// While the connection holds something: the number of the oldest undecided Produce of each partition.
     undecided: Mutex<Option<HashMap<(TopicKey, i32), u64>>>,
 }
 
 impl Progress {
+    /// Its requests carry this client id. A client's connections carry the same, so that those with another are another
+    /// client's, whose batches stand in nobody's way.
+    pub fn belongs_to(&self, client: Option<&[u8]>) {
+        self.client.get_or_init(|| client.map(Into::into));
+    }
+
+    fn is_stranger_to(&self, other: &Self) -> bool {
+        matches!((self.client.get(), other.client.get()), (Some(one), Some(two)) if one != two)
+    }
+
     /// A Produce has arrived.
     pub fn sent(&self) {
         self.sent.fetch_add(1, AcqRel);
@@ -53,15 +68,33 @@ impl Progress {
         self.gone.store(true, Release);
     }
 
+    /// How many Produce requests have arrived.
+    pub fn sent_count(&self) -> u64 {
+        self.sent.load(Acquire)
+    }
+
     /// How many Produce requests are decided.
     pub fn decided_count(&self) -> u64 {
         self.decided.load(Acquire)
     }
 
-    /// A connection that holds requests says of which partitions; `None` when it holds nothing any more. Without it,
-    /// one partition without a leader would stop every other that has moved.
-    pub fn publish(&self, undecided: Option<HashMap<(TopicKey, i32), u64>>) {
-        *self.undecided.lock().unwrap_or_else(PoisonError::into_inner) = undecided;
+    /// A connection that holds requests says which is the oldest undecided of each partition, 0 for none; what it does
+    /// not name is as it said before. Without this, one partition without a leader would stop every other that has moved.
+    pub fn publish(&self, news: impl IntoIterator<Item = ((TopicKey, i32), u64)>) {
+        let mut undecided = self.undecided.lock().unwrap_or_else(PoisonError::into_inner);
+        let undecided = undecided.get_or_insert_default();
+        for (key, oldest) in news {
+            if oldest == 0 {
+                undecided.remove(&key);
+            } else {
+                undecided.insert(key, oldest);
+            }
+        }
+    }
+
+    /// It holds nothing any more, or can't say what.
+    pub fn unpublish(&self) {
+        *self.undecided.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn has_passed(&self, mark: u64, key: &(TopicKey, i32)) -> bool {
@@ -92,10 +125,11 @@ pub struct Barrier {
 }
 
 impl Barrier {
-    /// Whether everything of the partition but what `own` has sent is decided (a connection keeps the order of its own
-    /// by itself).
+    /// Whether everything of the partition that the client of `own` has sent on its other connections is decided (a
+    /// connection keeps the order of its own by itself).
     pub fn has_passed(&self, own: &Arc<Progress>) -> bool {
-        self.sent.0.iter().all(|(other, mark)| Arc::ptr_eq(other, own) || other.has_passed(*mark, &self.key))
+        let not_own = |other: &Arc<Progress>| !Arc::ptr_eq(other, own) && !other.is_stranger_to(own);
+        self.sent.0.iter().all(|(other, mark)| !not_own(other) || other.has_passed(*mark, &self.key))
     }
 
     fn is_over(&self) -> bool {
@@ -103,10 +137,22 @@ impl Barrier {
     }
 }
 
+/// What clients were told of a partition.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    leader: i32,
+    /// When they were first told of this leader after another one.
+    changed: Option<Instant>,
+    /// When they were last told of it.
+    at: Instant,
+}
+
 #[derive(Debug, Default)]
 struct Book {
     connections: Vec<Arc<Progress>>,
-    told: HashMap<(TopicKey, i32), (i32, Option<Instant>)>,
+    told: HashMap<(TopicKey, i32), Told>,
+    /// So many entries make it worth a look for those that nobody remembers.
+    look_at: usize,
     marks: HashMap<(TopicKey, i32), (Barrier, Instant)>,
 }
 
@@ -139,16 +185,17 @@ impl Order {
             let key = (topic, partition);
             let changed = match book.told.get(&key) {
                 None => None,
-                Some((told, _)) if *told != leader && *told >= 0 => Some(now),
-                Some((_, changed)) => *changed,
+                Some(told) if told.leader != leader && told.leader >= 0 => Some(now),
+                Some(told) => told.changed,
             };
-            book.told.insert(key.clone(), (leader, changed));
+            book.told.insert(key.clone(), Told { leader, changed, at: now });
             if changed.is_none_or(|at| now.saturating_duration_since(at) >= CHANGE_IS_NEWS) {
                 continue;
             }
             let sent = Arc::clone(sent.get_or_insert_with(|| Arc::new(book.snapshot())));
             book.marks.insert(key.clone(), (Barrier { key, sent }, now));
         }
+        book.forget_old(now);
         book.marks.retain(|_, (barrier, told)| {
             now.saturating_duration_since(*told) < TELLING_TAKES || !barrier.is_over()
         });
@@ -196,6 +243,15 @@ impl Order {
 }
 
 impl Book {
+    /// Forgets what clients were told so long ago that they have asked again since, or don't use it any more.
+    fn forget_old(&mut self, now: Instant) {
+        if self.told.len() < self.look_at.max(TOLD_MIN) {
+            return;
+        }
+        self.told.retain(|_, told| now.saturating_duration_since(told.at) < CHANGE_IS_NEWS);
+        self.look_at = self.told.len() * 2;
+    }
+
     fn snapshot(&self) -> Snapshot {
         let undecided = self.connections.iter().filter_map(|progress| {
             let sent = progress.sent.load(Acquire);
@@ -277,12 +333,45 @@ mod tests {
         order.tell([(p("t"), 0, 2), (p("t"), 1, 2)], now);
         let barrier = |partition| order.barrier(&p("t"), partition, &b, now + LATER).unwrap();
         let (zero, one) = (barrier(0), barrier(1));
-        a.publish(Some(HashMap::from([((p("t"), 1), 2)])));
+        a.publish([((p("t"), 1), 2)]);
         assert!(zero.has_passed(&b) && !one.has_passed(&b));
-        a.publish(Some(HashMap::from([((p("t"), 1), 3)])));
+        a.publish([((p("t"), 1), 3)]);
         assert!(one.has_passed(&b), "what arrived after the mark is not waited for");
-        a.publish(None);
+        a.unpublish();
         assert!(!zero.has_passed(&b), "a connection that says nothing is waited for");
+    }
+
+    #[test]
+    fn what_was_told_long_ago_is_forgotten() {
+        let (order, now) = (Order::default(), Instant::now());
+        let told = || order.book().told.len();
+        let all = |from: usize| (from..from + TOLD_MIN).map(|n| (p("t"), i32::try_from(n).unwrap(), 1));
+        order.tell(all(0), now);
+        order.tell(all(TOLD_MIN), now + CHANGE_IS_NEWS / 2);
+        assert_eq!(told(), 2 * TOLD_MIN, "nothing is old yet");
+        order.tell(all(2 * TOLD_MIN), now + CHANGE_IS_NEWS);
+        order.tell(all(3 * TOLD_MIN), now + CHANGE_IS_NEWS);
+        assert_eq!(told(), 3 * TOLD_MIN);
+        assert!(order.book().told.contains_key(&(p("t"), i32::try_from(TOLD_MIN).unwrap())));
+    }
+
+    #[test]
+    fn a_client_with_another_name_is_not_waited_for() {
+        let (order, now) = (Order::default(), Instant::now());
+        let (a, b, c) = (order.connection(), order.connection(), order.connection());
+        a.belongs_to(Some(b"one"));
+        b.belongs_to(Some(b"two"));
+        c.belongs_to(Some(b"one"));
+        order.tell([(p("t"), 0, 1)], now);
+        a.sent();
+        order.tell([(p("t"), 0, 2)], now);
+        assert!(order.barrier(&p("t"), 0, &b, now + LATER).is_none());
+        assert!(order.barrier(&p("t"), 0, &c, now + LATER).is_some());
+        let nameless = order.connection();
+        nameless.belongs_to(None);
+        assert!(order.barrier(&p("t"), 0, &nameless, now + LATER).is_none(), "no name is a name, too");
+        let unknown = order.connection();
+        assert!(order.barrier(&p("t"), 0, &unknown, now + LATER).is_some());
     }
 
     #[test]

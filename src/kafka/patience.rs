@@ -1,6 +1,7 @@
 //! How long a client's library waits, and so how long its requests may be held.
 //!
-//! Known libraries are told by their own name (KIP-511: `ApiVersions` v3+ carries it) or by their default client id.
+//! Known libraries are told by their own name (KIP-511: `ApiVersions` v3+ carries it) or by their default client id, which
+//! kafka-go's `Writer` alone leaves empty.
 
 use crate::metrics::Library;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub fn library(software_name: &str, client_id: &str) -> Library {
         Library::Kafkajs
     } else if client_id == "kgo" {
         Library::FranzGo
-    } else if client_id.contains("kafka-go") {
+    } else if client_id.contains("kafka-go") || client_id.is_empty() {
         Library::KafkaGo
     } else {
         Library::Other
@@ -49,21 +50,33 @@ fn waits(library: Library) -> Option<Duration> {
         Library::Librdkafka => 60,
         Library::Aiokafka => 40,
         Library::FranzGo => 20,
-        Library::KafkaGo => 10,
+        // Of a group's requests (`ConsumerGroupConfig.Timeout`); what its `Writer` sends carries a deadline.
+        Library::KafkaGo => 5,
         Library::Other => return None,
     };
     Some(Duration::from_secs(seconds))
 }
 
+/// How long a request may be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// While nothing moves: at most the configured maximum.
+    pub hold: Duration,
+    /// While what is before it is being let go one by one: as long as its client still waits for it.
+    pub release: Duration,
+}
+
 /// How long a request may be held: at most `max`; 0.8 of what its library waits; of an unknown library 0.6 of the
 /// deadline that the request carries, if it carries one.
-pub fn hold_bound(library: Library, deadline: Option<Duration>, max: Duration) -> Duration {
-    let bound = match (waits(library), deadline) {
+pub fn hold_bound(library: Library, deadline: Option<Duration>, max: Duration) -> Bound {
+    let release = match (waits(library), deadline) {
+        // It writes half of what it waits into its requests (`Client.timeout`).
+        (_, Some(deadline)) if library == Library::KafkaGo => deadline.saturating_mul(2).mul_f64(0.8),
         (Some(waits), _) => waits.mul_f64(0.8),
         (None, Some(deadline)) => deadline.mul_f64(0.6),
         (None, None) => max,
     };
-    bound.min(max)
+    Bound { hold: release.min(max), release }
 }
 
 #[cfg(test)]
@@ -77,16 +90,27 @@ mod tests {
         assert_eq!(library("", "kafka-python-2.0.2"), Library::KafkaPython);
         assert_eq!(library("", "rdkafka"), Library::Librdkafka);
         assert_eq!(library("", "billing"), Library::Other);
+        assert_eq!(library("", "kafka-go@host (github.com/segmentio/kafka-go)"), Library::KafkaGo);
+        assert_eq!(library("", ""), Library::KafkaGo);
+        assert_eq!(library("apache-kafka-java", ""), Library::Java);
     }
 
     #[test]
     fn the_bound_is_a_part_of_the_clients_patience_and_never_above_the_maximum() {
         let (max, secs) = (Duration::from_secs(20), Duration::from_secs);
-        assert_eq!(hold_bound(Library::Java, None, max), secs(20));
-        assert_eq!(hold_bound(Library::KafkaGo, Some(secs(30)), max), secs(8));
-        assert_eq!(hold_bound(Library::FranzGo, None, max), secs(16));
-        assert_eq!(hold_bound(Library::Other, Some(secs(10)), max), secs(6));
-        assert_eq!(hold_bound(Library::Other, None, max), max);
-        assert_eq!(hold_bound(Library::Java, None, secs(5)), secs(5));
+        let bound = |hold, release| Bound { hold: secs(hold), release: secs(release) };
+        assert_eq!(hold_bound(Library::Java, None, max), bound(20, 24));
+        assert_eq!(hold_bound(Library::Librdkafka, None, max), bound(20, 48));
+        assert_eq!(hold_bound(Library::KafkaGo, None, max), bound(4, 4));
+        assert_eq!(
+            hold_bound(Library::KafkaGo, Some(secs(5)), max),
+            bound(8, 8),
+            "its default: it waits 10 s"
+        );
+        assert_eq!(hold_bound(Library::KafkaGo, Some(secs(30)), max), bound(20, 48));
+        assert_eq!(hold_bound(Library::FranzGo, None, max), bound(16, 16));
+        assert_eq!(hold_bound(Library::Other, Some(secs(10)), max), bound(6, 6));
+        assert_eq!(hold_bound(Library::Other, None, max), bound(20, 20));
+        assert_eq!(hold_bound(Library::Java, None, secs(5)), bound(5, 24));
     }
 }

@@ -1,6 +1,8 @@
 //! How requests name topics.
 
+use super::wire::{TopicRef, uuid};
 use bytes::Bytes;
+use std::fmt;
 
 /// A topic as requests name it: by name, or by id (Fetch v13+, Produce v13+).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -9,4 +11,23 @@ pub enum TopicKey {
     Name(Bytes),
     /// By topic id.
     Id([u8; 16]),
+}
+
+impl TopicKey {
+    /// As a message names it.
+    pub fn topic_ref(&self) -> TopicRef<'_> {
+        match self {
+            Self::Name(name) => TopicRef::Name(name),
+            Self::Id(id) => TopicRef::Id(*id),
+        }
+    }
+}
+
+impl fmt::Display for TopicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(&String::from_utf8_lossy(name)),
+            Self::Id(id) => f.write_str(&uuid::format(id)),
+        }
+    }
 }

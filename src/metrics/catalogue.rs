@@ -5,8 +5,8 @@
 use std::fmt::Write;
 
 use super::closed::{
-    ConnectOutcome, Direction, FrameRejection, HoldEnd, HoldTrigger, Library, ReleaseOutcome, ReplayVerdict,
-    UnknownAction,
+    ConnectOutcome, Direction, DroppedBy, FrameRejection, GuardOutcome, HoldEnd, HoldTrigger, Library,
+    ReleaseOutcome, ReplayVerdict, UnknownAction,
 };
 use super::names::{APIS, DISCONNECTED, ERRORS, OTHER, TIMEOUT};
 
@@ -277,6 +277,28 @@ pub(super) const CATALOGUE: &[Spec] = &[
          break (KIP-896). `api` is a name of the protocol, `version` 0 to 30; else `other`.",
     ),
     m(
+        "client_versions_dropped",
+        Gauge,
+        Cluster,
+        Closed("by", || DroppedBy::LABELS.to_vec()),
+        "Open client connections that have used an API version which a member does not speak, or which Kafka 4.0 \
+         dropped (KIP-896): they break with that member, or with an upgrade. `GET /v1/clusters/{c}` names them.",
+    ),
+    m(
+        "bypass",
+        Gauge,
+        Cluster,
+        Plain,
+        "1 while bypass is on: nothing is held, stamped, sent elsewhere or spared.",
+    ),
+    m(
+        "upgrade_pin_active",
+        Gauge,
+        Cluster,
+        Plain,
+        "1 while clients are offered less than all members share, until those have shared it for `version_quiet`.",
+    ),
+    m(
         "client_frames_rejected_total",
         Counter,
         Cluster,
@@ -292,6 +314,14 @@ pub(super) const CATALOGUE: &[Spec] = &[
         "Record batches stamped with an injected producer identity.",
     ),
     m("kafka_raised_acks_total", Counter, Cluster, Plain, "Produce requests whose acks=1 went as acks=all."),
+    m(
+        "kafka_offset_guard_total",
+        Counter,
+        Cluster,
+        Closed("outcome", || GuardOutcome::LABELS.to_vec()),
+        "Offsets that a broker called out of range, by what the partition's leader says of them. `valid` and `unknown` \
+         are kept from the client, which fetches again; the others are passed on.",
+    ),
     m(
         "kafka_leaders",
         Gauge,

@@ -117,8 +117,8 @@ impl ApiVersionsInUse {
         Self { family, seen: Box::new([0; API_KEYS + 1]) }
     }
 
-    /// Notes that a request with this header came; any values are safe.
-    pub fn note(&mut self, api_key: i16, api_version: i16) {
+    /// Notes that a request with this header came; any values are safe. Answers whether it is the first of its version.
+    pub fn note(&mut self, api_key: i16, api_version: i16) -> bool {
         let slot = usize::try_from(api_key).map_or(API_KEYS, |key| key.min(API_KEYS));
         let version = u8::try_from(api_version).map_or(MAX_API_VERSION + 1, |v| v.min(MAX_API_VERSION + 1));
         let bit = 1_u32 << version;
@@ -127,7 +127,9 @@ impl ApiVersionsInUse {
         {
             *seen |= bit;
             self.family.gauge(slot, version).inc();
+            return true;
         }
+        false
     }
 }
 

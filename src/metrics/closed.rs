@@ -3,7 +3,7 @@
 //! Each set gives an enum with its label values, and a struct that holds one counter for each of them: counting is a
 //! `match` and one atomic addition, without a look-up, a lock or an allocation, and every series exists at zero.
 
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntGauge};
 
 use super::names::{ERRORS, OTHER};
 
@@ -103,6 +103,22 @@ closed_set! {
 }
 
 closed_set! {
+    /// What was found of an offset that a broker called out of range.
+    GuardOutcome counted by Guarded {
+        /// The partition's leader has it: an empty success.
+        Valid valid = "valid",
+        /// The leader could not be asked in time: an empty success.
+        Unknown unknown = "unknown",
+        /// The leader doesn't have it: passed on.
+        OutOfRange out_of_range = "out_of_range",
+        /// Leadership has not moved, or the leader may not be asked: passed on.
+        Settled settled = "settled",
+        /// It was guarded too often: passed on.
+        Spent spent = "spent",
+    }
+}
+
+closed_set! {
     /// How a request stopped being held. With what still waits, these add up to what was started.
     HoldEnd counted by HoldEnded {
         /// It was sent on.
@@ -155,6 +171,39 @@ closed_set! {
         Malformed malformed = "malformed",
         /// The connection ended inside a frame.
         Truncated truncated = "truncated",
+    }
+}
+
+/// What does not speak an API version that a connected client has used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DroppedBy {
+    /// A member that is known.
+    Member,
+    /// Kafka 4.0 and later (KIP-896).
+    Kafka4,
+}
+
+impl DroppedBy {
+    /// Every label value of the set.
+    pub const LABELS: &'static [&'static str] = &["member", "kafka_4"];
+}
+
+/// One gauge for each value of [`DroppedBy`].
+#[derive(Debug)]
+pub struct Dropped([IntGauge; 2]);
+
+impl Dropped {
+    pub(super) fn new(resolve: impl Fn(&'static str) -> IntGauge) -> Self {
+        Self([resolve("member"), resolve("kafka_4")])
+    }
+
+    /// The gauge of one value.
+    pub fn get(&self, by: DroppedBy) -> &IntGauge {
+        let [member, kafka_4] = &self.0;
+        match by {
+            DroppedBy::Member => member,
+            DroppedBy::Kafka4 => kafka_4,
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use super::Metrics;
 use super::catalogue::Scope;
 use super::clients::{ApiVersionFamily, ApiVersionsInUse, ClientGuard, ClientInfo};
 use super::closed::{
-    Bytes, ConnectOutcome, Connects, Direction, ErrorCounters, FramesRejected, HoldEnded, HoldReleased,
-    HoldStarted, Library, Replays, UnknownOutcomes,
+    Bytes, ConnectOutcome, Connects, Direction, Dropped, ErrorCounters, FramesRejected, Guarded, HoldEnded,
+    HoldReleased, HoldStarted, Library, Replays, UnknownOutcomes,
 };
 use super::names::{API_KEYS, APIS, OTHER};
 
@@ -58,12 +58,20 @@ pub struct ClusterMetrics {
     pub replays: Replays,
     /// `unknown_outcomes_total`.
     pub unknown_outcomes: UnknownOutcomes,
+    /// `client_versions_dropped`.
+    pub client_versions_dropped: Dropped,
+    /// `bypass`.
+    pub bypass: IntGauge,
+    /// `upgrade_pin_active`.
+    pub upgrade_pin_active: IntGauge,
     /// `client_frames_rejected_total`.
     pub frames_rejected: FramesRejected,
     /// `kafka_injected_batches_total`.
     pub kafka_injected_batches: IntCounter,
     /// `kafka_raised_acks_total`.
     pub kafka_raised_acks: IntCounter,
+    /// `kafka_offset_guard_total`.
+    pub kafka_offset_guard: Guarded,
     /// `kafka_leader_changes_total`.
     pub kafka_leader_changes: IntCounter,
     /// `kafka_unavailable_seconds`.
@@ -114,9 +122,15 @@ impl ClusterMetrics {
             masked_errors: ErrorCounters::new(|code| counter("masked_errors_total", code)),
             replays: Replays::new(|v| counter("replays_total", v)),
             unknown_outcomes: UnknownOutcomes::new(|v| counter("unknown_outcomes_total", v)),
+            client_versions_dropped: Dropped::new(|by| {
+                m.gauges("client_versions_dropped").with_label_values(&[name, protocol, by])
+            }),
+            bypass: m.gauges("bypass").with_label_values(&at),
+            upgrade_pin_active: m.gauges("upgrade_pin_active").with_label_values(&at),
             frames_rejected: FramesRejected::new(|v| counter("client_frames_rejected_total", v)),
             kafka_injected_batches: m.counters("kafka_injected_batches_total").with_label_values(&at),
             kafka_raised_acks: m.counters("kafka_raised_acks_total").with_label_values(&at),
+            kafka_offset_guard: Guarded::new(|v| counter("kafka_offset_guard_total", v)),
             kafka_leader_changes: m.counters("kafka_leader_changes_total").with_label_values(&at),
             kafka_unavailable_seconds: m.histograms("kafka_unavailable_seconds").with_label_values(&at),
             apis,

@@ -24,9 +24,9 @@ pub use catalogue::markdown;
 use catalogue::{CATALOGUE, Extra, Kind, PREFIX, Scope, Spec};
 pub use clients::{ApiVersionsInUse, ClientGuard};
 pub use closed::{
-    Bytes, ConnectOutcome, Connects, Direction, ErrorCounters, FrameRejection, FramesRejected, HoldEnd,
-    HoldEnded, HoldReleased, HoldStarted, HoldTrigger, Library, ReleaseOutcome, ReplayVerdict, Replays,
-    UnknownAction, UnknownOutcomes,
+    Bytes, ConnectOutcome, Connects, Direction, Dropped, DroppedBy, ErrorCounters, FrameRejection,
+    FramesRejected, GuardOutcome, Guarded, HoldEnd, HoldEnded, HoldReleased, HoldStarted, HoldTrigger,
+    Library, ReleaseOutcome, ReplayVerdict, Replays, UnknownAction, UnknownOutcomes,
 };
 pub use cluster::{ApiMetrics, ClusterMetrics, MemberMetrics};
 pub use names::{DISCONNECTED, OTHER, TIMEOUT, api_name};

@@ -2,12 +2,13 @@
 //!
 //! May import: nothing of the project. Must never: buffer, or look at what passes.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A connection to a client or to a member.
@@ -27,6 +28,15 @@ impl Stream {
             Self::Tcp(s) => s.poll_read_ready(cx),
             Self::Memory(_) => Poll::Ready(Ok(())),
         }
+    }
+
+    /// Whether the other side is known to send nothing more, though there may be unread bytes. For those who don't read at
+    /// the moment; a pipe in memory doesn't know.
+    pub fn is_read_closed(&self) -> bool {
+        let Self::Tcp(s) = self else { return false };
+        let ready = std::pin::pin!(s.ready(Interest::READABLE));
+        let mut cx = Context::from_waker(Waker::noop());
+        matches!(ready.poll(&mut cx), Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
     /// The other side's address; none for a pipe, or for a socket that is already dead.

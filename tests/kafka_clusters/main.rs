@@ -6,7 +6,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects")]
 
 mod addresses;
+mod chaos;
 mod cold_start;
+mod consumers;
+mod newer_groups;
+mod operations;
 mod rolls;
 mod upgrade;
 mod zookeeper_mode;
@@ -27,6 +31,11 @@ fn binary() -> &'static Path {
 /// The sum of a metric's series that have these labels.
 fn metric(sidecar: &Sidecar, name: &str, labels: &[&str]) -> f64 {
     sidecar.metric_sum(&format!("evenkeel_{name}"), labels).unwrap()
+}
+
+/// Whether a count is none.
+fn is_zero(count: f64) -> bool {
+    is(count, 0.0)
 }
 
 /// A planned fault kept its promise, and Evenkeel's account adds up. Ends the load's story: its clients are gone.

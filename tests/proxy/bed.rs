@@ -72,8 +72,13 @@ impl Bed {
     }
 
     async fn get(&self, path: &str) -> String {
+        self.http("GET", path).await
+    }
+
+    /// What the admin listener answers.
+    pub async fn http(&self, method: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(self.admin).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await.unwrap().unwrap();

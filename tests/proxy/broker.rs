@@ -164,9 +164,15 @@ async fn serve(world: &Mutex<World>, node: i32, key: i16, version: i16, request:
         }
         32 => world.lock().unwrap().describe_configs(node, request, &mut answer),
         60 => world.lock().unwrap().describe_cluster(&mut answer),
+        21 | 23 => {
+            let leads = world.lock().unwrap().topics["t"].partitions[0].leader == node;
+            answer = honest::error(key, version, request, if leads { 0 } else { 6 }).unwrap();
+        }
         8 | 9 | 11..=14 | 68 => {
             let mut world = world.lock().unwrap();
-            let group = request.str("group_id").unwrap_or_default().to_owned();
+            let named =
+                if key == 9 && version >= 8 { request.structs("groups").next() } else { Some(request) };
+            let group = named.and_then(|row| row.str("group_id")).unwrap_or_default().to_owned();
             if world.coordinator(&group) != node {
                 return Reply::Answer(Box::new(honest::error(key, version, request, 16).unwrap()));
             }
@@ -192,13 +198,14 @@ impl World {
             let mut out = answer.new_struct("responses");
             out.set_str("name", &name);
             out.set_uuid("topic_id", topic.uuid("topic_id"));
+            let unknown = if topic.uuid("topic_id") == [0; 16] { 3 } else { 100 };
             for asked in topic.structs("partition_data") {
                 let index = asked.i32("index");
                 let mut row = out.new_struct("partition_responses");
                 row.set_i32("index", index);
                 let known = self.topics.get_mut(&name).and_then(|t| t.partitions.get_mut(index as usize));
                 let (code, offset) = match known {
-                    None => (3, -1),
+                    None => (unknown, -1),
                     Some(partition) if partition.leader != node => (6, -1),
                     Some(partition) => {
                         log::append(&mut partition.log, node, asked.bytes_field("records").unwrap())
@@ -243,11 +250,12 @@ impl World {
                 let mut row = out.new_struct("partitions");
                 let index = asked.i32("partition_index");
                 row.set_i32("partition_index", index);
-                let partition = &self.topics[name].partitions[index as usize];
-                if partition.leader == node {
-                    row.set_i64("offset", log::end(&partition.log));
-                } else {
-                    row.set_i16("error_code", 6);
+                let known = self.topics.get(name).and_then(|t| t.partitions.get(index as usize));
+                match known {
+                    None => row.set_i16("error_code", 3),
+                    Some(partition) if partition.leader != node => row.set_i16("error_code", 6),
+                    Some(partition) if asked.i64("timestamp") == -2 => row.set_i64("offset", partition.start),
+                    Some(partition) => row.set_i64("offset", log::end(&partition.log)),
                 }
                 out.push_struct("partitions", row);
             }

@@ -90,6 +90,8 @@ impl Batch {
 pub struct Partition {
     pub leader: i32,
     pub epoch: i32,
+    /// Where the log begins: what was before is deleted.
+    pub start: i64,
     pub log: Vec<Batch>,
 }
 
@@ -103,6 +105,8 @@ pub struct Broker {
     pub addr: SocketAddr,
     /// Whether Metadata lists it.
     pub listed: bool,
+    /// Its `broker.rack`. A leader elsewhere sends consumers of this rack to it (KIP-392).
+    pub rack: Option<String>,
     /// The node that it is; another id makes it a stranger at this address.
     pub claims: i32,
     /// A cluster id other than everyone's.
@@ -164,6 +168,7 @@ impl Fake {
         let broker = Broker {
             addr: listener.local_addr().unwrap(),
             listed: true,
+            rack: None,
             claims: node,
             other_cluster: None,
             versions: broker::all_versions(),
@@ -233,11 +238,30 @@ impl Fake {
 
     /// A topic with a partition for each of `leaders`.
     pub fn topic(&self, name: &str, leaders: &[i32]) {
-        let partition = |&leader| Partition { leader, epoch: 3, log: Vec::new() };
+        let partition = |&leader| Partition { leader, epoch: 3, start: 0, log: Vec::new() };
         let mut id = [7; 16];
         id[..name.len().min(16)].copy_from_slice(&name.as_bytes()[..name.len().min(16)]);
         let topic = Topic { id, partitions: leaders.iter().map(partition).collect() };
         self.world().topics.insert(name.to_owned(), topic);
+    }
+
+    /// The topic is deleted and made anew, with another id, and nothing in it.
+    pub fn topic_anew(&self, name: &str, leaders: &[i32]) {
+        let last = self.world().topics.get(name).map_or(0, |topic| topic.id[15]);
+        self.topic(name, leaders);
+        self.world().topics.get_mut(name).unwrap().id[15] = last.wrapping_add(1);
+    }
+
+    /// Closes all connections to a broker, and goes on.
+    pub async fn hang_up(&self, node: i32) {
+        self.down(node).await;
+        self.up(node).await;
+    }
+
+    /// Evenkeel's own requests of this API, in the order in which brokers got them.
+    pub fn own(&self, key: i16) -> Vec<Seen> {
+        let world = self.world();
+        world.seen.iter().filter(|seen| seen.key == key && seen.client_id == "evenkeel").cloned().collect()
     }
 
     /// An election: another leader (−1: none), with the next epoch.

@@ -137,6 +137,24 @@ async fn an_older_commit_never_overwrites_a_newer_one() {
     bed.balanced().await;
 }
 
+/// A follower of the offsets' partition is slow or gone: the commit goes again, but not behind a later one.
+#[tokio::test]
+async fn a_commit_that_timed_out_at_its_coordinator_goes_again() {
+    let bed = Bed::new(&[1]).await;
+    bed.ready().await;
+    let mut client = bed.client_of(1).await;
+    bed.fake.script(1, OFFSET_COMMIT, Act::Fail(7));
+    assert_eq!(codes(&client.ask(OFFSET_COMMIT, 8, &commit(1)).await), [0]);
+    assert_eq!(bed.fake.seen(OFFSET_COMMIT).len(), 2);
+    bed.fake.script(1, OFFSET_COMMIT, Act::Fail(7));
+    client.send(OFFSET_COMMIT, 8, &commit(2)).await;
+    client.send(OFFSET_COMMIT, 8, &commit(3)).await;
+    client.receive().await;
+    assert_eq!(codes(&client.receive().await), [0]);
+    assert_eq!(bed.fake.world().committed.last(), Some(&3));
+    bed.balanced().await;
+}
+
 /// KIP-848: a lost heartbeat is never repeated (its epoch may be used up); the client settles it with its next one.
 #[tokio::test]
 async fn a_lost_consumer_group_heartbeat_is_settled_by_the_client() {

@@ -29,9 +29,13 @@ impl World {
             out.set_str("topic", &name);
             out.set_uuid("topic_id", topic.uuid("topic_id"));
             for partition in topic.structs("partitions") {
-                let mut row = self.read(node, &name, partition, &mut answer);
+                let mut row = self.read(node, &name, partition, request.str("rack_id"), &mut answer);
+                if row.i16("error_code") == 3 && topic.uuid("topic_id") != [0; 16] {
+                    row.set_i16("error_code", 100);
+                }
                 let some =
                     row.i16("error_code") != 0 || row.bytes_field("records").is_some_and(|r| !r.is_empty());
+                let some = some || row.i32("preferred_read_replica") >= 0;
                 enough |= some;
                 if some || !incremental {
                     row.set_i32("partition_index", partition.i32("partition"));
@@ -45,7 +49,14 @@ impl World {
         (answer, enough)
     }
 
-    fn read(&self, node: i32, topic: &str, asked: &Struct, answer: &mut Struct) -> Struct {
+    fn read(
+        &self,
+        node: i32,
+        topic: &str,
+        asked: &Struct,
+        rack: Option<&str>,
+        answer: &mut Struct,
+    ) -> Struct {
         let mut row = answer.new_struct("responses").new_struct("partitions");
         row.set_i64("high_watermark", -1);
         row.set_bytes("records", Some(Bytes::new()));
@@ -56,10 +67,15 @@ impl World {
             return row;
         };
         let epoch = asked.i32("current_leader_epoch");
+        let near = |broker: &crate::fake::Broker| {
+            rack.is_some_and(|rack| !rack.is_empty()) && broker.rack.as_deref() == rack
+        };
+        let from = asked.i64("fetch_offset");
         let code = match epoch {
-            _ if partition.leader != node => 6,
+            _ if partition.leader != node && !near(&self.brokers[&node]) => 6,
             0.. if epoch < partition.epoch => 74,
             0.. if epoch > partition.epoch => 75,
+            _ if from < partition.start || from > end(&partition.log) => 1,
             _ => 0,
         };
         row.set_i16("error_code", code);
@@ -70,7 +86,12 @@ impl World {
             return row;
         }
         row.set_i64("high_watermark", end(&partition.log));
-        let from = asked.i64("fetch_offset");
+        if let Some((&nearer, _)) = self.brokers.iter().find(|(id, broker)| **id != node && near(broker))
+            && partition.leader == node
+        {
+            row.set_i32("preferred_read_replica", nearer);
+            return row;
+        }
         let mut records = Vec::new();
         for batch in partition.log.iter().filter(|batch| batch.offset + batch.records > from) {
             let at = records.len();

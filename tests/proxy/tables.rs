@@ -24,11 +24,23 @@ impl World {
         for (&id, _) in self.brokers.iter().filter(|(_, broker)| broker.listed) {
             let mut row = answer.new_struct("brokers");
             self.fill(id, "node_id", &mut row);
+            if let Some(rack) = &self.brokers[&id].rack {
+                row.set_str("rack", rack);
+            }
             answer.push_struct("brokers", row);
         }
         let topics = self.topics_of(node);
         let all = request.is_null("topics") || (version == 0 && request.array("topics").is_empty());
-        let named: Vec<String> = request.structs("topics").map(|row| self.name_of(row, "name")).collect();
+        let unknown = |row: &&Struct| row.uuid("topic_id") != [0; 16] && self.name_of(row, "name").is_empty();
+        for asked in request.structs("topics").filter(unknown) {
+            let mut row = answer.new_struct("topics");
+            row.set_null("name");
+            row.set_uuid("topic_id", asked.uuid("topic_id"));
+            row.set_i16("error_code", 100);
+            answer.push_struct("topics", row);
+        }
+        let named = request.structs("topics").filter(|row| !unknown(row));
+        let named: Vec<String> = named.map(|row| self.name_of(row, "name")).collect();
         let wanted = if all { topics.keys().cloned().collect() } else { named };
         for name in wanted {
             let mut row = answer.new_struct("topics");

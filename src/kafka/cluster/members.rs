@@ -7,6 +7,7 @@ use crate::kafka::wire::Struct;
 use crate::retry::Budget;
 use crate::time::now;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -42,6 +43,11 @@ impl Cluster {
             tracing::info!(node, address, "broker has another address");
             self.suspect(node);
         }
+        for topic in &changes.made_anew {
+            let topic = String::from_utf8_lossy(topic);
+            tracing::info!(%topic, "topic was deleted and made anew");
+            self.made_anew.fetch_add(1, Relaxed);
+        }
         if changes.leaders > 0 {
             self.metrics.kafka_leader_changes.inc_by(changes.leaders);
         }
@@ -61,11 +67,15 @@ impl Cluster {
         let before = self.update_quietly(|view| {
             let known = view.nodes.get_mut(&node)?;
             let before = std::mem::replace(&mut known.health, Health::Up);
-            let other = known.versions.as_ref().is_some_and(|old| !old.same_ranges(versions));
-            known.versions = Some(Arc::clone(versions));
-            Some((before, other))
+            let old = known.versions.replace(Arc::clone(versions));
+            Some((before, old))
         });
-        let Some((before, other_versions)) = before else { return };
+        let Some((before, old)) = before else { return };
+        let other_versions = old.as_ref().is_some_and(|old| !old.same_ranges(versions));
+        if old.is_none() || other_versions {
+            self.check_clients(node, versions);
+            self.move_pin();
+        }
         if other_versions {
             tracing::info!(node, "broker speaks other API versions than before");
         }
@@ -129,8 +139,9 @@ impl Cluster {
     pub(super) fn forget_stale(&self) {
         let retention = self.settings().kafka.member_retention;
         for node in self.update_quietly(|view| view.forget_stale(now(), retention)) {
-            tracing::info!(node, ?retention, "broker is no longer listed and down: forgotten");
+            tracing::info!(node, ?retention, "broker is no longer listed: forgotten");
             self.metrics.forget_member(&node.to_string());
+            lock(&self.budgets).remove(&node);
             // Its probe wakes, finds it gone and ends.
             if let Some(probe) = lock(&self.probes).remove(&node) {
                 probe.notify_one();

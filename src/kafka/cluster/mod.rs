@@ -3,20 +3,29 @@
 //! Client sessions read it only when something is wrong, or when an answer that carries addresses passes. They never
 //! look metadata up themselves: they say what they want, and one task asks for all of them ([`watch`]).
 
+mod clients;
 mod dial;
 mod identity;
 mod members;
 #[cfg(test)]
 mod model;
+mod offsets;
+mod pin;
 mod status;
+mod topics;
 mod versions;
 mod view;
 mod watch;
 
 pub use dial::{DialError, Dialed, dial};
 pub use identity::{Fetched, Producer};
+pub use offsets::{Doubtful, Range, ranges};
+pub use topics::{Leader, TOPIC_LAG};
 pub use versions::{API_VERSIONS, Versions, answer as versions_answer, is_supported, unsupported};
-pub use view::{Changes, Health, Leader, Node, View};
+pub use view::{Changes, Health, Node, View};
+
+use clients::Clients;
+use pin::Pin;
 
 pub use super::topic::TopicKey;
 pub use watch::watch;
@@ -31,6 +40,7 @@ use crate::metrics::ClusterMetrics;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -75,9 +85,13 @@ pub struct Cluster {
     wakers: Mutex<HashMap<u64, Waker>>,
     budgets: Mutex<BTreeMap<i32, crate::retry::Budget>>,
     producers: Mutex<identity::Producers>,
+    made_anew: AtomicU64,
     poke: Notify,
     probes: Mutex<BTreeMap<i32, Arc<Notify>>>,
     not_ready: Mutex<Option<Block>>,
+    bypassed: AtomicBool,
+    pin: Mutex<Pin>,
+    clients: Mutex<Clients>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -106,9 +120,13 @@ impl Cluster {
             wakers: Mutex::default(),
             budgets: Mutex::default(),
             producers: Mutex::default(),
+            made_anew: AtomicU64::new(0),
             poke: Notify::new(),
             probes: Mutex::default(),
             not_ready: Mutex::new(Some(not_ready)),
+            bypassed: AtomicBool::new(false),
+            pin: Mutex::default(),
+            clients: Mutex::default(),
         })
     }
 
@@ -121,6 +139,25 @@ impl Cluster {
     pub fn set_settings(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
         self.poke.notify_one();
+    }
+
+    /// Whether clients' requests pass as they are: nothing held, stamped or sent elsewhere.
+    pub fn is_bypassed(&self) -> bool {
+        self.bypassed.load(Relaxed)
+    }
+
+    /// Switches bypass on or off. Each connection follows when nothing of it is under way.
+    pub fn set_bypass(&self, on: bool) {
+        if self.bypassed.swap(on, Relaxed) != on {
+            let name = &self.settings().kafka.name;
+            tracing::warn!(
+                cluster = name,
+                on,
+                "bypass: nothing is held, stamped or sent elsewhere while it is on"
+            );
+        }
+        self.metrics.bypass.set(i64::from(on));
+        self.wake_all();
     }
 
     /// Looks at what is known.
@@ -138,6 +175,20 @@ impl Cluster {
     /// Changes what is known without waking anyone.
     pub fn update_quietly<R>(&self, change: impl FnOnce(&mut View) -> R) -> R {
         change(&mut lock(&self.view))
+    }
+
+    /// A topic by its name if that is known, so that it is one topic however requests call it.
+    pub fn named(&self, topic: TopicKey) -> TopicKey {
+        match topic {
+            TopicKey::Name(_) => topic,
+            TopicKey::Id(_) => self.read(|view| view.name_of(&topic)).map_or(topic, TopicKey::Name),
+        }
+    }
+
+    /// Counts topics that were made anew: with another number than before, what is known of a topic may be of one that is
+    /// gone.
+    pub fn topics_made_anew(&self) -> u64 {
+        self.made_anew.load(Relaxed)
     }
 
     /// Wakes the task behind `waker` at the next news; each waiting session has one place, `id`.
@@ -164,6 +215,8 @@ impl Cluster {
 
     /// Asks for the leaders of these topics to be looked up, again and again for the next half second.
     pub fn want_topics(&self, topics: impl IntoIterator<Item = TopicKey>, now: Instant) {
+        // By name: the answer to an id that is no more would not say that the name has another one.
+        let topics: Vec<TopicKey> = topics.into_iter().map(|topic| self.named(topic)).collect();
         let mut wants = lock(&self.wants);
         let idle = wants.topics.is_empty() && wants.coordinators.is_empty();
         for topic in topics {
@@ -200,16 +253,5 @@ impl Cluster {
     /// The node behind a loopback port.
     pub fn node_at(&self, port: u16) -> Option<i32> {
         lock(&self.ports).node_at(port)
-    }
-
-    /// The API versions that clients are offered, once every listed member was tried and one has answered.
-    pub fn shared_versions(&self) -> Option<BTreeMap<i16, (i16, i16)>> {
-        let members: Vec<Arc<Versions>> = self.read(|view| {
-            let tried = view.nodes.values().all(|node| node.health != Health::Untried);
-            let members = view.nodes.values().filter_map(|node| node.versions.clone());
-            tried.then(|| members.collect())
-        })?;
-        let shared = versions::intersection(members.iter().map(AsRef::as_ref));
-        (!shared.is_empty()).then_some(shared)
     }
 }

@@ -8,6 +8,7 @@ impl Cluster {
     pub fn before_render(&self) {
         self.metrics.hold_bytes.set(i64::try_from(self.ledger.bytes()).unwrap_or(i64::MAX));
         let oldest = self.ledger.oldest(crate::time::now());
+        self.count_dropped();
         self.metrics.hold_oldest_seconds.set(oldest.map_or(0.0, |age| age.as_secs_f64()));
     }
 
@@ -38,12 +39,14 @@ impl Cluster {
         });
         let account = self.ledger.account();
         let versions = self.shared_versions().unwrap_or_default();
+        let pinned_for = self.pinned_for();
         json!({
             "name": settings.kafka.name,
             "protocol": "kafka",
             "cluster_id": cluster_id,
             "controller": controller.map(|id| id.to_string()),
             "clients": self.metrics.client_connections.get(),
+            "bypass": self.is_bypassed(),
             "members": members,
             "hold": {
                 "waiting": account.waiting, "started": account.started, "released": account.released,
@@ -51,6 +54,12 @@ impl Cluster {
                 "bytes": self.ledger.bytes(), "limit_bytes": self.ledger.limit(),
                 "max_s": settings.hold.max.as_secs_f64(),
             },
+            "pin": {
+                "active": pinned_for.is_some(),
+                "wider_for_s": pinned_for.map(|time| time.as_secs_f64()),
+                "quiet_s": settings.kafka.version_quiet.as_secs_f64(),
+            },
+            "dropped_versions": self.dropped_json(),
             "api_versions": versions.iter().map(|(key, (min, max))| {
                 (crate::kafka::wire::api_name(*key).to_owned(), json!([min, max]))
             }).collect::<serde_json::Map<_, _>>(),

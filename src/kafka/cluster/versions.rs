@@ -33,6 +33,11 @@ impl Versions {
         self.ranges.get(&key).copied()
     }
 
+    /// Whether the member takes a version of an API.
+    pub fn speaks(&self, key: i16, version: i16) -> bool {
+        self.range(key).is_some_and(|(min, max)| (min..=max).contains(&version))
+    }
+
     /// The highest version that both the member and `ours` allow, for requests of our own.
     pub fn highest(&self, key: i16, ours: i16) -> i16 {
         self.range(key).map_or(ours, |(_, max)| max.min(ours))

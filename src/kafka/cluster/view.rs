@@ -3,6 +3,7 @@
 //! Fed by the cluster's own metadata looks and by answers that pass through. Everything is dated, so that a request
 //! that was refused can tell knowledge that is newer than its refusal from what was already wrong.
 
+use super::topics::{Leader, Topics};
 use super::versions::Versions;
 use crate::kafka::topic::TopicKey;
 use crate::kafka::wire::Struct;
@@ -10,6 +11,9 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// So many coordinators are remembered: more than the groups of one host's applications.
+const COORDINATORS_MAX: usize = 4096;
 
 /// A broker that has been listed.
 #[derive(Clone, Debug)]
@@ -22,6 +26,8 @@ pub struct Node {
     pub rack: Option<String>,
     /// When metadata last listed it.
     pub listed: Instant,
+    /// Since when metadata lists others and not it.
+    pub missing: Option<Instant>,
     /// Whether connections to it work.
     pub health: Health,
     /// What it last said it speaks.
@@ -39,27 +45,6 @@ pub enum Health {
     Down(Instant),
 }
 
-/// The leader of a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Leader {
-    /// Its node id, or −1 while there is none.
-    pub node: i32,
-    /// The leader epoch, or −1 where the answer had none.
-    pub epoch: i32,
-    /// When the question was asked that this answers.
-    pub asked: Instant,
-    /// Since when there has been no leader, if there is none.
-    pub leaderless: Option<Instant>,
-    /// The leader before, while there is none: its node id and epoch.
-    pub before: Option<(i32, i32)>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Topic {
-    id: [u8; 16],
-    partitions: HashMap<i32, Leader>,
-}
-
 /// Everything known of one cluster.
 #[derive(Clone, Debug, Default)]
 pub struct View {
@@ -69,8 +54,7 @@ pub struct View {
     pub controller: Option<i32>,
     /// Nodes by id.
     pub nodes: BTreeMap<i32, Node>,
-    topics: HashMap<Bytes, Topic>,
-    names: HashMap<[u8; 16], Bytes>,
+    topics: Topics,
     coordinators: HashMap<(i8, Bytes), (i32, Instant)>,
 }
 
@@ -85,6 +69,8 @@ pub struct Changes {
     pub leaders: u64,
     /// How long partitions that have a leader again had none.
     pub outages: Vec<Duration>,
+    /// Topics that were deleted and made anew: they have another id.
+    pub made_anew: Vec<Bytes>,
 }
 
 impl View {
@@ -100,11 +86,16 @@ impl View {
             let rack = broker.str("rack").map(str::to_owned);
             self.absorb_node(id, host, port, rack, asked, &mut changes);
         }
+        if answer.structs("brokers").next().is_some() {
+            for node in self.nodes.values_mut().filter(|node| node.listed < asked) {
+                node.missing.get_or_insert(asked);
+            }
+        }
         if answer.i32("controller_id") >= 0 {
             self.controller = Some(answer.i32("controller_id"));
         }
         for topic in answer.structs("topics") {
-            self.absorb_topic(topic, asked, &mut changes);
+            self.topics.absorb(topic, asked, &mut changes);
         }
         changes
     }
@@ -124,6 +115,7 @@ impl View {
                 port,
                 rack,
                 listed: at,
+                missing: None,
                 health: Health::Untried,
                 versions: None,
             };
@@ -135,36 +127,12 @@ impl View {
             return;
         }
         node.listed = at;
+        node.missing = node.missing.filter(|since| *since > at);
         node.rack = rack;
         if node.host != host || node.port != port {
             host.clone_into(&mut node.host);
             node.port = port;
             to.moved_nodes.push(id);
-        }
-    }
-
-    fn absorb_topic(&mut self, topic: &Struct, asked: Instant, changes: &mut Changes) {
-        let Some(name) = topic.bytes_field("name").cloned() else { return };
-        // UNKNOWN_TOPIC_OR_PARTITION: gone, or a broker that has just come back and doesn't know yet; what is known
-        // stays, it does no harm.
-        if topic.i16("error_code") != 0 && topic.structs("partitions").next().is_none() {
-            return;
-        }
-        let id = topic.uuid("topic_id");
-        let known = self.topics.entry(name.clone()).or_default();
-        if id != [0; 16] && known.id != id {
-            if known.id != [0; 16] {
-                self.names.remove(&known.id);
-                known.partitions.clear();
-            }
-            known.id = id;
-            self.names.insert(id, name);
-        }
-        for partition in topic.structs("partitions") {
-            let index = partition.i32("partition_index");
-            let node = if partition.i16("error_code") == 5 { -1 } else { partition.i32("leader_id") };
-            let epoch = if partition.has("leader_epoch") { partition.i32("leader_epoch") } else { -1 };
-            set_leader(&mut known.partitions, index, node, epoch, asked, changes);
         }
     }
 
@@ -178,46 +146,55 @@ impl View {
         at: Instant,
     ) -> Changes {
         let mut changes = Changes::default();
-        if let Some(known) = self.name_of(topic).and_then(|name| self.topics.get_mut(&name)) {
-            set_leader(&mut known.partitions, partition, node, epoch, at, &mut changes);
-        }
+        self.topics.absorb_hint(topic, partition, node, epoch, at, &mut changes);
         changes
     }
 
     /// Takes in the coordinator of a key (`kind` 0: group, 1: transaction).
     pub fn absorb_coordinator(&mut self, kind: i8, key: Bytes, node: i32, asked: Instant) {
-        if node >= 0 {
-            self.coordinators.insert((kind, key), (node, asked));
+        if node < 0 {
+            return;
+        }
+        self.coordinators.insert((kind, key), (node, asked));
+        if self.coordinators.len() > COORDINATORS_MAX {
+            // The half that was asked for longest ago; whoever needs one of them asks again.
+            let mut dates: Vec<Instant> = self.coordinators.values().map(|(_, asked)| *asked).collect();
+            let middle = dates.len() / 2;
+            let (_, median, _) = dates.select_nth_unstable(middle);
+            let median = *median;
+            self.coordinators.retain(|_, (_, asked)| *asked >= median);
         }
     }
 
-    /// The name of a topic that is given by id, if it is known.
+    /// The name of a topic that is given by id, if it is known and not that of a topic that has been deleted.
     pub fn name_of(&self, topic: &TopicKey) -> Option<Bytes> {
-        match topic {
-            TopicKey::Name(name) => Some(name.clone()),
-            TopicKey::Id(id) => self.names.get(id).cloned(),
-        }
+        self.topics.name_of(topic)
     }
 
     /// The leader of a partition, if one is known (its node is −1 while there is none).
     pub fn leader(&self, topic: &TopicKey, partition: i32) -> Option<Leader> {
-        let topic = match topic {
-            TopicKey::Name(name) => self.topics.get(name)?,
-            TopicKey::Id(id) => self.topics.get(self.names.get(id)?)?,
-        };
-        topic.partitions.get(&partition).copied()
+        self.topics.leader(topic, partition)
     }
 
-    /// Whether a topic has been seen.
-    pub fn knows(&self, topic: &TopicKey) -> bool {
-        self.name_of(topic).is_some_and(|name| self.topics.contains_key(&name))
+    /// Whether a topic has been seen, and has not been missing for longer than a broker may be behind.
+    pub fn knows(&self, topic: &TopicKey, now: Instant) -> bool {
+        self.topics.knows(topic, now)
     }
 
-    /// Forgets a topic that the cluster says is gone.
-    pub fn forget_topic(&mut self, name: &Bytes) {
-        if let Some(topic) = self.topics.remove(name) {
-            self.names.remove(&topic.id);
-        }
+    /// The error of a request that arrived at `arrived` for a topic that has been deleted since, or before; for a write
+    /// that includes a topic of the same name that was made after it arrived.
+    pub fn is_gone(&self, topic: &TopicKey, arrived: Instant, write: bool, now: Instant) -> Option<i16> {
+        self.topics.is_gone(topic, arrived, write, now)
+    }
+
+    /// Whether any topic was found missing or made anew after `at`.
+    pub fn topics_disturbed_since(&self, at: Instant) -> bool {
+        self.topics.disturbed_since(at)
+    }
+
+    /// Forgets a topic that clients are told is gone.
+    pub fn forget_topic(&mut self, name: &Bytes, now: Instant) {
+        self.topics.forget(name, now);
     }
 
     /// The coordinator of a key and when it was asked for.
@@ -228,7 +205,7 @@ impl View {
     /// How many of the partitions seen each node leads.
     pub fn leaders_by_node(&self) -> BTreeMap<i32, u64> {
         let mut counts: BTreeMap<i32, u64> = self.nodes.keys().map(|&id| (id, 0)).collect();
-        for leader in self.topics.values().flat_map(|topic| topic.partitions.values()) {
+        for leader in self.topics.leaders() {
             if leader.node >= 0 {
                 *counts.entry(leader.node).or_default() += 1;
             }
@@ -263,11 +240,12 @@ impl View {
         self.nodes.get(&node).is_some_and(|node| matches!(node.health, Health::Down(_)))
     }
 
-    /// Forgets nodes that metadata has not listed for `retention` and that are down; answers their ids.
+    /// Forgets nodes that metadata has not listed for `retention`, though it listed others, and what else has been gone for
+    /// long; answers the nodes' ids. A node that was away together with all others is not meant.
     pub fn forget_stale(&mut self, now: Instant, retention: Duration) -> Vec<i32> {
-        let stale = |node: &Node| {
-            matches!(node.health, Health::Down(_)) && now.saturating_duration_since(node.listed) > retention
-        };
+        self.topics.prune(now);
+        let stale =
+            |node: &Node| node.missing.is_some_and(|since| now.saturating_duration_since(since) > retention);
         let gone: Vec<i32> = self.nodes.iter().filter(|(_, node)| stale(node)).map(|(id, _)| *id).collect();
         if gone.len() == self.nodes.len() {
             return Vec::new(); // never to zero brokers (librdkafka#5301)
@@ -277,41 +255,50 @@ impl View {
     }
 }
 
-fn set_leader(
-    partitions: &mut HashMap<i32, Leader>,
-    index: i32,
-    node: i32,
-    epoch: i32,
-    asked: Instant,
-    changes: &mut Changes,
-) {
-    let leaderless = (node < 0).then_some(asked);
-    let Some(known) = partitions.get_mut(&index) else {
-        partitions.insert(index, Leader { node, epoch, asked, leaderless, before: None });
-        return;
-    };
-    // An epoch orders answers of different brokers. An answer without one (Metadata before v7) is worth less than one
-    // with; between two of that kind the later question decides.
-    let newer = match (epoch >= 0, known.epoch >= 0) {
-        (true, true) => epoch > known.epoch || (epoch == known.epoch && asked >= known.asked),
-        (true, false) => true,
-        (false, true) => false,
-        (false, false) => asked >= known.asked,
-    };
-    if !newer {
-        return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::wire;
+
+    fn listing(ids: &[i32]) -> Struct {
+        let mut answer = wire::response(3).unwrap().new();
+        for id in ids {
+            let mut broker = answer.new_struct("brokers");
+            broker.set_i32("node_id", *id);
+            broker.set_str("host", "kafka");
+            broker.set_i32("port", 9092);
+            answer.push_struct("brokers", broker);
+        }
+        answer
     }
-    if node >= 0 && known.node != node {
-        changes.leaders += 1;
+
+    #[test]
+    fn coordinators_are_bounded_and_the_latest_stay() {
+        let (mut view, start) = (View::default(), Instant::now());
+        let key = |n: usize| Bytes::from(n.to_string());
+        for n in 0..3 * COORDINATORS_MAX {
+            view.absorb_coordinator(0, key(n), 1, start + Duration::from_millis(n as u64));
+            assert!(view.coordinators.len() <= COORDINATORS_MAX + 1);
+        }
+        assert!(view.coordinator(0, &key(0)).is_none());
+        assert!(view.coordinator(0, &key(3 * COORDINATORS_MAX - 1)).is_some());
     }
-    let since = known.leaderless;
-    if let (Some(since), true) = (since, node >= 0) {
-        changes.outages.push(asked.saturating_duration_since(since));
+
+    #[test]
+    fn a_node_is_forgotten_when_others_are_listed_without_it_for_long() {
+        let (mut view, start, keep) = (View::default(), Instant::now(), Duration::from_secs(60));
+        let at = |secs| start + Duration::from_secs(secs);
+        view.absorb_metadata(&listing(&[1, 2, 3]), at(0));
+        // An hour without any answer says nothing of anybody.
+        assert!(view.forget_stale(at(3600), keep).is_empty());
+        view.absorb_metadata(&listing(&[1]), at(3600));
+        view.absorb_metadata(&listing(&[]), at(3630));
+        assert!(view.forget_stale(at(3659), keep).is_empty());
+        view.absorb_metadata(&listing(&[1, 2]), at(3640));
+        view.absorb_metadata(&listing(&[1, 3]), at(3100)); // late, and no news
+        assert_eq!(view.forget_stale(at(3661), keep), [3]);
+        view.absorb_metadata(&listing(&[9]), at(3662));
+        assert_eq!(view.forget_stale(at(9999), keep), [1, 2]);
+        assert!(view.nodes.contains_key(&9), "never to zero brokers");
     }
-    let before = match node {
-        0.. => None,
-        _ if known.node >= 0 => Some((known.node, known.epoch)),
-        _ => known.before,
-    };
-    *known = Leader { node, epoch, asked, leaderless: leaderless.map(|now| since.unwrap_or(now)), before };
 }

@@ -88,6 +88,7 @@ impl Watcher {
         }
         self.cluster.learn_metadata(&answer, asked);
         self.cluster.forget_stale();
+        self.cluster.move_pin();
         self.spawn_probes();
         let Some((_, opened)) = &mut self.channel else { return Err(ChannelError::Closed) };
         for (kind, key) in coordinators {

@@ -18,7 +18,12 @@ impl Copies {
             copy.sent.store(progress.sent.load(Acquire), Release);
             copy.decided.store(progress.decided.load(Acquire), Release);
             copy.gone.store(progress.gone.load(Acquire), Release);
-            Arc::new(Progress { undecided: Mutex::new(progress.undecided.lock().unwrap().clone()), ..copy })
+            let client = progress.client.clone();
+            Arc::new(Progress {
+                client,
+                undecided: Mutex::new(progress.undecided.lock().unwrap().clone()),
+                ..copy
+            })
         });
         Arc::clone(made)
     }
@@ -52,8 +57,8 @@ impl Order {
         print.unordered(
             book.told.iter(),
             |(key, _)| hash_of(key),
-            |print, (key, (leader, changed))| {
-                print.put(&(key, leader, changed.is_some()));
+            |print, (key, told)| {
+                print.put(&(key, told.leader, told.changed.is_some()));
             },
         );
         print.unordered(

@@ -1,48 +1,26 @@
 //! What waits is looked at again, oldest first: sent where it can go by now, held on, or decided when its bound is
 //! reached. Nothing overtakes an earlier request of the same key.
 
-use super::inject::producer_of;
+use super::Session;
+use super::ahead::{Ahead, PRODUCES, Way};
 use super::intake::Sent;
 use super::link::Link;
-use super::produce::owned;
 use super::route::Target;
 use super::slot::{Slot, State};
-use super::{FETCH, PRODUCE, Session};
-use crate::kafka::cluster::TopicKey;
+use super::{FETCH, PRODUCE};
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::operations::Route;
-use crate::kafka::wire::produce;
 use crate::metrics::{HoldTrigger, ReplayVerdict};
-use bytes::Bytes;
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// How soon a waiting request is looked at again when there is no news: what it wants has to be said again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What earlier requests, seen on one way through the slots, stand in the way of.
-#[derive(Default)]
-pub(super) struct Ahead {
-    /// Kinds of whole requests of which an earlier one waits.
-    kinds: u8,
-    /// Partitions of which an earlier batch is undecided, with their way if all of those are on the same.
-    pub partitions: HashMap<(TopicKey, i32), Option<Way>>,
-}
-
-/// How a batch is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Way {
-    /// To this node.
-    pub node: i32,
-    /// Under this producer id, or −1. A broker keeps batches of one producer in order, and those of two only as they come.
-    pub producer: i64,
-}
-
 /// The kinds whose requests must not overtake each other.
 fn kind(slot: &Slot) -> u8 {
     match slot.op.route {
-        Route::Leader if slot.op.key == PRODUCE => 1,
-        Route::Leader | Route::Local | Route::Any => 0,
+        Route::Leader if slot.op.key == PRODUCE => PRODUCES,
+        Route::Leader | Route::Local | Route::Any | Route::Internal => 0,
         Route::Group(_) => 2,
         Route::Transaction(_) => 4,
         Route::Controller => 8,
@@ -51,12 +29,20 @@ fn kind(slot: &Slot) -> u8 {
 }
 
 impl Session {
-    /// Looks at all that waits. Answers whether anything changed.
+    /// Looks at what waits. Answers whether anything changed.
     pub(super) fn advance(&mut self, now: Instant) -> bool {
         self.stray.prune(now);
-        let mut ahead = Ahead::default();
+        self.number_lanes();
+        let mut ahead = std::mem::take(&mut self.ahead);
+        ahead.clear(self.lanes.len());
         let mut moved = false;
-        for number in self.base..self.base + self.slots.len() as u64 {
+        let end = self.base + self.slots.len() as u64;
+        let mut number = self.base;
+        while number < end {
+            // What is behind can't go, whatever it is; so a long queue costs no more than a short one.
+            if self.unsettled_others == 0 && ahead.stops_every_produce() {
+                break;
+            }
             let Some(slot) = self.slot(number) else { break };
             match &slot.state {
                 State::Done(_) => {}
@@ -64,72 +50,46 @@ impl Session {
                 State::Waiting => moved |= self.advance_whole(number, &mut ahead, now),
                 State::Split(_) => moved |= self.advance_split(number, &mut ahead, now),
             }
+            number += 1;
         }
+        self.send_gathered(now);
+        for behind in number.max(self.looked_to)..end {
+            if self.slot(behind).is_some_and(|slot| matches!(slot.state, State::Waiting)) {
+                self.hold(behind, HoldTrigger::Order, now);
+            }
+        }
+        self.looked_to = end;
+        self.ahead = ahead;
         self.publish_undecided();
         moved
-    }
-
-    /// Tells the other connections which partitions this one has undecided batches of, as long as it holds something.
-    fn publish_undecided(&mut self) {
-        let holds = self.slots.iter().any(|slot| slot.is_produce() && slot.is_unsettled());
-        if !holds {
-            if self.unpublish() {
-                self.cluster.wake_all();
-            }
-            return;
-        }
-        if !self.cluster.order.any_marked() {
-            // What was told is about to be out of date, and an old word would let a later batch overtake.
-            self.unpublish();
-            return;
-        }
-        let mut undecided = HashMap::new();
-        let produces = self.slots.iter().filter(|slot| slot.is_produce());
-        for (slot, number) in produces.zip(self.own.decided_count() + 1..) {
-            if matches!(slot.state, State::Done(_)) {
-                continue;
-            }
-            let body = slot.frame.get(slot.body_at..).unwrap_or_default();
-            let scanned = produce::scan_request(slot.version, body, &mut |row| {
-                undecided.entry((owned(row.topic), row.partition)).or_insert(number);
-            });
-            if scanned.is_err() {
-                self.unpublish(); // it will be refused; until then nothing is promised
-                return;
-            }
-        }
-        self.own.publish(Some(undecided));
-        if !std::mem::replace(&mut self.published, true) {
-            self.cluster.wake_all();
-        }
-    }
-
-    /// Takes back what the others were told; from here on they wait for everything that was sent here. Answers whether
-    /// anything had been told.
-    pub(super) fn unpublish(&mut self) -> bool {
-        let told = std::mem::take(&mut self.published);
-        if told {
-            self.own.publish(None);
-        }
-        told
     }
 
     fn advance_whole(&mut self, number: u64, ahead: &mut Ahead, now: Instant) -> bool {
         let Some(slot) = self.slot(number) else { return false };
         let kind = kind(slot);
-        let frame = slot.is_produce().then(|| (slot.version, slot.body_at, slot.frame.clone()));
+        if slot.op.key == FETCH {
+            // Never held, whatever it waits for.
+            let bound = slot.arrived + self.max_wait(number);
+            if now >= bound {
+                self.expire_fetch(number, now);
+                return true;
+            }
+            self.wake_before(bound);
+        }
+        let Some(slot) = self.slot(number) else { return false };
         if let Some(trouble) = &slot.trouble {
-            let (deadline, not_before) = (trouble.deadline, trouble.not_before);
+            let not_before = trouble.not_before;
+            let deadline = self.bound_of(number, now).unwrap_or(trouble.deadline);
             if now >= deadline {
                 self.expire(number, now);
                 return true;
             }
-            if trouble.ticket.is_some() {
+            if slot.is_held() {
                 self.wake_before(deadline);
             }
             if now < not_before {
                 self.wake_before(not_before);
-                ahead.stop(kind, frame.as_ref());
+                self.stop(number, ahead);
                 return false;
             }
         }
@@ -140,10 +100,10 @@ impl Session {
         if ahead.kinds & kind != 0 || !self.barriers_passed(number) || self.may_be_overtaken(number) {
             self.hold(number, HoldTrigger::Order, now);
             self.wake_before(now + LOOK_AGAIN);
-            ahead.stop(kind, frame.as_ref());
+            self.stop(number, ahead);
             return false;
         }
-        match self.target(number, now) {
+        match self.target(number, ahead, now) {
             Target::Decided => true,
             Target::Node(node) => {
                 match self.send_whole(number, node, now) {
@@ -155,13 +115,14 @@ impl Session {
                         return true;
                     }
                     Sent::NoLink => {
-                        ahead.stop(kind, frame.as_ref());
+                        self.stop(number, ahead);
                         return self.reach(node);
                     }
                     Sent::Unstamped => {}
                 }
-                ahead.stop(kind, frame.as_ref());
-                if frame.as_ref().is_some_and(|(version, ..)| self.injection.lacks_id(*version)) {
+                self.stop(number, ahead);
+                let produce = self.slot(number).filter(|slot| slot.is_produce());
+                if produce.is_some_and(|slot| self.injection.lacks_id(slot.version)) {
                     self.hold(number, HoldTrigger::Coordinator, now);
                     self.wake_before(now + LOOK_AGAIN);
                 }
@@ -181,9 +142,16 @@ impl Session {
                 };
                 self.hold(number, trigger, now);
                 self.wake_before(now + LOOK_AGAIN);
-                ahead.stop(kind, frame.as_ref());
+                self.stop(number, ahead);
                 false
             }
+        }
+    }
+
+    /// A request waits: later ones of its kind do, too, and so do later batches of its partitions.
+    fn stop(&self, number: u64, ahead: &mut Ahead) {
+        if let Some(slot) = self.slot(number) {
+            ahead.stop(kind(slot), slot.lanes());
         }
     }
 
@@ -227,7 +195,7 @@ impl Session {
             self.finish_split(number, now);
             return true;
         }
-        let deadline = slot.trouble.as_ref().map(|trouble| trouble.deadline);
+        let deadline = self.bound_of(number, now);
         let bound = if key == FETCH {
             let end = arrived + self.max_wait(number);
             deadline.map_or(end, |deadline| deadline.min(end))
@@ -256,13 +224,12 @@ impl Session {
             self.release(number, now, None);
         }
         if key == PRODUCE
-            && let Some(State::Split(split)) = self.slot(number).map(|slot| &slot.state)
+            && let Some(slot) = self.slot(number)
+            && let State::Split(split) = &slot.state
         {
-            let undecided = split.items().iter().filter(|item| !item.is_done());
-            for item in undecided {
-                let producer = producer_of(item.request.bytes_field("records"));
-                let way = item.sent_to.filter(|_| !item.is_waiting()).map(|node| Way { node, producer });
-                ahead.undecided((item.topic.clone(), item.partition), way);
+            for (item, lane) in split.items().iter().zip(slot.lanes()).filter(|(item, _)| !item.is_done()) {
+                let node = item.sent_to.filter(|_| !item.is_waiting());
+                ahead.undecided(*lane, node.map(|node| Way { node, producer: item.producer }), true);
             }
         }
         moved
@@ -270,59 +237,10 @@ impl Session {
 }
 
 impl Ahead {
-    /// An earlier batch of a partition is undecided, and on its way unless it waits.
-    fn undecided(&mut self, key: (TopicKey, i32), way: Option<Way>) {
-        let all = self.partitions.entry(key).or_insert(way);
-        *all = all.filter(|known| Some(*known) == way);
-    }
-
-    /// A request waits: later ones of its kind do, too, and so do later batches of its partitions.
-    fn stop(&mut self, kind: u8, produce: Option<&(i16, usize, Bytes)>) {
-        self.kinds |= kind;
-        if let Some((version, body_at, frame)) = produce {
-            self.add_partitions(*version, frame.get(*body_at..).unwrap_or_default());
-        }
-    }
-
-    /// A request is at a node: until it is answered, later batches of its partitions wait.
+    /// A request is at a node: until it is answered, later batches of its partitions wait, unless they go there whole, too.
     fn add_whole(&mut self, slot: &Slot) {
-        if slot.is_produce() {
-            self.add_partitions(slot.version, slot.frame.get(slot.body_at..).unwrap_or_default());
+        for lane in slot.lanes() {
+            self.undecided(*lane, None, false);
         }
-    }
-
-    fn add_partitions(&mut self, version: i16, body: &[u8]) {
-        let scanned = produce::scan_request(version, body, &mut |row| {
-            self.undecided((owned(row.topic), row.partition), None);
-        });
-        if let Err(error) = scanned {
-            tracing::debug!(%error, "a Produce that can't be read stands in nobody's way");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_partition_is_on_its_way_only_if_all_its_batches_go_the_same_way() {
-        let key = (TopicKey::Id([1; 16]), 0);
-        let way = |(node, producer)| Way { node, producer };
-        let after = |sent: &[Option<(i32, i64)>]| {
-            let mut ahead = Ahead::default();
-            for to in sent {
-                ahead.undecided(key.clone(), to.map(way));
-            }
-            ahead.partitions.get(&key).copied()
-        };
-        let (one, two) = (Some((1, 7)), Some((2, 7)));
-        assert_eq!(after(&[]), None);
-        assert_eq!(after(&[one, one]), Some(one.map(way)));
-        assert_eq!(after(&[one, two]), Some(None));
-        assert_eq!(after(&[one, two, one]), Some(None));
-        assert_eq!(after(&[one, Some((1, 8))]), Some(None), "another producer");
-        assert_eq!(after(&[None, one]), Some(None));
-        assert_eq!(after(&[one, None]), Some(None));
     }
 }

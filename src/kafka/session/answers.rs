@@ -3,24 +3,27 @@
 use super::link::Due;
 use super::slot::{Answer, State};
 use super::{FETCH, FIND_COORDINATOR, METADATA, PRODUCE, Session};
-use crate::kafka::operations::{CONCURRENT_TRANSACTIONS, Route, Unknown, is_stale_route};
+use crate::kafka::operations::{Operation, Route, Unknown};
 use crate::kafka::rewrite;
 use crate::kafka::wire;
 use crate::metrics::ReleaseOutcome;
 use bytes::Bytes;
 use std::time::Instant;
 
-/// `TxnOffsetCommit`.
-const TXN_OFFSET_COMMIT: i16 = 28;
-/// `EndTxn`.
-const END_TXN: i16 = 26;
-
 impl Session {
     /// An answer from `node`.
     pub(super) fn on_answer(&mut self, node: i32, due: Due, frame: Bytes, now: Instant) {
+        if let Some(members) = self.answered_members(due.slot) {
+            for (slot, part) in members {
+                self.on_answer(node, due.of_member(slot, part), frame.clone(), now);
+            }
+            return;
+        }
+        let bypassing = self.is_bypassing();
         let Some(slot) = self.slot_mut(due.slot) else { return }; // decided without it
         slot.upstream += now.saturating_duration_since(due.since);
         match &slot.state {
+            State::Sent if bypassing => self.on_bypassed_answer(due.slot, frame, now),
             State::Sent => self.on_whole_answer(node, due.slot, frame, now),
             State::Split(_) => self.on_part_answer(node, due.slot, due.part, &frame, now),
             State::Waiting | State::Done(_) => {}
@@ -36,10 +39,8 @@ impl Session {
             (METADATA, _) => self.on_metadata(node, number, frame, now),
             (FIND_COORDINATOR, _) => self.on_coordinator(node, number, &frame, now),
             (_, Route::Leader) => self.on_leader_answer(node, number, frame, now),
-            (_, Route::Group(_) | Route::Transaction(_) | Route::Controller) => {
-                self.on_routed_answer(node, number, frame, now);
-            }
-            _ if op.addresses => self.on_addresses(number, &frame, now),
+            _ if !op.absorbs.is_empty() => self.on_routed_answer(node, number, frame, now),
+            _ if !op.addresses.is_empty() => self.on_addresses(number, &frame, now),
             _ => self.pass(number, frame, now),
         }
     }
@@ -53,13 +54,13 @@ impl Session {
     /// `ListOffsets` and the like: partitions that are led elsewhere are asked there.
     fn on_leader_answer(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
         let Some(slot) = self.slot(number) else { return };
-        let (key, version, route) = (slot.op.key, slot.version, slot.op.route);
-        let Ok((_, answer)) = wire::decode_response(key, version, &frame) else {
+        let (op, version) = (slot.op, slot.version);
+        let Ok((_, answer)) = wire::decode_response(op.key, version, &frame) else {
             self.pass(number, frame, now);
             return;
         };
         let mut stale = false;
-        answer.visit_errors(&mut |code| stale |= is_stale_route(route, code));
+        answer.visit_errors(&mut |code| stale |= op.absorbed(code).is_some());
         if !stale {
             self.pass(number, frame, now);
             return;
@@ -70,7 +71,7 @@ impl Session {
         self.on_part_answer(node, number, part, &frame, now);
     }
 
-    /// Groups, transactions, controller: "not here" sends the request to where it belongs.
+    /// Whatever goes whole: "not here" sends it to where it belongs, "not yet" to the same place again.
     fn on_routed_answer(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
         let Some(slot) = self.slot(number) else { return };
         let (op, version, correlation) = (slot.op, slot.version, slot.correlation);
@@ -82,8 +83,7 @@ impl Session {
         let (mut stale, mut error) = (None, false);
         answer.visit_errors(&mut |code| {
             error |= code != 0;
-            let concurrent = op.key == END_TXN && replayed && code == CONCURRENT_TRANSACTIONS;
-            if is_stale_route(op.route, code) || concurrent {
+            if op.goes_again(code, replayed) {
                 stale = Some(code);
             }
         });
@@ -101,6 +101,7 @@ impl Session {
         if let Unknown::ReplayThen(done) = op.unknown
             && replayed
             && error
+            && !self.only_validates(number)
         {
             let metrics = &self.cluster.metrics;
             answer.map_errors(&mut |code| {
@@ -119,24 +120,23 @@ impl Session {
         self.set_state(number, State::Done(Answer::Frame(frame)));
     }
 
+    /// Whether a request changes nothing: an error that it gets after a replay is its own.
+    fn only_validates(&self, number: u64) -> bool {
+        let request = self.slot(number).and_then(|slot| wire::decode_request(&slot.frame).ok());
+        request.is_some_and(|(_, request)| request.has("validate_only") && request.bool("validate_only"))
+    }
+
     /// Whether a request that was refused as misrouted goes again. Not one about several groups of which some were
-    /// answered: no one coordinator can answer all of them, and the client asks again for the rest. Not a
-    /// transaction's commit behind which a later one has gone out: it would take the group's offsets back.
+    /// answered: no one coordinator can answer all of them, and the client asks again for the rest.
     fn may_go_again(&self, number: u64, answer: &wire::Struct) -> bool {
-        let Some(at) = self.at(number) else { return false };
-        let Some(slot) = self.slots.get(at) else { return false };
-        if slot.op.key == TXN_OFFSET_COMMIT {
-            let later = self.slots.iter().skip(at + 1).filter(|later| later.op.key == TXN_OFFSET_COMMIT);
-            if later.filter(|later| !matches!(later.state, State::Waiting)).count() > 0 {
-                return false;
-            }
-        }
+        let Some(slot) = self.slot(number) else { return false };
+        let op: &Operation = slot.op;
         let (mut codes, mut good) = (0, 0);
         for array in ["groups", "results", "transaction_states"] {
             if answer.has(array) {
                 for entry in answer.structs(array).filter(|entry| entry.has("error_code")) {
                     codes += 1;
-                    good += usize::from(!is_stale_route(slot.op.route, entry.i16("error_code")));
+                    good += usize::from(op.absorbed(entry.i16("error_code")).is_none());
                 }
             }
         }
@@ -144,7 +144,7 @@ impl Session {
     }
 
     /// An answer that carries addresses and nothing else of interest.
-    fn on_addresses(&mut self, number: u64, frame: &Bytes, now: Instant) {
+    pub(super) fn on_addresses(&mut self, number: u64, frame: &Bytes, now: Instant) {
         let Some(slot) = self.slot(number) else { return };
         let (key, version, correlation) = (slot.op.key, slot.version, slot.correlation);
         let shown = wire::decode_response(key, version, frame).and_then(|(_, mut answer)| {

@@ -4,11 +4,13 @@
 //! Incremental sessions live in one broker's memory. When that broker can't be asked any more the client is told so
 //! (70), which is true, and every client that uses sessions then asks for all its partitions again by itself.
 
+use super::guard::OUT_OF_RANGE;
 use super::route::Target;
 use super::slot::{Answer, State};
 use super::{FETCH, Session};
+use crate::kafka::cluster::TOPIC_LAG;
 use crate::kafka::honest::fetch_session_gone;
-use crate::kafka::rewrite;
+use crate::kafka::operations::Absorb;
 use crate::kafka::session::produce::owned;
 use crate::kafka::split::{Judgement, error_for};
 use crate::kafka::wire::{self, fetch};
@@ -51,7 +53,7 @@ impl Session {
         let mut partitions = Vec::new();
         let body = slot.frame.get(slot.body_at..).unwrap_or_default();
         if fetch::scan_request(slot.version, body, &mut |row| {
-            partitions.push((owned(row.topic), row.partition));
+            partitions.push((self.cluster.named(owned(row.topic)), row.partition));
         })
         .is_err()
         {
@@ -85,15 +87,15 @@ impl Session {
     /// The answer to a Fetch that went as it came.
     pub(super) fn on_fetched(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
         let Some(slot) = self.slot(number) else { return };
-        let (version, correlation) = (slot.version, slot.correlation);
+        let version = slot.version;
         let body_at = wire::response_body_at(FETCH, version, &frame).unwrap_or(frame.len());
         let watermarks = &mut self.watermarks;
-        let mut refused = false;
+        let mut nearer = false;
         let head = fetch::scan_response(version, frame.get(body_at..).unwrap_or_default(), &mut |row| {
             if row.error_code == 0 {
-                watermarks.note(row.topic, row.partition, row.high_watermark);
+                watermarks.note(row.topic, row.partition, row.high_watermark, node);
             }
-            refused |= matches!(row.error_code, 5 | 6 | 9 | 56);
+            nearer |= row.preferred_read_replica >= 0;
         });
         let head = match head {
             Ok(head) => head,
@@ -106,50 +108,90 @@ impl Session {
                 return;
             }
         };
-        if head.error_code != 0 {
-            self.cluster.metrics.client_errors.kafka(head.error_code).inc();
+        if self.zone.answered(nearer, now) {
+            tracing::info!(client = %self.client_id, "this client does not follow to the replicas of its zone: its fetches are left as they are");
         }
-        if refused {
-            self.on_fetch_refused(node, number, &frame, now);
-        } else if head.has_node_endpoints {
-            let shown = wire::decode_response(FETCH, version, &frame).and_then(|(_, mut answer)| {
-                rewrite::node_endpoints(&mut answer, &self.doors());
-                wire::encode_response(FETCH, version, correlation, &answer)
-            });
-            let answer = shown.map_or_else(|error| Answer::Close(error.to_string()), Answer::Frame);
-            self.set_state(number, State::Done(answer));
+        if head.any_error && self.on_fetch_errors(node, number, &frame, body_at, now) {
+            return;
+        }
+        if head.any_error || head.has_node_endpoints {
+            match wire::decode_response(FETCH, version, &frame) {
+                Ok((_, answer)) => {
+                    if let Some(answer) = self.guarded(number, answer, &|_, _| Some(node), now) {
+                        self.finish_fetch(number, answer);
+                    }
+                }
+                Err(error) => self.set_state(number, State::Done(Answer::Close(error.to_string()))),
+            }
         } else {
+            if head.error_code != 0 {
+                self.cluster.metrics.client_errors.kafka(head.error_code).inc();
+            }
             self.set_state(number, State::Done(Answer::Frame(frame)));
         }
     }
 
-    /// A partition is led elsewhere. In an incremental session its place is not in the request: the client is made to
-    /// ask for everything again, and loses nothing by it, since its positions have not moved.
-    fn on_fetch_refused(&mut self, node: i32, number: u64, frame: &Bytes, now: Instant) {
-        let Some(head) = self.fetch_head(number) else { return };
-        if head.session_epoch > 0 {
-            let Some(slot) = self.slot(number) else { return };
-            let (version, mut strays) = (slot.version, Vec::new());
-            let body_at = wire::response_body_at(FETCH, version, frame).unwrap_or(frame.len());
-            let scanned =
-                fetch::scan_response(version, frame.get(body_at..).unwrap_or_default(), &mut |row| {
-                    if matches!(row.error_code, 5 | 6 | 9 | 56) {
-                        strays.push(((owned(row.topic), row.partition), row.error_code));
-                    }
-                });
-            debug_assert!(scanned.is_ok(), "it was scanned before");
-            for (key, code) in strays {
-                self.cluster.metrics.masked_errors.kafka(code).inc();
-                self.cluster.want_topics([key.0.clone()], now);
-                self.stray.add(key.0, key.1, now);
+    /// Partitions with errors: what is led elsewhere is asked for there. What a client must see may still be news of a
+    /// leader or of a topic. Answers whether the request goes on.
+    fn on_fetch_errors(
+        &mut self,
+        node: i32,
+        number: u64,
+        frame: &Bytes,
+        body_at: usize,
+        now: Instant,
+    ) -> bool {
+        let Some(head) = self.fetch_head(number) else { return false };
+        let Some(slot) = self.slot(number) else { return false };
+        let mut rows = Vec::new();
+        let body = frame.get(body_at..).unwrap_or_default();
+        let scanned = fetch::scan_response(slot.version, body, &mut |row| {
+            if row.error_code != 0 {
+                rows.push((owned(row.topic), row.partition, row.error_code));
             }
-            self.fetch_session_is_gone(number);
-            return;
+        });
+        debug_assert!(scanned.is_ok(), "it was scanned before");
+        let (op, lag) = (slot.op, now.saturating_duration_since(slot.arrived) < TOPIC_LAG);
+        let (mut refused, mut outdated) = (Vec::new(), Vec::new());
+        for (topic, partition, code) in rows {
+            let absorbed = match op.absorbed(code) {
+                Some(Absorb::TopicKnown) => lag && self.cluster.read(|view| view.knows(&topic, now)),
+                Some(_) => true,
+                // In an incremental session the offset is not in the request: asked for again, it is, and is looked into.
+                None => code == OUT_OF_RANGE && head.session_epoch > 0,
+            };
+            if absorbed {
+                refused.push((self.cluster.named(topic.clone()), partition, code));
+            }
+            if matches!(code, 3 | 6 | 74 | 75 | 100 | 103) {
+                outdated.push(topic);
+            }
         }
-        let Some(mut split) = self.taken_apart(number, now) else { return };
-        let part = split.was_sent_whole();
-        self.set_state(number, State::Split(Box::new(split)));
-        self.on_part_answer(node, number, part, frame, now);
+        if !outdated.is_empty() {
+            // FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH: only clients that know of epochs see them, and settle them
+            // themselves (KIP-320).
+            self.cluster.want_topics(outdated, now);
+        }
+        if refused.is_empty() {
+            return false;
+        }
+        if head.session_epoch <= 0 {
+            let Some(mut split) = self.taken_apart(number, now) else { return true };
+            let part = split.was_sent_whole();
+            self.set_state(number, State::Split(Box::new(split)));
+            self.on_part_answer(node, number, part, frame, now);
+            return true;
+        }
+        // The places of its partitions are not in the request: the client is made to ask for everything again, and loses
+        // nothing by it, since its positions have not moved.
+        for (topic, partition, code) in refused {
+            self.cluster.metrics.masked_errors.kafka(code).inc();
+            if matches!(code, 5 | 6 | 9 | 56) {
+                self.stray.add(topic, partition, now);
+            }
+        }
+        self.fetch_session_is_gone(number);
+        true
     }
 
     /// The wait that the parts of a Fetch are sent with, in ms: what is left of the client's own.
@@ -163,11 +205,12 @@ impl Session {
         i32::try_from(wait.as_millis()).ok()
     }
 
-    /// Whether a Fetch in parts has something to give: records, or an error that the client must see.
+    /// Whether a Fetch in parts has something to give: records, a nearer replica, or an error that the client must see.
     pub(super) fn fetch_is_enough(&mut self, number: u64) -> bool {
         let Some(State::Split(split)) = self.slot_mut(number).map(|slot| &slot.state) else { return false };
         split.items().iter().filter_map(super::super::split::Item::answer).any(|answer| {
             answer.i16("error_code") != 0
+                || answer.i32("preferred_read_replica") >= 0
                 || answer.bytes_field("records").is_some_and(|records| !records.is_empty())
         })
     }

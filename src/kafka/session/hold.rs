@@ -1,13 +1,15 @@
 //! Holding: a request that can't go on keeps its place, within its bound, and is accounted for.
 
+use super::ahead::Lane;
 use super::slot::{Answer, State, Trouble};
+use super::unknown::{Action, Doubt};
 use super::{FETCH, METADATA, Session};
 use crate::kafka::honest;
 use crate::kafka::mistake::{Mistake, made};
-use crate::kafka::operations::Route;
-use crate::kafka::patience::hold_bound;
+use crate::kafka::operations::{Route, Unknown};
+use crate::kafka::patience::{Bound, hold_bound};
 use crate::kafka::split::{Judgement, Refusal, error_for};
-use crate::kafka::wire;
+use crate::kafka::wire::{self, produce};
 use crate::metrics::{ClusterMetrics, HoldEnd, HoldTrigger, ReleaseOutcome};
 use rand::RngExt;
 use std::time::{Duration, Instant};
@@ -33,21 +35,28 @@ impl Session {
         let slot = self.slot_mut(number)?;
         if slot.trouble.is_none() {
             let (version, own_timeout) = (slot.version, slot.own_timeout);
-            let request = wire::decode_request(&slot.frame).ok().map(|(_, request)| request);
+            let body = slot.frame.get(slot.body_at..).unwrap_or_default();
+            // Of a Produce the first few bytes say it; thousands may come to be held at once.
+            let head = slot.is_produce().then(|| produce::request_head(version, body).ok()).flatten();
+            let request = if head.is_some() { None } else { wire::decode_request(&slot.frame).ok() };
             let ms = |name: &str| {
-                let request = request.as_ref().filter(|request| request.has_in(name, version))?;
-                u64::try_from(request.i32(name)).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+                let request = request.as_ref().map(|(_, request)| request);
+                let field = request.filter(|request| request.has_in(name, version)).map(|r| r.i32(name));
+                let value = field.or(head.filter(|_| name == "timeout_ms").map(|head| head.timeout_ms))?;
+                u64::try_from(value).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
             };
             let own = own_timeout.and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
             let own = own.map(Duration::from_millis);
             let mut bound = hold_bound(library, own.or_else(|| ms("timeout_ms")), settings.hold.max);
             if slot.op.key == JOIN_GROUP {
                 // The library waits for the others too before it gives the request up.
-                bound += ms("rebalance_timeout_ms").unwrap_or_default();
+                let others = ms("rebalance_timeout_ms").unwrap_or_default();
+                bound = Bound { hold: bound.hold + others, release: bound.release + others };
             }
             slot.trouble = Some(Box::new(Trouble {
                 ticket: None,
-                deadline: slot.arrived + bound,
+                deadline: slot.arrived + bound.hold,
+                patience: slot.arrived + bound.release,
                 refused: None,
                 not_before: now,
                 losses: 0,
@@ -57,6 +66,16 @@ impl Session {
             }));
         }
         slot.trouble.as_deref_mut()
+    }
+
+    /// When a held request must be decided. While its partitions move, what is behind others of them is not given up at the
+    /// hold's bound: the outage is over, and its client still waits.
+    pub(super) fn bound_of(&self, number: u64, now: Instant) -> Option<Instant> {
+        let slot = self.slot(number)?;
+        let trouble = slot.trouble.as_deref()?;
+        let moves = |lane: &Lane| self.lanes.moved_lately(*lane, now);
+        let moving = !slot.lanes().is_empty() && slot.lanes().iter().all(moves);
+        Some(if moving { trouble.patience.max(trouble.deadline) } else { trouble.deadline })
     }
 
     /// A request begins to be held, or goes on being held.
@@ -114,7 +133,7 @@ impl Session {
         let trigger = match code {
             14..=16 => HoldTrigger::Coordinator,
             41 => HoldTrigger::Controller,
-            19 => HoldTrigger::Capacity,
+            7 | 19 => HoldTrigger::Capacity,
             _ => HoldTrigger::Leader,
         };
         self.set_state(number, State::Waiting);
@@ -134,6 +153,9 @@ impl Session {
                 State::Split(split) => !split.is_out(),
                 State::Sent | State::Done(_) => false,
             };
+            if let Some(slot) = self.slot(number) {
+                self.unknown_abandoned(slot);
+            }
             if over {
                 self.cancel(number);
                 self.set_state(number, State::Done(Answer::Nothing));
@@ -160,7 +182,7 @@ impl Session {
     pub(super) fn expire(&mut self, number: u64, now: Instant) {
         let metrics = std::sync::Arc::clone(&self.cluster.metrics);
         let Some(slot) = self.slot_mut(number) else { return };
-        let (key, version, correlation, route) = (slot.op.key, slot.version, slot.correlation, slot.op.route);
+        let (op, key, version, correlation) = (slot.op, slot.op.key, slot.version, slot.correlation);
         let silent = slot.silent;
         let mut waited = Duration::ZERO;
         let mut last = None;
@@ -189,8 +211,9 @@ impl Session {
             self.set_state(number, State::Done(Answer::Frame(frame)));
             return;
         }
-        let code = match route {
-            Route::Group(_) | Route::Transaction(_) => honest::COORDINATOR_NOT_AVAILABLE,
+        let code = match (op.unknown, op.route) {
+            (Unknown::Settle(code), _) => code,
+            (_, Route::Group(_) | Route::Transaction(_)) => honest::COORDINATOR_NOT_AVAILABLE,
             _ => honest::LEADER_NOT_AVAILABLE,
         };
         let answer = self.slot_mut(number).and_then(|slot| {
@@ -218,12 +241,16 @@ impl Session {
         if let Some(trouble) = slot.trouble.as_deref_mut() {
             expire_ticket(trouble, &metrics, now);
         }
+        let stamped = slot.stamped;
         let State::Split(split) = &mut slot.state else { return };
         let shape = split.shape();
         split.settle(&mut |item| {
             let code = if item.doubt {
-                doubts.push((item.topic.clone(), item.partition));
+                doubts.push(Doubt::of(item));
                 honest::REQUEST_TIMED_OUT
+            } else if matches!(item.code, 45 | 47 | 59) && (stamped || item.counted) {
+                // About a sequence that its client knows nothing of. It proves that the batch is not in the log.
+                honest::LEADER_NOT_AVAILABLE
             } else if item.code != 0 {
                 item.code
             } else {
@@ -232,8 +259,9 @@ impl Session {
             metrics.client_errors.kafka(code).inc();
             Judgement::Done(error_for(shape, message, item.partition, code))
         });
-        for (topic, partition) in doubts {
-            self.log_unknown(&topic, partition, "its bound was reached before a replay could settle it");
+        for doubt in doubts {
+            let why = "its bound was reached before a replay could settle it";
+            self.unknown_batch(&doubt, Action::Told(honest::REQUEST_TIMED_OUT), why);
         }
     }
 }

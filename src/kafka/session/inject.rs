@@ -25,6 +25,10 @@ const BY_ID: i16 = 13;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What a raised request is sent with, so that a slow follower raises an error while there is time for the fallback.
 pub(super) const RAISED_TIMEOUT_MS: i32 = 5_000;
+/// How long acks=1 stays as it is after followers were missing (19, 20).
+const LOWERED_FOR_MISSING: Duration = Duration::from_secs(1);
+/// How long after they were too slow (7).
+const LOWERED_FOR_SLOW: Duration = Duration::from_secs(30);
 
 /// What stamping a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +53,17 @@ struct Sequence {
     /// The id took the place of another, and no batch under it is in the log yet: a broker that doesn't know a producer
     /// takes any sequence as its first, so a second batch would not be kept behind the first.
     unproven: bool,
-    /// The same of the partition's first id: its first batch goes alone.
+    /// The same of the partition's first id, and of a topic that was made anew: its first batch goes alone.
     opening: bool,
+    /// Of the undecided ones, those that were sent before it was opened again.
+    older: u32,
+    /// Until then its batches go with their own acks=1: raised ones were refused, or came too late, for want of followers.
+    lowered: Option<Instant>,
 }
 
 impl Sequence {
     fn new(producer: Producer) -> Self {
-        Self { producer, next: 0, undecided: 0, unproven: false, opening: true }
+        Self { producer, next: 0, undecided: 0, unproven: false, opening: true, older: 0, lowered: None }
     }
 
     fn is_full(&self) -> bool {
@@ -64,10 +72,23 @@ impl Sequence {
         self.undecided >= if opening { 1 } else { remembered }
     }
 
+    fn is_lowered(&self, now: Instant) -> bool {
+        self.lowered.is_some_and(|until| now < until)
+    }
+
     fn decided(&mut self) {
         self.undecided = self.undecided.saturating_sub(1);
-        // One that was refused has given its sequence back.
-        self.opening &= self.next == 0;
+        if self.older > 0 {
+            self.older -= 1;
+        } else {
+            // One that was refused has given its sequence back.
+            self.opening &= self.next == 0;
+        }
+    }
+
+    /// Brokers may have forgotten the producer: they take any sequence as its first.
+    fn open_again(&mut self) {
+        (self.opening, self.older) = (true, self.undecided);
     }
 }
 
@@ -83,6 +104,8 @@ pub(super) struct Injection {
     by_id: Option<Producer>,
     raise: bool,
     said_raised: bool,
+    /// How many topics had been made anew when that was last looked at.
+    anew: u64,
     /// Since when an id has been wanted.
     asked: Option<Instant>,
     /// By topic (its name, or the bytes of its id) and partition.
@@ -140,6 +163,7 @@ impl Injection {
             by_id: None,
             raise,
             said_raised: false,
+            anew: 0,
             asked: None,
             sequences: HashMap::new(),
             plan: Vec::new(),
@@ -164,6 +188,15 @@ impl Injection {
     /// Whether it is on and a broker has not handed out the id yet that requests of this version need.
     pub(super) fn lacks_id(&self, version: i16) -> bool {
         self.on && self.identity(version >= BY_ID).is_none()
+    }
+
+    /// Topics made anew have no memory of producers. It isn't kept here which: a batch that goes alone costs little.
+    fn renew(&mut self, cluster: &Cluster) {
+        let anew = cluster.topics_made_anew();
+        if self.anew != anew {
+            self.anew = anew;
+            self.sequences.values_mut().flat_map(HashMap::values_mut).for_each(Sequence::open_again);
+        }
     }
 
     fn identity(&self, by_id: bool) -> Option<Producer> {
@@ -204,8 +237,9 @@ impl Injection {
         if !self.on || version < WITH_BATCHES {
             return Stamped::AsItIs;
         }
+        self.renew(cluster);
         let body = frame.get(body_at..).unwrap_or_default();
-        let (mut some, mut room) = (false, true);
+        let (mut some, mut room, mut lowered) = (false, true, false);
         let sequences = &self.sequences;
         let head = produce::scan_request(version, body, &mut |row| {
             if row.records.and_then(bare).is_some() {
@@ -213,6 +247,7 @@ impl Injection {
                 let known =
                     sequences.get(topic_bytes(&row.topic)).and_then(|topic| topic.get(&row.partition));
                 room &= known.is_none_or(|sequence| !sequence.is_full());
+                lowered |= known.is_some_and(|sequence| sequence.is_lowered(now));
             }
         });
         let Ok(head) = head else { return Stamped::AsItIs };
@@ -235,7 +270,7 @@ impl Injection {
             debug_assert!(matches!(stamped, Some(Ok(()))), "it was looked at before");
             cluster.metrics.kafka_injected_batches.inc();
         }
-        let raised = (self.raise && head.acks == 1).then_some(head.timeout_ms);
+        let raised = (self.raise && head.acks == 1 && !lowered).then_some(head.timeout_ms);
         if raised.is_some() {
             raise(frame, body_at + head.acks_at, head.timeout_ms);
         }
@@ -284,6 +319,7 @@ impl Injection {
             return true; // stamped before, the client's own, or nothing that can be stamped
         }
         let Some(header) = header else { return true };
+        self.renew(cluster);
         let producer = match self.producer(is_by_id(&item.topic), cluster, now) {
             Fetched::Producer(producer) => producer,
             Fetched::Wait => return false,
@@ -317,8 +353,24 @@ impl Injection {
             cluster.metrics.kafka_injected_batches.inc();
         }
         item.restamp = false;
+        item.producer = producer.id;
         item.request.set_bytes("records", Some(stamped.freeze()));
         true
+    }
+
+    /// A raised batch of this partition had to fall back, with this error: for a while the others don't try. A slow
+    /// follower costs [`RAISED_TIMEOUT_MS`] each time, a missing one a round trip.
+    pub(super) fn lower(&mut self, topic: &TopicKey, partition: i32, code: i16, now: Instant) {
+        let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
+        if let Some(sequence) = known {
+            sequence.lowered = Some(now + if code == 7 { LOWERED_FOR_SLOW } else { LOWERED_FOR_MISSING });
+        }
+    }
+
+    /// Whether raised batches of this partition had to fall back lately.
+    pub(super) fn is_lowered(&self, topic: &TopicKey, partition: i32, now: Instant) -> bool {
+        let known = self.sequences.get(key_bytes(topic)).and_then(|topic| topic.get(&partition));
+        known.is_some_and(|sequence| sequence.is_lowered(now))
     }
 
     /// A batch under this producer id is in the log.

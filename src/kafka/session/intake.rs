@@ -2,7 +2,7 @@
 
 use super::inject::Stamped;
 use super::slot::{Answer, Raised, Slot, State};
-use super::{PRODUCE, Session};
+use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::{API_VERSIONS, is_supported, unsupported, versions_answer};
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::operations::operation;
@@ -50,24 +50,31 @@ impl Session {
         }
         let (mut silent, mut barriers) = (false, Vec::new());
         if op.key == PRODUCE {
+            self.own.belongs_to(header.client_id(&frame));
             let body = frame.get(header.body_at..).unwrap_or_default();
-            let acks = produce::acks(header.api_version, body);
-            silent = acks.map_err(|error| format!("not a Produce request: {error}"))? == 0;
-            if self.cluster.order.any_marked() {
+            let head = produce::request_head(header.api_version, body);
+            silent = head.map_err(|error| format!("not a Produce request: {error}"))?.acks == 0;
+            if !self.is_bypassing() && self.cluster.order.any_marked() {
                 barriers = self.barriers(header.api_version, body, now);
             }
             if !made(Mistake::OldWordLeft) {
-                self.unpublish();
+                self.publish_arrival(header.api_version, body);
             }
             self.own.sent();
         }
-        self.in_use.note(header.api_key, header.api_version);
+        if op.key == FETCH {
+            self.zone.fill(header.api_version, header.body_at, &mut frame);
+        }
+        if self.in_use.note(header.api_key, header.api_version) {
+            let (key, version) = (header.api_key, header.api_version);
+            self.cluster.note_version(self.id, &self.client_id, self.library, key, version);
+        }
         self.held_bytes += frame.len();
         self.cluster.ledger.charge(frame.len());
         let number = self.base + self.slots.len() as u64;
         let mut straight = self.straight_on(&barriers);
         let (mut stamped, mut raised, mut own_timeout) = (false, Raised::No, None);
-        if op.key == PRODUCE && straight.is_some() {
+        if op.key == PRODUCE && straight.is_some() && !self.is_bypassing() {
             match self.injection.stamp(&self.cluster, header.api_version, header.body_at, &mut frame, now) {
                 Stamped::AsItIs => {}
                 Stamped::Yes { raised: up } => {
@@ -93,9 +100,11 @@ impl Session {
             upstream: Duration::ZERO,
             state: State::Waiting,
             barriers,
+            lanes: None,
             trouble: None,
         });
         self.unsettled += 1;
+        self.unsettled_others += usize::from(op.key != PRODUCE);
         if op.key == API_VERSIONS {
             self.answer_api_versions(number);
         } else if let Some(home) = straight {
@@ -118,10 +127,15 @@ impl Session {
     }
 
     /// Puts a request on the open link to `node`. Answers whether it did.
-    fn put_on(&mut self, number: u64, node: i32, now: Instant) -> bool {
+    pub(super) fn put_on(&mut self, number: u64, node: i32, now: Instant) -> bool {
         let Some(slot) = self.slot(number) else { return false };
         let (frame, correlation) = (slot.frame.clone(), (!slot.silent).then_some(slot.correlation));
+        let (key, version) = (slot.op.key, slot.version);
         let Some(link) = self.link_mut(node) else { return false };
+        if !link.speaks(key, version) {
+            self.outdated(number, node);
+            return true;
+        }
         if !link.send(frame, number, 0, correlation, now) {
             return false;
         }
@@ -156,6 +170,16 @@ impl Session {
             }
         }
         if self.put_on(number, node, now) { Sent::Yes } else { Sent::NoLink }
+    }
+
+    /// A broker doesn't speak the version of a request, though it was offered when the client asked, or was never offered.
+    /// Brokers close the connection at such; a client that connects anew is told what is true now.
+    fn outdated(&mut self, number: u64, node: i32) {
+        let Some(slot) = self.slot(number) else { return };
+        let (name, version) = (wire::api_name(slot.op.key), slot.version);
+        self.cluster.metrics.client_errors.disconnected().inc();
+        let reason = format!("broker {node} does not speak {name} version {version}");
+        self.set_state(number, State::Done(Answer::Close(reason)));
     }
 
     /// acks were raised: counted, and said once for each client.

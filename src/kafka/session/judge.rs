@@ -3,21 +3,23 @@
 //! Each row was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1.
 
 use super::PRODUCE;
+use crate::kafka::cluster::{TOPIC_LAG, TopicKey};
 use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::mistake::{Mistake, made};
+use crate::kafka::operations::{Absorb, Operation};
 use crate::kafka::split::{Again, Item, Judgement, Refusal};
 use crate::kafka::wire::{Struct, batch};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
-/// How long a topic that is known may be unknown to a broker that has just come back.
-const TOPIC_LAG: Duration = Duration::from_secs(5);
+/// `OUT_OF_ORDER_SEQUENCE_NUMBER`.
+const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
+/// `DUPLICATE_SEQUENCE_NUMBER`.
+const DUPLICATE_SEQUENCE_NUMBER: i16 = 46;
 /// The first pause before a batch that was refused for want of in-sync replicas goes again.
 const CAPACITY_PAUSE: Duration = Duration::from_millis(100);
 /// The pause before a refused batch goes again, if its new leader is known by then.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
-/// How often a batch is stamped anew before its error is passed on.
-const RESTAMPS_MAX: u8 = 3;
 
 /// Whether every batch of a partition's records carries a producer id, so that a broker recognises a repeat.
 pub(super) fn is_sequenced(records: Option<&Bytes>) -> bool {
@@ -34,85 +36,92 @@ pub(super) fn is_sequenced(records: Option<&Bytes>) -> bool {
 }
 
 /// What a decision is made on, besides the partition itself.
-pub(super) struct Look {
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
     pub node: i32,
     pub now: Instant,
     pub arrived: Instant,
-    pub key: i16,
+    pub op: &'static Operation,
     /// Whether the request was stamped as a whole.
     pub stamped: bool,
+    /// Whether its acks were raised: followers that are missing or slow send it again with its own at once.
+    pub raised: bool,
+    /// Partitions of which an earlier batch of this connection is undecided.
+    pub behind: &'a [(TopicKey, i32)],
+}
+
+impl Look<'_> {
+    fn is_behind(&self, item: &Item) -> bool {
+        self.behind.iter().any(|(topic, partition)| *topic == item.topic && *partition == item.partition)
+    }
 }
 
 /// What a partition's answer proves.
 pub(super) fn judge(
-    look: &Look,
+    look: &Look<'_>,
     item: &Item,
     mut partition: Struct,
     topic_known: &dyn Fn() -> bool,
 ) -> Judgement {
     let code = partition.i16("error_code");
-    let Look { node, now, arrived, key, stamped } = *look;
-    let injected = key == PRODUCE && (stamped || item.counted);
-    let refused = Some(Refusal { node, at: now });
-    let again = |doubt| {
-        Judgement::Again(Again { not_before: now + REFUSED_PAUSE, code, doubt, refused, restamp: false })
+    let Look { node, now, arrived, op, stamped, raised, .. } = *look;
+    let capacity_pause = if raised { Duration::ZERO } else { CAPACITY_PAUSE };
+    let produce = op.key == PRODUCE;
+    let injected = produce && (stamped || item.counted);
+    let sequenced = || is_sequenced(item.request.bytes_field("records"));
+    // NOT_LEADER_OR_FOLLOWER with an offset: it was appended before leadership moved. It may survive or be cut off.
+    let appended =
+        produce && code == 6 && partition.i64("base_offset") >= 0 && !made(Mistake::AppendedTakenForRefused);
+    let again = |pause: Duration, elsewhere: bool| Again {
+        not_before: now + pause,
+        code,
+        doubt: false,
+        appended: None,
+        refused: elsewhere.then_some(Refusal { node, at: now }),
+        restamp: false,
     };
-    match code {
-        // UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID: of a topic that is known, from a broker that is behind.
-        3 | 100 if now.saturating_duration_since(arrived) < TOPIC_LAG && topic_known() => again(false),
-        // NOT_LEADER_OR_FOLLOWER with an offset: it was appended before leadership moved. It may survive or be cut off.
-        6 if key == PRODUCE
-            && partition.i64("base_offset") >= 0
-            && !made(Mistake::AppendedTakenForRefused) =>
-        {
-            if is_sequenced(item.request.bytes_field("records")) {
-                again(true)
+    match op.absorbed(code) {
+        Some(Absorb::Later) if made(Mistake::CapacityPassedOn) => Judgement::Done(partition),
+        Some(Absorb::Injected) if injected && made(Mistake::GapTakenForLanded) => {
+            Judgement::Done(error_for_success(partition))
+        }
+        Some(Absorb::Elsewhere) if appended => {
+            if sequenced() {
+                let offset = partition.i64("base_offset");
+                Judgement::Again(Again { doubt: true, appended: Some(offset), ..again(REFUSED_PAUSE, true) })
             } else {
                 partition.set_i16("error_code", REQUEST_TIMED_OUT);
                 partition.set_i64("base_offset", -1);
                 Judgement::Done(partition)
             }
         }
-        5 | 6 | 9 | 56 => again(false),
-        // FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH: only where the client sent no epoch (KIP-320).
-        74 | 75 if key == PRODUCE => again(false),
-        // OFFSET_NOT_AVAILABLE: a new leader doesn't know its high watermark yet.
-        78 if key != PRODUCE => Judgement::Again(Again {
-            not_before: now + CAPACITY_PAUSE,
-            code,
-            doubt: false,
-            refused: None,
-            restamp: false,
-        }),
-        // NOT_ENOUGH_REPLICAS: refused before it was appended.
-        19 if key == PRODUCE && !made(Mistake::CapacityPassedOn) => Judgement::Again(Again {
-            not_before: now + CAPACITY_PAUSE,
-            code,
-            doubt: false,
-            refused: None,
-            restamp: false,
-        }),
+        Some(Absorb::Elsewhere) => Judgement::Again(again(REFUSED_PAUSE, true)),
+        // NOT_ENOUGH_REPLICAS, OFFSET_NOT_AVAILABLE: its leader is right, and can't yet.
+        Some(Absorb::Later) => Judgement::Again(again(capacity_pause, false)),
+        Some(Absorb::TopicKnown) if now.saturating_duration_since(arrived) < TOPIC_LAG && topic_known() => {
+            Judgement::Again(again(REFUSED_PAUSE, true))
+        }
         // REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND: it is in the leader's log. Its repeat is recognised.
-        7 | 20 if key == PRODUCE && is_sequenced(item.request.bytes_field("records")) => {
-            Judgement::Again(Again {
-                not_before: now + CAPACITY_PAUSE,
-                code,
-                doubt: !made(Mistake::LateTakenForRefused),
-                refused: None,
-                restamp: false,
-            })
+        Some(Absorb::Sequenced) if sequenced() => Judgement::Again(Again {
+            doubt: !made(Mistake::LateTakenForRefused),
+            ..again(capacity_pause, false)
+        }),
+        // OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, UNKNOWN_PRODUCER_ID of an injected sequence: with at most
+        // five undecided, the batch isn't in the log, and a predecessor was refused or cut off. It starts over with another
+        // id. So does one of an epoch that is fenced. Its client knows nothing of sequences, so it is never told of them.
+        Some(Absorb::Injected) if injected => {
+            let pause = REFUSED_PAUSE * (1 << item.restamps.min(5));
+            Judgement::Again(Again { restamp: true, ..again(pause, false) })
         }
-        // OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID of an injected sequence: with at most five undecided, the batch
-        // isn't in the log, and a predecessor was refused or cut off. It starts over with another id.
-        45 | 59 if injected && made(Mistake::GapTakenForLanded) => {
-            Judgement::Done(error_for_success(partition))
-        }
-        45 | 59 if injected && item.restamps < RESTAMPS_MAX => {
-            let not_before = now + REFUSED_PAUSE;
-            Judgement::Again(Again { not_before, code, doubt: false, refused: None, restamp: true })
+        // The same of a client's own sequence, behind a batch that was kept back here: that one made the gap. A client that is told of
+        // it by then knows the one before as written, and takes the error for a loss. So this one goes again, behind it.
+        Some(Absorb::Injected) if code == OUT_OF_ORDER_SEQUENCE_NUMBER && look.is_behind(item) => {
+            Judgement::Again(again(REFUSED_PAUSE, false))
         }
         // DUPLICATE_SEQUENCE_NUMBER, after a replay of our own: it had landed.
-        46 if key == PRODUCE && item.doubt => Judgement::Done(error_for_success(partition)),
+        None if produce && code == DUPLICATE_SEQUENCE_NUMBER && item.doubt => {
+            Judgement::Done(error_for_success(partition))
+        }
         _ => Judgement::Done(partition),
     }
 }
@@ -151,7 +160,9 @@ mod tests {
         let mut answer = error_for(shape(PRODUCE).unwrap(), wire::response(PRODUCE).unwrap(), 0, code);
         answer.set_i64("base_offset", base_offset);
         let now = Instant::now();
-        judge(&Look { node: 1, now, arrived: now, key: PRODUCE, stamped: false }, item, answer, &|| true)
+        let op = crate::kafka::operations::operation(PRODUCE).unwrap();
+        let look = Look { node: 1, now, arrived: now, op, stamped: false, raised: false, behind: &[] };
+        judge(&look, item, answer, &|| true)
     }
 
     fn passed(judgement: Judgement) -> i16 {

@@ -3,7 +3,7 @@
 //! Knows nothing of what requests mean. When the connection is lost it gives back what was unanswered, each with its
 //! verdict: not sent, or unknown.
 
-use crate::kafka::cluster::{Cluster, DialError, Dialed, dial};
+use crate::kafka::cluster::{Cluster, DialError, Dialed, Versions, dial};
 use crate::kafka::mistake::{Mistake, made};
 use crate::metrics::MemberMetrics;
 use crate::net::{FrameReader, Stream, WriteQueue};
@@ -31,6 +31,13 @@ pub(super) struct Due {
     end: u64,
     /// When it was queued for the wire.
     pub since: Instant,
+}
+
+impl Due {
+    /// The same of one of the parts that went together.
+    pub(super) fn of_member(self, slot: u64, part: u32) -> Self {
+        Self { slot, part, ..self }
+    }
 }
 
 /// A request that was lost with its connection.
@@ -75,6 +82,7 @@ struct Open {
     stream: Stream,
     reader: FrameReader,
     out: WriteQueue,
+    versions: Arc<Versions>,
     due: VecDeque<Due>,
     /// Requests without an answer: the offset behind their last byte, their slot and part.
     silent: VecDeque<(u64, u64, u32)>,
@@ -102,6 +110,14 @@ impl Link {
 
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
+    }
+
+    /// Whether the broker behind it takes a version of an API, as far as it has said.
+    pub(super) fn speaks(&self, key: i16, version: i16) -> bool {
+        match &self.state {
+            State::Open(open) => open.versions.speaks(key, version),
+            State::Closed | State::Dialing(_) => true,
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -172,6 +188,7 @@ impl Link {
                             stream: dialed.stream,
                             reader: FrameReader::new(self.max_frame),
                             out: WriteQueue::new(self.write_queue),
+                            versions: dialed.versions,
                             due: VecDeque::new(),
                             silent: VecDeque::new(),
                             had_silent: false,

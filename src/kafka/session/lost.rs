@@ -2,6 +2,7 @@
 
 use super::link::{Event, Lost};
 use super::slot::{Answer, State};
+use super::unknown::Action;
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::DialError;
 use crate::kafka::honest;
@@ -33,6 +34,9 @@ impl Session {
         {
             self.home.node = None;
         }
+        if self.is_bypassing() && (self.home.node.is_none() || self.home.node == Some(node)) {
+            self.lose_client("its broker can't be connected, and bypass is on");
+        }
     }
 
     /// The connection to `node` is gone. `silent`: requests without an answer had been sent on it.
@@ -56,8 +60,12 @@ impl Session {
         self.cluster.metrics.upstream_errors.disconnected().inc();
         self.cluster.suspect(node);
         self.trusted.retain(|_, trusted| *trusted != node);
-        for lost in lost {
-            self.on_lost(node, lost, now);
+        if self.is_bypassing() && self.home.node == Some(node) {
+            self.lose_client("its broker's connection is lost, and bypass is on");
+            return;
+        }
+        for lost in self.lost_members(lost) {
+            self.on_lost(lost, now);
         }
     }
 
@@ -91,7 +99,7 @@ impl Session {
         !dead.is_empty()
     }
 
-    fn on_lost(&mut self, node: i32, lost: Lost, now: Instant) {
+    fn on_lost(&mut self, lost: Lost, now: Instant) {
         let Some(slot) = self.slot_mut(lost.slot) else { return };
         let (op, silent) = (slot.op, slot.silent);
         match &slot.state {
@@ -106,19 +114,19 @@ impl Session {
                 }
                 self.produce_lost(lost.slot, None, now);
             }
-            State::Sent => self.whole_lost(node, lost.slot, now),
+            State::Sent => self.whole_lost(lost.slot, now),
             State::Waiting | State::Done(_) => {}
         }
     }
 
     /// A request other than Produce was written whole and never answered.
-    fn whole_lost(&mut self, node: i32, number: u64, now: Instant) {
+    fn whole_lost(&mut self, number: u64, now: Instant) {
         let metrics = Arc::clone(&self.cluster.metrics);
         let Some(slot) = self.slot_mut(number) else { return };
         let (op, version, correlation, frame) = (slot.op, slot.version, slot.correlation, slot.frame.clone());
         let name = wire::api_name(op.key);
         match op.unknown {
-            Unknown::Replay | Unknown::ReplayThen(_) | Unknown::Sequenced => {
+            Unknown::Replay | Unknown::InOrder | Unknown::ReplayThen(_) | Unknown::Sequenced => {
                 let not_before = self.pause(number, now, Duration::from_millis(5));
                 let Some(trouble) = self.trouble(number, now) else { return };
                 trouble.losses += 1;
@@ -126,7 +134,9 @@ impl Session {
                 trouble.not_before = not_before;
                 if trouble.losses >= LOSSES_MAX {
                     metrics.client_errors.disconnected().inc();
+                    trouble.replayed = false;
                     let reason = format!("brokers close the connection at this {name} each time");
+                    self.unknown_slot(number, Action::Disconnected, &reason);
                     self.set_state(number, State::Done(Answer::Close(reason)));
                     return;
                 }
@@ -137,9 +147,8 @@ impl Session {
                 }
             }
             Unknown::Settle(code) => {
-                metrics.unknown_outcomes.inc(UnknownAction::Error);
                 metrics.client_errors.kafka(code).inc();
-                tracing::warn!(client = %self.client_id, node, api = name, code, "unknown outcome: the client settles it");
+                self.unknown_slot(number, Action::Told(code), "its client's own protocol settles it");
                 let answer = wire::decode_request(&frame).ok().and_then(|(_, request)| {
                     let answer = honest::error(op.key, version, &request, code)?;
                     wire::encode_response(op.key, version, correlation, &answer).ok()
@@ -148,12 +157,17 @@ impl Session {
                 self.set_state(number, State::Done(answer));
             }
             Unknown::Disconnect => {
-                metrics.unknown_outcomes.inc(UnknownAction::Error);
                 metrics.client_errors.disconnected().inc();
-                tracing::warn!(client = %self.client_id, node, api = name, "unknown outcome: the client's connection is closed");
+                self.unknown_slot(number, Action::Disconnected, "no error would be true");
                 let reason = format!("the broker was lost with a {name} whose outcome can't be known");
                 self.set_state(number, State::Done(Answer::Close(reason)));
             }
+        }
+    }
+
+    fn unknown_slot(&self, number: u64, action: Action, why: &str) {
+        if let Some(slot) = self.slot(number) {
+            self.unknown_request(slot, action, why);
         }
     }
 
@@ -165,10 +179,17 @@ impl Session {
             return;
         }
         let fetch = slot.op.key == FETCH;
+        if lost.verdict == Verdict::Unknown {
+            self.cluster.metrics.unknown_outcomes.inc(UnknownAction::Replayed);
+            if let Some(trouble) = self.trouble(lost.slot, now) {
+                trouble.replayed = true;
+            }
+        }
+        let Some(slot) = self.slot_mut(lost.slot) else { return };
         if let State::Split(split) = &mut slot.state {
             split.lose(lost.part, lost.verdict, &mut |item, _| {
                 let not_before = after_losses(item.losses, now);
-                Judgement::Again(Again { not_before, code: 0, doubt: false, refused: None, restamp: false })
+                Judgement::Again(Again::at(not_before))
             });
             if !fetch && split.items().iter().any(|item| item.losses >= LOSSES_MAX) {
                 self.cluster.metrics.client_errors.disconnected().inc();
@@ -186,7 +207,7 @@ impl Session {
     fn strays_of(&mut self, number: u64, now: Instant) {
         let Some(split) = self.taken_apart(number, now) else { return };
         for item in split.items() {
-            self.stray.add(item.topic.clone(), item.partition, now);
+            self.stray.add(item.key.clone(), item.partition, now);
         }
     }
 }

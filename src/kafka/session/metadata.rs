@@ -3,20 +3,18 @@
 
 use super::slot::{Answer, State};
 use super::{FIND_COORDINATOR, METADATA, Session};
-use crate::kafka::cluster::TopicKey;
+use crate::kafka::cluster::{TOPIC_LAG, TopicKey};
+use crate::kafka::operations::{Absorb, Operation};
 use crate::kafka::rewrite;
 use crate::kafka::wire::{self, Struct};
 use bytes::Bytes;
-use std::time::{Duration, Instant};
-
-/// How long a topic that is known here may be unknown to a broker that has just come back.
-const TOPIC_LAG: Duration = Duration::from_secs(5);
+use std::time::Instant;
 
 impl Session {
     /// A Metadata answer: one without brokers, or with partitions that have no leader, is asked again within the hold.
     pub(super) fn on_metadata(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
         let Some(slot) = self.slot(number) else { return };
-        let (version, arrived) = (slot.version, slot.arrived);
+        let (op, version, arrived) = (slot.op, slot.version, slot.arrived);
         let Ok((_, answer)) = wire::decode_response(METADATA, version, &frame) else {
             self.set_state(
                 number,
@@ -24,7 +22,7 @@ impl Session {
             );
             return;
         };
-        if let Some(code) = self.unready(&answer, arrived, now) {
+        if let Some(code) = self.unready(op, &answer, arrived, now) {
             let has_brokers = answer.structs("brokers").next().is_some();
             self.cluster.learn_metadata(&answer, now);
             if let Some(trouble) = self.trouble(number, now)
@@ -39,18 +37,19 @@ impl Session {
     }
 
     /// Why an answer is no good for a client yet, as an error code.
-    fn unready(&self, answer: &Struct, arrived: Instant, now: Instant) -> Option<i16> {
+    fn unready(&self, op: &Operation, answer: &Struct, arrived: Instant, now: Instant) -> Option<i16> {
         if answer.structs("brokers").next().is_none() {
             return Some(8); // BROKER_NOT_AVAILABLE
         }
         let max = self.cluster.settings().hold.max;
         for topic in answer.structs("topics") {
             let key = TopicKey::Name(topic.bytes_field("name").cloned().unwrap_or_default());
-            match topic.i16("error_code") {
-                5 => return Some(5),
-                code @ (3 | 100) => {
+            let code = topic.i16("error_code");
+            match op.absorbed(code) {
+                Some(Absorb::Later) => return Some(code),
+                Some(Absorb::TopicKnown) => {
                     let lag = now.saturating_duration_since(arrived) < TOPIC_LAG;
-                    if lag && self.cluster.read(|view| view.knows(&key)) {
+                    if lag && self.cluster.read(|view| view.knows(&key, now)) {
                         return Some(code);
                     }
                 }
@@ -86,16 +85,14 @@ impl Session {
         let mut leaders = Vec::new();
         for topic in answer.structs("topics").filter(|topic| matches!(topic.i16("error_code"), 3 | 100)) {
             if let Some(name) = topic.bytes_field("name") {
-                self.cluster.update_quietly(|view| view.forget_topic(name));
+                self.cluster.update_quietly(|view| view.forget_topic(name, now));
             }
         }
         for topic in answer.structs("topics") {
             let name = TopicKey::Name(topic.bytes_field("name").cloned().unwrap_or_default());
-            let id = Some(topic.uuid("topic_id")).filter(|id| *id != [0; 16]).map(TopicKey::Id);
             for partition in topic.structs("partitions") {
                 let (index, leader) = (partition.i32("partition_index"), partition.i32("leader_id"));
                 leaders.push((name.clone(), index, leader));
-                leaders.extend(id.clone().map(|id| (id, index, leader)));
             }
         }
         self.cluster.read(|view| rewrite::metadata(&mut answer, view, &self.doors()));
@@ -170,7 +167,8 @@ impl Session {
     /// A `FindCoordinator` answer: while there is no coordinator it is asked again within the hold.
     pub(super) fn on_coordinator(&mut self, node: i32, number: u64, frame: &Bytes, now: Instant) {
         let Some(slot) = self.slot(number) else { return };
-        let (version, correlation, request) = (slot.version, slot.correlation, slot.frame.clone());
+        let (op, version, correlation, request) =
+            (slot.op, slot.version, slot.correlation, slot.frame.clone());
         let Ok((_, mut answer)) = wire::decode_response(FIND_COORDINATOR, version, frame) else {
             self.set_state(
                 number,
@@ -180,12 +178,13 @@ impl Session {
         };
         let (mut waiting, mut others) = (None, false);
         if version < 4 {
-            waiting = Some(answer.i16("error_code")).filter(|code| matches!(code, 14 | 15));
+            waiting = Some(answer.i16("error_code")).filter(|code| op.absorbed(*code).is_some());
         }
         for row in answer.structs("coordinators") {
-            match row.i16("error_code") {
-                code @ (14 | 15) => waiting = Some(code),
-                _ => others = true,
+            let code = row.i16("error_code");
+            match op.absorbed(code) {
+                Some(_) => waiting = Some(code),
+                None => others = true,
             }
         }
         if let Some(code) = waiting

@@ -6,10 +6,14 @@
 //! stamped first, see `inject`), and so does its answer; the rest is about the days when that does not work.
 
 mod advance;
+mod ahead;
 mod answers;
+mod bypass;
 mod commits;
 mod doors;
 mod fetch;
+mod gather;
+mod guard;
 mod hold;
 mod inject;
 mod intake;
@@ -20,12 +24,15 @@ mod metadata;
 #[cfg(test)]
 mod model;
 mod produce;
+mod publish;
 mod reading;
 mod route;
 mod slot;
 mod splits;
 mod stray;
+mod unknown;
 mod watermarks;
+mod zone;
 
 use crate::kafka::cluster::{Cluster, TopicKey};
 use crate::kafka::mistake::{Mistake, made};
@@ -34,7 +41,11 @@ use crate::lifecycle::Drain;
 use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
 use crate::net::{FrameReader, Stream, WriteQueue, recycle};
 use crate::time::now;
+use ahead::{Ahead, Lanes};
+use bypass::Mode;
 use bytes::Bytes;
+use gather::Gathering;
+use guard::Guard;
 use inject::Injection;
 use link::{Event, Link};
 use rand::{SeedableRng, rngs::StdRng};
@@ -49,6 +60,7 @@ use std::time::Instant;
 use stray::Strays;
 use tokio::time::Sleep;
 use watermarks::Watermarks;
+use zone::Zone;
 
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
@@ -95,6 +107,15 @@ pub struct Session {
     base: u64,
     /// Slots that are neither on their way nor done.
     unsettled: usize,
+    /// Those of them that are no Produce.
+    unsettled_others: usize,
+    /// The partitions that were written to in trouble, and the slot from which on none has been looked up.
+    lanes: Lanes,
+    laned_to: u64,
+    /// What earlier slots stand in the way of; kept for its capacity. Slots before `looked_to` have been looked at.
+    ahead: Ahead,
+    looked_to: u64,
+    gathering: Gathering,
     links: Vec<Link>,
     /// Partitions that the client's choice of node is wrong for.
     stray: Strays,
@@ -103,12 +124,14 @@ pub struct Session {
     /// Coordinators other than the client's choice, by kind and key.
     moved: HashMap<(i8, Bytes), i32>,
     watermarks: Watermarks,
+    guard: Guard,
+    zone: Zone,
     own: Arc<Progress>,
     injection: Injection,
     /// A Produce that waits for earlier batches of its partitions to be decided: no more is read until it is on its way.
     paced: Option<u64>,
-    /// Whether the other connections are told what is undecided here.
-    published: bool,
+    /// What the other connections are told: the oldest undecided Produce of each lane, 0 for none.
+    published: Option<Vec<u64>>,
     held_bytes: usize,
     library: Library,
     client_id: String,
@@ -126,6 +149,10 @@ pub struct Session {
     drain: Drain,
     draining: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     is_draining: bool,
+    /// Whether everything passes as it is.
+    mode: Mode,
+    /// Why the client's connection ends with its broker's.
+    lost: Option<String>,
     /// The client will send nothing more.
     eof: bool,
 }
@@ -149,14 +176,22 @@ impl Session {
             slots: VecDeque::new(),
             base: 0,
             unsettled: 0,
+            unsettled_others: 0,
+            lanes: Lanes::default(),
+            laned_to: 0,
+            ahead: Ahead::default(),
+            looked_to: 0,
+            gathering: Gathering::default(),
             links: Vec::new(),
             stray: Strays::default(),
             trusted: HashMap::new(),
             moved: HashMap::new(),
             watermarks: Watermarks::default(),
+            guard: Guard::default(),
+            zone: Zone::new(settings.kafka.zone.as_deref()),
             own: cluster.order.connection(),
             paced: None,
-            published: false,
+            published: None,
             held_bytes: 0,
             library: Library::Other,
             client_id: String::new(),
@@ -172,6 +207,8 @@ impl Session {
             drain,
             draining,
             is_draining: false,
+            mode: Mode::of(&cluster),
+            lost: None,
             eof: false,
             cluster,
         }
@@ -190,11 +227,16 @@ impl Session {
         }
         for _ in 0..ROUNDS {
             let now = now();
-            let mut moved = self.poll_links(cx, now) | self.watch_links(now);
+            let mut moved = self.follow_bypass(now)
+                | self.poll_links(cx, now)
+                | self.poll_guard(cx)
+                | self.watch_links(now);
             if self.eof && self.unsettled > 0 {
                 self.abandon_held();
             }
-            if self.unsettled > 0 || self.published {
+            if self.is_bypassing() {
+                moved |= self.unsettled > 0 && self.advance_bypassed(now);
+            } else if self.unsettled > 0 || self.published.is_some() {
                 moved |= self.advance(now);
             }
             match self.hand_out(now) {
@@ -212,6 +254,9 @@ impl Session {
                 }
                 // Links were not read while it was full, and nothing else would wake this task for them.
                 moved |= was_full && !self.out.is_full();
+            }
+            if let Some(reason) = self.lost.take_if(|_| self.slots.is_empty() && self.out.is_empty()) {
+                return Poll::Ready(End::Closed(reason));
             }
             match self.poll_client(cx, now) {
                 Ok(some) => moved |= some,
@@ -286,6 +331,9 @@ impl Session {
             let whole = now.saturating_duration_since(slot.arrived);
             times.requests.observe(whole.as_secs_f64());
             times.added.observe(whole.saturating_sub(slot.upstream).as_secs_f64());
+            if !slot.is_produce() && slot.is_replayed() {
+                self.unknown_settled(&slot);
+            }
             match slot.state {
                 State::Done(Answer::Leaders(frame, leaders)) => {
                     // Before the client can act on it: what is undecided for a partition that has moved comes first.
@@ -353,9 +401,16 @@ impl Session {
         let before = slot.is_unsettled();
         let decided = matches!(state, State::Done(_)) && slot.trouble.is_some();
         slot.state = state;
-        match (before, slot.is_unsettled()) {
-            (false, true) => self.unsettled += 1,
-            (true, false) => self.unsettled -= 1,
+        let (after, other) = (slot.is_unsettled(), usize::from(!slot.is_produce()));
+        match (before, after) {
+            (false, true) => {
+                self.unsettled += 1;
+                self.unsettled_others += other;
+            }
+            (true, false) => {
+                self.unsettled -= 1;
+                self.unsettled_others -= other;
+            }
             _ => {}
         }
         if decided {
@@ -370,9 +425,11 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.unknown_left();
         self.own.gone();
         self.cluster.forget_waker(self.id);
         self.cluster.forget_producer(self.id);
+        self.cluster.forget_client(self.id);
         self.cluster.ledger.refund(self.held_bytes);
         let waiting = self.slots.iter().filter_map(|slot| slot.trouble.as_ref()?.ticket.as_ref()).count();
         self.cluster.metrics.hold_requests.sub(i64::try_from(waiting).unwrap_or(0));

@@ -2,12 +2,14 @@
 //!
 //! What an answer proves was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1; the decisions stand in [`judge`].
 
+use super::ahead::Ahead;
 use super::inject::producer_of;
 use super::judge::{Look, is_sequenced, judge};
 use super::lost::{LOSSES_MAX, after_losses};
-use super::slot::{Answer, Raised, State};
-use super::{PRODUCE, Session};
-use crate::kafka::cluster::TopicKey;
+use super::slot::{Answer, Raised, Slot, State};
+use super::unknown::{Action, Doubt, decided};
+use super::{FETCH, PRODUCE, Session};
+use crate::kafka::cluster::{TopicKey, View};
 use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::order::Barrier;
@@ -23,7 +25,12 @@ impl Session {
     pub(super) fn barriers(&self, version: i16, body: &[u8], now: Instant) -> Vec<Barrier> {
         let mut found = Vec::new();
         let scanned = produce::scan_request(version, body, &mut |row| {
-            found.extend(self.cluster.order.barrier(&owned(row.topic), row.partition, &self.own, now));
+            found.extend(self.cluster.order.barrier(
+                &self.cluster.named(owned(row.topic)),
+                row.partition,
+                &self.own,
+                now,
+            ));
         });
         if scanned.is_err() {
             found.clear(); // the broker will say what it thinks of it
@@ -33,38 +40,23 @@ impl Session {
 
     /// Whether a waiting Produce may go to `home` as it came: none of its partitions is known to be led elsewhere, and
     /// none has an earlier undecided batch in parts.
-    pub(super) fn produce_may_go(&mut self, number: u64, home: i32, now: Instant) -> bool {
+    pub(super) fn produce_may_go(&mut self, number: u64, home: i32, ahead: &Ahead, now: Instant) -> bool {
         let Some(slot) = self.slot(number) else { return false };
-        let silent = slot.silent;
-        let undecided =
-            if made(Mistake::WholeOvertakes) { Vec::new() } else { self.undecided_before(number) };
-        if undecided.is_empty() && self.stray.is_empty() {
+        if slot.lanes().iter().any(|lane| ahead.is_in_parts(*lane)) && !made(Mistake::WholeOvertakes) {
+            return false;
+        }
+        let (silent, arrived) = (slot.silent, slot.arrived);
+        let disturbed = self.cluster.read(|view| view.topics_disturbed_since(arrived));
+        if self.stray.is_empty() && !disturbed {
             return true;
         }
-        let body = slot.frame.get(slot.body_at..).unwrap_or_default();
-        let mut partitions = Vec::new();
-        if produce::scan_request(slot.version, body, &mut |row| {
-            partitions.push((owned(row.topic), row.partition));
-        })
-        .is_err()
-        {
-            return true;
+        let keys: Vec<_> = slot.lanes().iter().filter_map(|lane| self.lanes.key(*lane).cloned()).collect();
+        let gone =
+            |view: &View| keys.iter().any(|(topic, _)| view.is_gone(topic, arrived, true, now).is_some());
+        if disturbed && self.cluster.read(gone) {
+            return false;
         }
-        partitions.iter().all(|key| !undecided.contains(key))
-            && !partitions.iter().any(|key| self.is_stray(key, home, silent, now))
-    }
-
-    fn undecided_before(&self, number: u64) -> Vec<(TopicKey, i32)> {
-        let earlier = self.slots.iter().take(self.at(number).unwrap_or(0)).filter(|slot| slot.is_produce());
-        let items = earlier.filter_map(|slot| match &slot.state {
-            State::Split(split) => Some(split.items()),
-            _ => None,
-        });
-        items
-            .flatten()
-            .filter(|item| !item.is_done())
-            .map(|item| (item.topic.clone(), item.partition))
-            .collect()
+        !keys.iter().any(|key| self.is_stray(key, home, silent, now))
     }
 
     /// The answer to a Produce that went as it came.
@@ -75,7 +67,11 @@ impl Session {
         let body = frame.get(body_at..).unwrap_or_default();
         match produce::scan_response(version, body, &mut |_| {}) {
             Ok(head) if !head.any_error && !head.has_node_endpoints => {
-                if slot.trouble.is_some() {
+                let (lanes, troubled) = (slot.lanes.clone(), slot.trouble.is_some());
+                for lane in lanes.iter().flatten() {
+                    self.lanes.landed(*lane, now);
+                }
+                if troubled {
                     self.release(number, now, Some(ReleaseOutcome::Answered));
                 }
                 self.set_state(number, State::Done(Answer::Frame(frame)));
@@ -99,117 +95,121 @@ impl Session {
     /// Takes in the answer to a part: each partition is decided, and what it tells of leaders is noted.
     pub(super) fn absorb(&mut self, node: i32, number: u64, part: u32, answer: Struct, now: Instant) {
         let Some(slot) = self.slot(number) else { return };
-        let (key, arrived, stamped, raised) =
-            (slot.op.key, slot.arrived, slot.stamped, slot.raised == Raised::Up);
+        let (op, key, arrived, stamped, raised) =
+            (slot.op, slot.op.key, slot.arrived, slot.stamped, slot.raised == Raised::Up);
         let home = self.home.node;
-        let mut trust = Vec::new();
-        let (mut strays, mut unknown, mut hints, mut told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let cluster = Arc::clone(&self.cluster);
+        let behind = self.undecided_before(number, &answer);
         let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
         let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
-        let look = Look { node, now, arrived, key, stamped };
-        let (mut given_back, mut landed, mut lower) = (Vec::new(), Vec::new(), false);
+        let look = Look { node, now, arrived, op, stamped, raised, behind: &behind };
+        let mut found = Findings::default();
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
-            if hinted_leader(&partition).is_some()
-                && let Some(leader) = partition.strukt("current_leader")
-            {
-                hints.push((
-                    item.topic.clone(),
-                    item.partition,
-                    leader.i32("leader_id"),
-                    leader.i32("leader_epoch"),
-                ));
-            }
-            let known = || cluster.read(|view| view.knows(&item.topic));
+            found.hint(item, &partition);
+            let appended_at = if key == PRODUCE { partition.i64("base_offset") } else { -1 };
+            let known = || cluster.read(|view| view.knows(&item.topic, now));
             let verdict = judge(&look, item, partition, &known);
             match &verdict {
                 Judgement::Again(again) => {
-                    lower |= raised && matches!(again.code, 7 | 19 | 20) && !made(Mistake::RaisedForEver);
                     cluster.metrics.masked_errors.kafka(again.code).inc();
-                    trust.push((item.topic.clone(), item.partition, false));
-                    if again.refused.is_some() && Some(node) == home {
-                        strays.push((item.topic.clone(), item.partition));
-                    }
+                    found.again(&look, item, again, Some(node) == home);
                 }
                 Judgement::Done(answer) => {
                     let passed = answer.i16("error_code");
-                    trust.push((item.topic.clone(), item.partition, passed == 0));
-                    if passed == 0 && item.restamps > 0 {
-                        let producer = producer_of(item.request.bytes_field("records"));
-                        landed.push((item.topic.clone(), item.partition, producer));
-                    }
-                    if passed != 0 {
-                        if (stamped || item.counted)
-                            && ((!matches!(code, 7 | 20) && !item.doubt) || made(Mistake::GivenBackInDoubt))
-                        {
-                            let records = item.request.bytes_field("records").cloned();
-                            given_back.push((item.topic.clone(), item.partition, records));
-                        }
+                    if passed != 0 && key != FETCH {
+                        // Those of a Fetch are counted when it is decided.
                         cluster.metrics.client_errors.kafka(passed).inc();
                     }
-                    told.extend(
-                        hinted_leader(answer).map(|leader| (item.topic.clone(), item.partition, leader)),
-                    );
-                    if code != 0 && passed == REQUEST_TIMED_OUT && key == PRODUCE && code != REQUEST_TIMED_OUT
-                    {
-                        unknown.push((item.topic.clone(), item.partition));
-                    }
+                    found.done(&look, item, answer, (code, appended_at));
                 }
             }
             verdict
         };
         let mut missing = |item: &Item| Judgement::Done(error_for(shape, message, item.partition, -1));
         split.absorb(part, answer, &mut judge, &mut missing);
-        if lower {
+        if !found.lower.is_empty() {
             // The leader has it, or too few followers are there: the client's own acks=1 is all that it asked for.
             split.template_mut().set_i16("acks", 1);
             slot.raised = Raised::Down;
         }
-        for (topic, partition, producer) in landed {
+        self.take_in(node, key, found, now);
+    }
+
+    /// The partitions of which a batch that came before this request is undecided; only looked for where the answer tells of a
+    /// gap (45).
+    fn undecided_before(&self, number: u64, answer: &Struct) -> Vec<(TopicKey, i32)> {
+        // Other APIs' answers have other fields.
+        if !self.slot(number).is_some_and(Slot::is_produce) {
+            return Vec::new();
+        }
+        let mut rows = answer.structs("responses").flat_map(|topic| topic.structs("partition_responses"));
+        if !rows.any(|row| row.i16("error_code") == 45) {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        let earlier = self.slots.iter().take(self.at(number).unwrap_or(0));
+        for slot in earlier.filter(|slot| slot.is_produce()) {
+            match &slot.state {
+                State::Done(_) => {}
+                State::Split(split) => {
+                    let undecided = split.items().iter().filter(|item| !item.is_done());
+                    found.extend(undecided.map(|item| (item.topic.clone(), item.partition)));
+                }
+                State::Waiting | State::Sent => {
+                    let body = slot.frame.get(slot.body_at..).unwrap_or_default();
+                    // One that can't be read stands before nothing: its broker refuses it.
+                    let _ = produce::scan_request(slot.version, body, &mut |row| {
+                        found.push((owned(row.topic), row.partition));
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    /// What an answer has shown is noted.
+    fn take_in(&mut self, node: i32, key: i16, found: Findings, now: Instant) {
+        for (topic, partition, high_watermark) in found.read {
+            self.watermarks.note(topic.topic_ref(), partition, high_watermark, node);
+        }
+        for (topic, partition, code) in found.lower {
+            self.injection.lower(&topic, partition, code, now);
+        }
+        for (topic, partition, producer) in found.landed {
             self.injection.landed(&topic, partition, producer);
         }
-        for (topic, partition, records) in given_back {
+        for (topic, partition, records) in found.given_back {
             self.injection.give_back(&topic, partition, records.as_ref());
         }
         // Dated behind the refusal that it came with, or it would count as what was known before.
         let dated = now + Duration::from_nanos(1);
-        for (topic, partition, leader, epoch) in hints {
+        for (topic, partition, leader, epoch) in found.hints {
             let changes =
                 self.cluster.update(|view| view.absorb_hint(&topic, partition, leader, epoch, dated));
             self.cluster.note(&changes);
         }
         // A client that is shown a new leader by a hint (KIP-951, with whatever error) goes there at once: what is undecided
         // here comes first.
-        self.cluster.order.tell(told, now);
-        for (topic, partition, leads) in trust.into_iter().filter(|_| key == PRODUCE) {
+        self.cluster.order.tell(found.told, now);
+        for (topic, partition, leads) in found.trust.into_iter().filter(|_| key == PRODUCE) {
             if leads {
                 self.trusted.insert((topic, partition), node);
             } else {
                 self.trusted.remove(&(topic, partition));
             }
         }
-        for stray in strays {
+        for (topic, partition) in found.acknowledged {
+            let lane = self.lanes.number(topic, partition);
+            self.lanes.landed(lane, now);
+        }
+        for stray in found.strays {
             self.stray.add(stray.0, stray.1, now);
         }
-        for (topic, partition) in unknown {
-            self.log_unknown(
-                &topic,
-                partition,
-                "appended, then leadership moved while it waited for followers",
-            );
+        for (doubt, action, why) in found.unknown {
+            self.unknown_batch(&doubt, action, why);
         }
-    }
-
-    /// One line for each outcome that can't be known, so that people can reconcile.
-    pub(super) fn log_unknown(&self, topic: &TopicKey, partition: i32, why: &str) {
-        self.cluster.metrics.unknown_outcomes.inc(UnknownAction::Error);
-        let topic = match topic {
-            TopicKey::Name(name) => String::from_utf8_lossy(name).into_owned(),
-            TopicKey::Id(id) => wire::uuid::format(id),
-        };
-        tracing::warn!(client = %self.client_id, topic, partition, why, "unknown outcome of a Produce: error 7 to the client");
     }
 
     /// A Produce was written and never answered: what has a sequence goes again, the rest gets the honest error.
@@ -227,33 +227,103 @@ impl Session {
         let mut unknown = Vec::new();
         split.lose(part.unwrap_or(0), crate::retry::Verdict::Unknown, &mut |item, _| {
             if silent {
-                metrics.unknown_outcomes.inc(UnknownAction::Swallowed);
+                unknown.push((Doubt::of(item), Action::Swallowed, "acks=0: nobody waits for an answer"));
                 return Judgement::Done(error_for(shape, message, item.partition, 0));
             }
             let sequenced = is_sequenced(item.request.bytes_field("records"));
             if item.losses < LOSSES_MAX && (sequenced || made(Mistake::UnsequencedRepeated)) {
                 metrics.unknown_outcomes.inc(UnknownAction::Replayed);
                 let not_before = after_losses(item.losses, now);
-                return Judgement::Again(Again {
-                    not_before,
-                    code: 0,
-                    doubt: true,
-                    refused: None,
-                    restamp: made(Mistake::NewSequenceForUnknown),
-                });
+                let restamp = made(Mistake::NewSequenceForUnknown);
+                return Judgement::Again(Again { doubt: true, restamp, ..Again::at(not_before) });
             }
-            unknown.push((item.topic.clone(), item.partition));
+            let why = "the connection was lost before the answer";
+            unknown.push((Doubt::of(item), Action::Told(REQUEST_TIMED_OUT), why));
             metrics.client_errors.kafka(REQUEST_TIMED_OUT).inc();
             Judgement::Done(error_for(shape, message, item.partition, REQUEST_TIMED_OUT))
         });
         let done = split.is_done();
-        for (topic, partition) in unknown {
-            self.log_unknown(&topic, partition, "the connection was lost before the answer");
+        for (doubt, action, why) in unknown {
+            self.unknown_batch(&doubt, action, why);
         }
         if done {
             self.finish_split(number, now);
         } else {
             self.hold(number, HoldTrigger::Disconnect, now);
+        }
+    }
+}
+
+/// What the answer to a part has shown, by partition.
+#[derive(Default)]
+struct Findings {
+    /// Whether the node leads it.
+    trust: Vec<(TopicKey, i32, bool)>,
+    /// Acknowledged.
+    acknowledged: Vec<(TopicKey, i32)>,
+    /// Led elsewhere than at the client's choice.
+    strays: Vec<(TopicKey, i32)>,
+    /// Of unknown outcome, and done with.
+    unknown: Vec<(Doubt, Action, &'static str)>,
+    /// Leader and epoch that were hinted at.
+    hints: Vec<(TopicKey, i32, i32, i32)>,
+    /// Leaders that the client is told of.
+    told: Vec<(TopicKey, i32, i32)>,
+    /// Refused for good: the sequence is free again.
+    given_back: Vec<(TopicKey, i32, Option<Bytes>)>,
+    /// In the log under this producer id, after it had been stamped anew.
+    landed: Vec<(TopicKey, i32, i64)>,
+    /// The high watermarks of what a Fetch has read.
+    read: Vec<(TopicKey, i32, i64)>,
+    /// Raised acks have to fall back, for this error.
+    lower: Vec<(TopicKey, i32, i16)>,
+}
+
+impl Findings {
+    fn hint(&mut self, item: &Item, partition: &Struct) {
+        if hinted_leader(partition).is_some()
+            && let Some(leader) = partition.strukt("current_leader")
+        {
+            let (node, epoch) = (leader.i32("leader_id"), leader.i32("leader_epoch"));
+            self.hints.push((item.topic.clone(), item.partition, node, epoch));
+        }
+    }
+
+    fn again(&mut self, look: &Look<'_>, item: &Item, again: &Again, at_home: bool) {
+        if look.raised && matches!(again.code, 7 | 19 | 20) && !made(Mistake::RaisedForEver) {
+            self.lower.push((item.topic.clone(), item.partition, again.code));
+        }
+        if again.restamp && item.doubt {
+            self.unknown.push((Doubt::of(item), Action::Gap(again.code), "a predecessor was cut off"));
+        }
+        self.trust.push((item.key.clone(), item.partition, false));
+        if again.refused.is_some() && at_home {
+            self.strays.push((item.key.clone(), item.partition));
+        }
+    }
+
+    /// `code` and `appended_at`: what the broker had answered.
+    fn done(&mut self, look: &Look<'_>, item: &Item, answer: &Struct, (code, appended_at): (i16, i64)) {
+        let passed = answer.i16("error_code");
+        self.trust.push((item.key.clone(), item.partition, passed == 0));
+        if passed == 0 && look.op.key == FETCH {
+            self.read.push((item.topic.clone(), item.partition, answer.i64("high_watermark")));
+        }
+        if passed == 0 && look.op.key == PRODUCE {
+            self.acknowledged.push((item.key.clone(), item.partition));
+        }
+        if passed == 0 && item.restamps > 0 {
+            let producer = producer_of(item.request.bytes_field("records"));
+            self.landed.push((item.topic.clone(), item.partition, producer));
+        }
+        let doubtful = (matches!(code, 7 | 20) || item.doubt) && !made(Mistake::GivenBackInDoubt);
+        if passed != 0 && (look.stamped || item.counted) && !doubtful {
+            let records = item.request.bytes_field("records").cloned();
+            self.given_back.push((item.topic.clone(), item.partition, records));
+        }
+        self.told.extend(hinted_leader(answer).map(|leader| (item.key.clone(), item.partition, leader)));
+        if look.op.key == PRODUCE {
+            self.unknown.extend(decided(item, answer, code, appended_at));
         }
     }
 }

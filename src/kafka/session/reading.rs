@@ -1,7 +1,7 @@
 //! Reading the client's socket: as long as what is held for it stays within its bounds, and only frames.
 
 use super::link::Link;
-use super::slot::State;
+use super::slot::{Slot, State};
 use super::{End, Session};
 use crate::metrics::FrameRejection;
 use crate::net::FrameError;
@@ -13,6 +13,7 @@ impl Session {
     /// (4) The client's next requests, as long as what is held for it stays within its bounds.
     pub(super) fn poll_client(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, End> {
         let mut some = false;
+        self.notice_the_end();
         while !self.eof && !self.is_draining && self.has_room() {
             match self.reader.poll_frame_mut(cx, &mut self.client) {
                 Poll::Pending => break,
@@ -30,8 +31,25 @@ impl Session {
         Ok(some)
     }
 
+    /// A client that has closed its connection while it isn't read is not waited with until it is read again: it may have
+    /// sent what is held for it elsewhere by now. What it had sent besides, unread, goes with it: it came after that.
+    fn notice_the_end(&mut self) {
+        let holds = |slot: &Slot| slot.is_held() && !slot.silent;
+        if !self.eof
+            && self.unsettled > 0
+            && self.slots.iter().any(holds)
+            && !self.has_room()
+            && self.client.is_read_closed()
+        {
+            self.eof = true;
+        }
+    }
+
     /// Backpressure: a full budget stops reading the client's socket. One request is always let in.
     pub(super) fn has_room(&mut self) -> bool {
+        if self.lost.is_some() || self.must_finish() {
+            return false;
+        }
         if self.slots.is_empty() {
             return true;
         }

@@ -1,6 +1,7 @@
 //! Where a whole request goes: to the node that the client chose as long as that can serve it, else where the operation
 //! table says.
 
+use super::ahead::Ahead;
 use super::{FETCH, PRODUCE, Session, slot::State};
 use crate::kafka::cluster::API_VERSIONS;
 use crate::kafka::operations::Route;
@@ -52,7 +53,7 @@ impl Session {
     }
 
     /// Where a waiting request goes now.
-    pub(super) fn target(&mut self, number: u64, now: Instant) -> Target {
+    pub(super) fn target(&mut self, number: u64, ahead: &Ahead, now: Instant) -> Target {
         let Some(slot) = self.slot(number) else { return Target::Decided };
         let (op, refused) = (slot.op, slot.trouble.as_ref().and_then(|trouble| trouble.refused));
         if op.key == API_VERSIONS {
@@ -63,9 +64,9 @@ impl Session {
         let home = self.home_node().filter(|&node| self.usable(node));
         let at_home = home.map_or(Target::Wait, Target::Node);
         match op.route {
-            Route::Local | Route::Node => at_home,
+            Route::Local | Route::Node | Route::Internal => at_home,
             Route::Leader if op.key == PRODUCE => match home {
-                Some(node) if refused.is_none() && self.produce_may_go(number, node, now) => {
+                Some(node) if refused.is_none() && self.produce_may_go(number, node, ahead, now) => {
                     Target::Node(node)
                 }
                 _ => Target::Leaders,

@@ -1,5 +1,6 @@
 //! One request of a client, from its arrival to its answer.
 
+use super::ahead::Lane;
 use crate::hold::Ticket;
 use crate::kafka::cluster::TopicKey;
 use crate::kafka::operations::Operation;
@@ -36,6 +37,8 @@ pub(super) struct Slot {
     pub state: State,
     /// What must be decided on other connections first: of a Produce for a partition whose leader is news.
     pub barriers: Vec<Barrier>,
+    /// The partitions of a Produce, in its order; numbered in trouble only, and not where it can't be read.
+    pub lanes: Option<Box<[Lane]>>,
     /// What went wrong with it so far; nothing in the steady state.
     pub trouble: Option<Box<Trouble>>,
 }
@@ -83,6 +86,8 @@ pub(super) struct Trouble {
     pub ticket: Option<Ticket>,
     /// When it must be decided, one way or the other.
     pub deadline: Instant,
+    /// How long its client waits for it: the bound while what is before it is being let go.
+    pub patience: Instant,
     /// Who refused it last.
     pub refused: Option<Refusal>,
     /// It isn't sent earlier than this.
@@ -106,6 +111,16 @@ impl Slot {
     /// Whether it is held.
     pub(super) fn is_held(&self) -> bool {
         self.trouble.as_ref().is_some_and(|trouble| trouble.ticket.is_some())
+    }
+
+    /// Whether it was sent again though an earlier attempt may have been applied.
+    pub(super) fn is_replayed(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.replayed)
+    }
+
+    /// The numbers of its partitions, as far as they are known.
+    pub(super) fn lanes(&self) -> &[Lane] {
+        self.lanes.as_deref().unwrap_or_default()
     }
 
     /// Whether it is a Produce.

@@ -1,17 +1,23 @@
 //! Requests in parts: taken apart, sent to the leaders that are known, merged.
 
-use super::advance::{Ahead, Way};
-use super::inject::RAISED_TIMEOUT_MS;
+use super::ahead::{Ahead, Before, Way};
+use super::inject::{RAISED_TIMEOUT_MS, producer_of};
 use super::slot::{Answer, Raised, State};
+use super::unknown::{Action, Doubt};
 use super::{FETCH, PRODUCE, Session};
-use crate::kafka::cluster::TopicKey;
+use crate::kafka::cluster::{TopicKey, View};
+use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::rewrite;
 use crate::kafka::split::{Item, Judgement, Split, error_for, shape};
 use crate::kafka::wire;
 use crate::metrics::{HoldTrigger, ReleaseOutcome, ReplayVerdict};
 use bytes::{Bytes, BytesMut};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
+
+/// `DeleteRecords`.
+const DELETE_RECORDS: i16 = 21;
 
 /// How long the node that refused a partition is not believed to lead it again, unless its epoch is newer.
 const REFUSED_FOR: Duration = Duration::from_millis(250);
@@ -26,6 +32,8 @@ enum Plan {
     Order,
     /// Its leader has to be looked up.
     Want,
+    /// Its topic is no more, and this error says so.
+    Gone(i16),
     /// It does not wait.
     Nothing,
 }
@@ -53,6 +61,12 @@ impl Session {
         match wire::decode_request(&slot.frame) {
             Ok((_, request)) => {
                 let mut split = Split::new(shape(key)?, request, now);
+                for item in split.items_mut() {
+                    item.key = self.cluster.named(item.topic.clone());
+                    if key == PRODUCE {
+                        item.producer = producer_of(item.request.bytes_field("records"));
+                    }
+                }
                 if is_fetch {
                     let template = split.template_mut();
                     template.set_i32("session_id", 0);
@@ -73,7 +87,7 @@ impl Session {
     pub(super) fn dispatch(&mut self, number: u64, ahead: &Ahead, now: Instant) -> bool {
         let plans = self.plans(number, ahead, now);
         let mut moved = false;
-        let mut wanted = Vec::new();
+        let (mut wanted, mut gone) = (Vec::new(), Vec::new());
         let mut targets = Vec::with_capacity(plans.len());
         for (at, plan) in plans.into_iter().enumerate() {
             let mut target = None;
@@ -83,6 +97,7 @@ impl Session {
                 }
                 Plan::Go(node) => moved |= self.reach(node),
                 Plan::Later(until) => self.wake_before(until),
+                Plan::Gone(code) => gone.push((at, code)),
                 Plan::Want => wanted.extend(self.item_topic(number, at)),
                 Plan::Order | Plan::Nothing => {}
             }
@@ -91,12 +106,39 @@ impl Session {
         if !wanted.is_empty() {
             self.cluster.want_topics(wanted, now);
         }
+        moved |= !gone.is_empty();
+        self.settle_gone(number, gone);
         self.stamp_parts(number, &mut targets, now);
         if targets.iter().any(Option::is_some) {
             self.send_parts(number, &targets, now);
             moved = true;
         }
         moved
+    }
+
+    /// Partitions of topics that have been deleted: nothing that was meant for one lands in another of its name.
+    fn settle_gone(&mut self, number: u64, gone: Vec<(usize, i16)>) {
+        let metrics = std::sync::Arc::clone(&self.cluster.metrics);
+        for (at, code) in gone {
+            let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
+            let (stamped, Some(message)) = (slot.stamped, wire::response(slot.op.key)) else { return };
+            let State::Split(split) = &mut slot.state else { return };
+            let Some(item) = split.items().get(at) else { continue };
+            let (topic, partition) = (item.topic.clone(), item.partition);
+            let doubt = item.doubt.then(|| Doubt::of(item));
+            let injected = slot.op.key == PRODUCE && (stamped || item.counted);
+            let records = if injected { item.request.bytes_field("records").cloned() } else { None };
+            // What may have been applied to the old one is gone with it, and still nobody can say that it was not.
+            let code = if doubt.is_some() { REQUEST_TIMED_OUT } else { code };
+            split.decide(at, error_for(split.shape(), message, partition, code));
+            metrics.client_errors.kafka(code).inc();
+            if let Some(doubt) = doubt {
+                let why = "its topic was deleted before a replay could settle it";
+                self.unknown_batch(&doubt, Action::Told(code), why);
+            } else {
+                self.injection.give_back(&topic, partition, records.as_ref());
+            }
+        }
     }
 
     /// Stamps what is about to be sent for the first time, or anew; what can't be stamped yet goes on waiting.
@@ -112,14 +154,16 @@ impl Session {
         if split.template().bytes_field("transactional_id").is_some() {
             return;
         }
-        let mut stamped = false;
+        let (mut stamped, mut lowered) = (false, false);
         for (item, target) in split.items_mut().iter_mut().zip(targets) {
             if target.is_some() && !self.injection.stamp_item(&self.cluster, item, now) {
                 *target = None;
             }
             stamped |= item.counted;
+            lowered |= self.injection.is_lowered(&item.topic, item.partition, now);
         }
         if stamped
+            && !lowered
             && slot.raised == Raised::No
             && split.template().i16("acks") == 1
             && self.injection.raises()
@@ -144,49 +188,51 @@ impl Session {
         let Some(slot) = self.slot(number) else { return Vec::new() };
         let State::Split(split) = &slot.state else { return Vec::new() };
         let produce = slot.op.key == PRODUCE;
+        let writes = produce || slot.op.key == DELETE_RECORDS;
         let barred = produce
             && !made(Mistake::BarrierIgnored)
             && (!slot.barriers.iter().all(|b| b.has_passed(&self.own)));
-        let mut seen = std::collections::HashSet::new();
-        let plan = |item: &Item| {
+        let lanes = slot.lanes();
+        let plan = |(at, item): (usize, &Item)| {
             if !item.is_waiting() {
                 return Plan::Nothing;
+            }
+            let gone = |view: &View| view.is_gone(&item.topic, slot.arrived, writes, now);
+            if let Some(code) = self.cluster.read(gone) {
+                return Plan::Gone(code);
             }
             if now < item.not_before {
                 return Plan::Later(item.not_before);
             }
-            if produce {
-                let key = (item.topic.clone(), item.partition);
+            if let Some(lane) = lanes.get(at) {
                 // The same partition twice in one request: one after the other, too.
-                let before = ahead.partitions.get(&key).copied();
-                let trusted = self.trusted.get(&key).copied();
-                if barred || !seen.insert(key) {
+                if barred || lanes.iter().take(at).any(|earlier| earlier == lane) {
                     return Plan::Order;
                 }
-                if let Some(way) = before.filter(|_| !made(Mistake::PartOvertakes)) {
-                    // Behind others only on the way to one node, which has shown that it leads the partition, and under
-                    // their producer id: so the client's own pipeline to its leader goes on, as it would without a move.
-                    return match self.leader_of(item, now) {
-                        Plan::Go(node)
-                            if (trusted == Some(node) || made(Mistake::UnprovenLeaderTrusted))
-                                && way.is_some_and(|way| way.node == node)
-                                && (way
-                                    == Some(Way { node, producer: self.injection.producer_for(item) })
-                                    || made(Mistake::ProducersMixed)) =>
-                        {
-                            Plan::Go(node)
-                        }
-                        _ => Plan::Order,
-                    };
-                }
+                let way = match ahead.before(*lane) {
+                    _ if made(Mistake::PartOvertakes) => return self.leader_of(item, now),
+                    Before::Nothing => return self.leader_of(item, now),
+                    Before::Stopped => return Plan::Order,
+                    Before::OnWay(way) => way,
+                };
+                // Behind others only on the way to one node, which has shown that it leads the partition, and under
+                // their producer id: so the client's own pipeline to its leader goes on, as it would without a move.
+                let trusted = self.trusted.get(&(item.key.clone(), item.partition)).copied();
+                let trusted = if made(Mistake::UnprovenLeaderTrusted) { Some(way.node) } else { trusted };
+                let same = made(Mistake::ProducersMixed)
+                    || way == Way { node: way.node, producer: self.injection.producer_for(item) };
+                return match self.leader_of(item, now) {
+                    Plan::Go(node) if trusted == Some(node) && way.node == node && same => Plan::Go(node),
+                    _ => Plan::Order,
+                };
             }
             self.leader_of(item, now)
         };
-        split.items().iter().map(plan).collect()
+        split.items().iter().enumerate().map(plan).collect()
     }
 
     fn leader_of(&self, item: &Item, now: Instant) -> Plan {
-        let stray = self.stray.get(&item.topic, item.partition);
+        let stray = self.stray.get(&item.key, item.partition);
         self.cluster.read(|view| {
             let Some(leader) = view.leader(&item.topic, item.partition).filter(|leader| leader.node >= 0)
             else {
@@ -218,26 +264,38 @@ impl Session {
         }
         let Some(message) = wire::request(key) else { return };
         let mut frames = Vec::new();
-        for part in split.dispatch(targets) {
+        let parts = split.dispatch(targets);
+        let doubt = split.items().iter().any(|item| item.doubt);
+        for part in parts {
+            let Some(part) = self.gather(number, part) else { continue };
             let mut frame = BytesMut::from(&header[..]);
             match message.encode(version, &part.body, &mut frame) {
                 Ok(()) => frames.push((part.node, part.number, frame.freeze())),
                 Err(error) => {
                     tracing::error!(%error, "a part of a request can't be written");
-                    split.take_back(part.number);
+                    self.take_back(number, part.number);
                 }
             }
         }
-        let doubt = split.items().iter().any(|item| item.doubt);
+        if !frames.is_empty() {
+            self.send_gathered(now); // what was gathered before is earlier
+        }
         for (node, part, frame) in frames {
             let sent =
                 self.link_mut(node).is_some_and(|link| link.send(frame, number, part, correlation, now));
             if sent {
                 let verdict = if doubt { ReplayVerdict::Unknown } else { ReplayVerdict::NotSent };
                 self.cluster.metrics.replays.inc(verdict);
-            } else if let Some(State::Split(split)) = self.slot_mut(number).map(|slot| &mut slot.state) {
-                split.take_back(part);
+            } else {
+                self.take_back(number, part);
             }
+        }
+    }
+
+    /// A part that could not be sent waits again.
+    pub(super) fn take_back(&mut self, number: u64, part: u32) {
+        if let Some(State::Split(split)) = self.slot_mut(number).map(|slot| &mut slot.state) {
+            split.take_back(part);
         }
     }
 
@@ -288,10 +346,23 @@ impl Session {
         for item in split.items().iter().filter(|item| item.counted) {
             self.injection.decided_item(&item.topic, item.partition);
         }
+        let said_by: HashMap<_, _> = match key {
+            FETCH => split.items().iter().map(|i| ((i.topic.clone(), i.partition), i.sent_to)).collect(),
+            _ => HashMap::new(),
+        };
         let mut answer = split.finish(message);
         if key == FETCH {
             // A session that a broker may have opened is not told: what the client asks next may go in parts again.
             answer.set_i32("session_id", 0);
+            self.release(number, now, None);
+            let home = self.home.node;
+            let said_by = |topic: &TopicKey, partition| {
+                said_by.get(&(topic.clone(), partition)).copied().map(|node| node.or(home))?
+            };
+            if let Some(answer) = self.guarded(number, answer, &said_by, now) {
+                self.finish_fetch(number, answer);
+            }
+            return;
         }
         rewrite::addresses(message, version, &mut answer, &self.doors());
         let mut error = false;

@@ -34,6 +34,8 @@ pub struct Again {
     pub code: i16,
     /// Whether it may have been applied, so that only its sequence protects it.
     pub doubt: bool,
+    /// Where the broker had appended it, if it said so.
+    pub appended: Option<i64>,
     /// Who refused it, if a node did.
     pub refused: Option<Refusal>,
     /// Whether an answer proved that it isn't in the log and that its sequence is of no more use.
@@ -43,7 +45,7 @@ pub struct Again {
 impl Again {
     /// Sent again not before `at`, with nothing else known.
     pub fn at(not_before: Instant) -> Self {
-        Self { not_before, code: 0, doubt: false, refused: None, restamp: false }
+        Self { not_before, code: 0, doubt: false, appended: None, refused: None, restamp: false }
     }
 }
 
@@ -59,18 +61,24 @@ pub enum Judgement {
 /// One partition of a request.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// Its topic.
+    /// Its topic, as the request calls it.
     pub topic: TopicKey,
+    /// Its topic under the one name that it has in all books, however requests call it.
+    pub key: TopicKey,
     /// Its number.
     pub partition: i32,
     /// What was asked of it.
     pub request: Struct,
+    /// The producer id that its records carry, or −1; of a Produce.
+    pub producer: i64,
     /// How far it has come.
     pub progress: Progress,
     /// The node of the part that it was put into last.
     pub sent_to: Option<i32>,
     /// An earlier attempt may have been applied.
     pub doubt: bool,
+    /// Where a broker said that it had appended it, before its leadership moved.
+    pub appended: Option<i64>,
     /// The last error that a broker gave, or 0.
     pub code: i16,
     /// Who refused it last.
@@ -90,12 +98,15 @@ pub struct Item {
 impl Item {
     pub(super) fn new(topic: TopicKey, partition: i32, request: Struct, now: Instant) -> Self {
         Self {
+            key: topic.clone(),
             topic,
             partition,
             request,
+            producer: -1,
             progress: Progress::Waiting,
             sent_to: None,
             doubt: false,
+            appended: None,
             code: 0,
             refused: None,
             not_before: now,
@@ -109,6 +120,11 @@ impl Item {
     /// Whether it waits to be sent.
     pub fn is_waiting(&self) -> bool {
         self.progress == Progress::Waiting
+    }
+
+    /// Whether it is on its way in the part of this number.
+    pub fn is_in(&self, part: u32) -> bool {
+        self.progress == Progress::Sent(part)
     }
 
     /// Its answer, if it is decided.
@@ -131,8 +147,9 @@ impl Item {
                 self.progress = Progress::Waiting;
                 let before = self.doubt && !made(Mistake::DoubtForgotten);
                 self.doubt = (before || again.doubt) && !again.restamp;
+                self.appended = again.appended.or(self.appended).filter(|_| !again.restamp);
                 self.restamp |= again.restamp;
-                self.restamps += u8::from(again.restamp);
+                self.restamps = self.restamps.saturating_add(u8::from(again.restamp));
                 self.not_before = again.not_before;
                 if again.code != 0 {
                     self.code = again.code;

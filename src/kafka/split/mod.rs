@@ -112,8 +112,9 @@ impl Split {
             let judgement = missing(item);
             item.decide(judgement);
         }
-        if self.answer.is_none() {
-            self.answer = Some(answer);
+        match &mut self.answer {
+            None => self.answer = Some(answer),
+            Some(first) => merge(first, &mut answer),
         }
     }
 
@@ -139,6 +140,13 @@ impl Split {
         for item in self.items.iter_mut().filter(|item| !item.is_done()) {
             let judgement = judge(item);
             item.decide(judgement);
+        }
+    }
+
+    /// Decides one item, which waits, by its place.
+    pub fn decide(&mut self, at: usize, answer: Struct) {
+        if let Some(item) = self.items.get_mut(at) {
+            item.decide(Judgement::Done(answer));
         }
     }
 
@@ -226,6 +234,21 @@ impl Split {
     /// The shape of its API.
     pub fn shape(&self) -> &'static Shape {
         self.shape
+    }
+}
+
+/// What two answers say apart from partitions: who is throttled waits for the longest, and each node that is named has its
+/// address.
+fn merge(into: &mut Struct, other: &mut Struct) {
+    if into.has("throttle_time_ms") {
+        into.set_i32("throttle_time_ms", into.i32("throttle_time_ms").max(other.i32("throttle_time_ms")));
+    }
+    if into.has("node_endpoints") {
+        for node in other.take_structs("node_endpoints") {
+            if into.structs("node_endpoints").all(|known| known.i32("node_id") != node.i32("node_id")) {
+                into.push_struct("node_endpoints", node);
+            }
+        }
     }
 }
 

@@ -39,13 +39,9 @@ fn answer(partitions: &[(&str, i32, i16, i64)]) -> Struct {
 
 fn judge(now: Instant) -> impl FnMut(&Item, Struct) -> Judgement {
     move |_, partition| match partition.i16("error_code") {
-        6 => Judgement::Again(Again {
-            not_before: now,
-            code: 6,
-            doubt: false,
-            refused: Some(Refusal { node: 1, at: now }),
-            restamp: false,
-        }),
+        6 => {
+            Judgement::Again(Again { code: 6, refused: Some(Refusal { node: 1, at: now }), ..Again::at(now) })
+        }
         _ => Judgement::Done(partition),
     }
 }
@@ -101,7 +97,7 @@ fn a_lost_part_waits_again_with_its_doubt_and_a_silent_broker_is_no_success() {
     let later = now + Duration::from_millis(50);
     split.lose(whole, Verdict::Unknown, &mut |_, verdict| {
         assert_eq!(verdict, Verdict::Unknown);
-        Judgement::Again(Again { not_before: later, code: 0, doubt: true, refused: None, restamp: false })
+        Judgement::Again(Again { doubt: true, ..Again::at(later) })
     });
     assert!(split.items().iter().all(|item| item.doubt && item.not_before == later));
     let parts = split.dispatch(&[Some(2), Some(2)]);

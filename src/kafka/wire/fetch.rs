@@ -4,6 +4,8 @@
 
 use super::error::{Fault, WireError};
 use super::read::{Reader, TopicRef};
+use super::write;
+use bytes::BytesMut;
 
 /// The versions that are known.
 pub const VERSIONS: std::ops::RangeInclusive<i16> = 0..=18;
@@ -29,6 +31,8 @@ pub struct FetchHead {
     pub session_epoch: i32,
     /// How many partitions leave the session (v7+); [`scan_forgotten`] lists them.
     pub forgotten: usize,
+    /// Where the rack id of a client that gives none stands in the body (v11+).
+    pub empty_rack_at: Option<usize>,
 }
 
 /// One partition of a request.
@@ -100,6 +104,26 @@ pub fn scan_forgotten<'a>(
     scan(version, body, &mut |_| {}, visit)
 }
 
+/// Names the zone of a client that names none, so that brokers can send it to a replica near it (KIP-392). A request
+/// that has a rack id, has no place for one, or can't be read, stays as it is. Answers whether it was changed.
+pub fn fill_rack(version: i16, body_at: usize, frame: &mut BytesMut, zone: &[u8]) -> bool {
+    let body = frame.get(body_at..).unwrap_or_default();
+    let Some(at) = scan_request(version, body, &mut |_| {}).ok().and_then(|head| head.empty_rack_at) else {
+        return false;
+    };
+    let (at, flexible) = (body_at + at, version >= FLEXIBLE);
+    let mut rack = BytesMut::with_capacity(zone.len() + 5);
+    let length = if flexible { write::compact } else { write::length16 };
+    if length(&mut rack, Some(zone.len())).is_none() {
+        return false;
+    }
+    rack.extend_from_slice(zone);
+    let rest = frame.split_off(at);
+    frame.extend_from_slice(&rack);
+    frame.extend_from_slice(rest.get(if flexible { 1 } else { 2 }..).unwrap_or_default());
+    true
+}
+
 fn scan<'a>(
     version: i16,
     body: &'a [u8],
@@ -118,6 +142,7 @@ fn scan<'a>(
         session_id: if version >= 7 { r.i32("session_id")? } else { 0 },
         session_epoch: if version >= 7 { r.i32("session_epoch")? } else { -1 },
         forgotten: 0,
+        empty_rack_at: None,
     };
     for _ in 0..r.some_array(flexible, "topics")? {
         let topic = r.topic(version >= BY_ID, flexible)?;
@@ -147,8 +172,12 @@ fn scan<'a>(
             r.skip_tags(flexible)?;
         }
     }
-    if version >= 11 && r.string(flexible, "rack_id")?.is_none() {
-        return Err(r.error(Fault::Null, "rack_id"));
+    if version >= 11 {
+        let at = r.at();
+        match r.string(flexible, "rack_id")? {
+            None => return Err(r.error(Fault::Null, "rack_id")),
+            Some(rack) => head.empty_rack_at = rack.is_empty().then_some(at),
+        }
     }
     r.tags(flexible, |tag, contents| {
         // The state of a follower, which has taken the place of the first field.

@@ -74,9 +74,9 @@ fn head(r: &mut Reader<'_>, version: i16) -> Result<ProduceHead, WireError> {
     Ok(ProduceHead { acks: r.i16("acks")?, timeout_ms: r.i32("timeout_ms")?, transactional, acks_at })
 }
 
-/// The acknowledgements that a request asks for; reads no further.
-pub fn acks(version: i16, body: &[u8]) -> Result<i16, WireError> {
-    Ok(head(&mut Reader::new("Produce request", version, body, 0), version)?.acks)
+/// What a request says before its partitions; reads no further.
+pub fn request_head(version: i16, body: &[u8]) -> Result<ProduceHead, WireError> {
+    head(&mut Reader::new("Produce request", version, body, 0), version)
 }
 
 /// Reads a request, handing each partition to `visit`. After an error some may have been visited.

@@ -6,7 +6,7 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * The test bed's client programs: {@code admin}, {@code produce}, {@code consume}. Each prints one JSON object for
+ * The test bed's client programs: {@code admin}, {@code produce}, {@code consume}, {@code copy}, {@code share}. Each prints one JSON object for
  * each line on standard output, and ends when standard input ends (so none outlives its starter).
  */
 public final class Bed {
@@ -29,6 +29,9 @@ public final class Bed {
             case "admin" -> AdminLoop.run(options);
             case "produce" -> ProduceJob.run(options);
             case "consume" -> ConsumeJob.run(options);
+            case "copy" -> CopyJob.run(options);
+            // By its name: it is compiled against a newer library than the others.
+            case "share" -> Class.forName("ShareJob").getDeclaredMethod("run", Map.class).invoke(null, options);
             default -> throw new IllegalArgumentException("no such job: " + args[0]);
         }
     }

@@ -187,6 +187,36 @@ impl Admin {
         self.ask(&["elect"]).map(drop)
     }
 
+    /// Gives a topic's partitions other replicas, the preferred leader first, and waits until they have them.
+    pub fn reassign(&mut self, topic: &str, plan: &[(i32, Vec<i32>)], bound: Duration) -> Result<()> {
+        let part = |(partition, replicas): &(i32, Vec<i32>)| {
+            let ids: Vec<String> = replicas.iter().map(i32::to_string).collect();
+            format!("{partition}:{}", ids.join(","))
+        };
+        let plan: Vec<String> = plan.iter().map(part).collect();
+        self.ask_until(&["reassign", topic, &plan.join(";")], bound)?;
+        wait::poll("reassignments", bound, Duration::from_millis(100), || {
+            Ok((long(&self.ask(&["reassigning"])?, "partitions") == 0).then_some(()))
+        })
+    }
+
+    /// The names of all topics, the cluster's own included.
+    pub fn topics(&mut self) -> Result<Vec<String>> {
+        let answer = self.ask(&["topics"])?;
+        Ok(array(&answer, "topics").iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
+    }
+
+    /// Makes the controller forget a broker that was stopped for good.
+    pub fn unregister(&mut self, id: u8) -> Result<()> {
+        self.ask(&["unregister", &id.to_string()]).map(drop)
+    }
+
+    /// The finalized level of a feature, such as `transaction.version`; 0 where it has none.
+    pub fn feature(&mut self, name: &str) -> Result<i64> {
+        let answer = self.ask(&["features"])?;
+        Ok(answer.get("features").and_then(|all| all.get(name)).and_then(Value::as_i64).unwrap_or(0))
+    }
+
     /// A consumer group.
     pub fn group(&mut self, name: &str) -> Result<Group> {
         let answer = self.ask(&["group", name])?;
@@ -199,6 +229,11 @@ impl Admin {
             })
             .collect();
         Ok(Group { state: text(&answer, "state"), coordinator: int(&answer, "coordinator"), members })
+    }
+
+    /// The node id of the active controller (`KRaft`).
+    pub fn active_controller(&mut self) -> Result<i32> {
+        Ok(int(&self.ask(&["quorum"])?, "leader"))
     }
 
     /// A group's committed offsets: `topic-partition` and offset.

@@ -2,12 +2,11 @@
 //!
 //! Each prints JSON lines that a thread reads as they come; [`crate::judge`] gets what was collected.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+mod program;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,7 +15,9 @@ use crate::admin::{int, ints, long, text};
 use crate::cache::{CLIENTS_3_9_2, JarSet};
 use crate::judge::{ClientError, ConsumerEvent, History, Outcome};
 use crate::python::{self, PythonClient};
-use crate::{Error, Result, helper, wait};
+use crate::{Result, helper, wait};
+
+pub(crate) use program::Program;
 
 /// Which library a producer uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct ProducerSpec {
     /// Further or other settings of the library. The Java defaults here: `acks=all`, `retries=0`,
     /// `enable.idempotence=false`, `linger.ms=0`.
     pub config: Vec<(String, String)>,
+    /// When set, every line that the program prints is written to this file as it comes.
+    pub record: Option<PathBuf>,
 }
 
 impl ProducerSpec {
@@ -64,6 +67,7 @@ impl ProducerSpec {
             padding: 100,
             library: Library::Java(CLIENTS_3_9_2),
             config: Vec::new(),
+            record: None,
         }
     }
 
@@ -71,6 +75,13 @@ impl ProducerSpec {
     #[must_use]
     pub fn rate(mut self, rate: f64) -> Self {
         self.rate = rate;
+        self
+    }
+
+    /// The same with another size of its records.
+    #[must_use]
+    pub fn padding(mut self, bytes: usize) -> Self {
+        self.padding = bytes;
         self
     }
 
@@ -126,21 +137,20 @@ impl ProducerProgram {
             .args(["--partitions", &spec.partitions.to_string(), "--rate", &spec.rate.to_string()])
             .args(["--count", &spec.count.to_string(), "--padding", &spec.padding.to_string()])
             .args(["--config", &joined(&spec.config)]);
-        let program = Program::start(&spec.id, command, |value| {
-            let result = match value.get("err") {
-                Some(_) => Err(client_error(value)),
-                None => Ok(long(value, "off")),
-            };
-            (text(value, "t") == "r").then(|| Outcome {
-                partition: int(value, "p"),
-                seq: long(value, "s"),
-                sent_us: long(value, "sent"),
-                done_us: long(value, "done"),
-                result,
-            })
-        })?;
+        Self::of(&spec.id, command, spec.record.as_deref())
+    }
+
+    /// Starts a producer that speaks the same lines, and waits until it knows its topic. `id` is what it writes into its
+    /// records; its lines are kept in the file `record` besides, if there is one.
+    pub fn of(id: &str, command: Command, record: Option<&Path>) -> Result<Self> {
+        let program = Program::start(id, command, record, outcome)?;
         program.wait_for("ready", Duration::from_secs(60))?;
-        Ok(Self { id: spec.id.clone(), program })
+        Ok(Self { id: id.to_owned(), program })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// How far it has got.
@@ -164,6 +174,16 @@ impl ProducerProgram {
         History { producer: self.id.clone(), outcomes: self.program.state().items.clone() }
     }
 
+    /// When the last success of each partition came, in microseconds since the epoch.
+    pub fn last_successes_us(&self) -> BTreeMap<i32, i64> {
+        let mut last = BTreeMap::new();
+        for outcome in self.program.state().items.iter().filter(|o| o.result.is_ok()) {
+            let at = last.entry(outcome.partition).or_insert(0);
+            *at = outcome.done_us.max(*at);
+        }
+        last
+    }
+
     /// Waits until `count` outcomes are known.
     pub fn wait_outcomes(&self, count: usize, bound: Duration) -> Result<()> {
         let what = format!("{count} outcomes of {}", self.id);
@@ -182,6 +202,12 @@ impl ProducerProgram {
         self.program.stop(Duration::from_secs(150))?;
         Ok(self.history())
     }
+
+    /// The same with a bound; gives what is known by then, and what hindered it from ending.
+    pub fn end(mut self, bound: Duration) -> (History, Result<()>) {
+        let ended = self.program.stop(bound);
+        (self.history(), ended)
+    }
 }
 
 /// A member of a consumer group to be started.
@@ -195,10 +221,14 @@ pub struct ConsumerSpec {
     pub topic: String,
     /// Its group.
     pub group: String,
-    /// The library's jars.
-    pub jars: JarSet,
+    /// The library: any of Java's, or kafka-python.
+    pub library: Library,
+    /// Whether it is a share group (KIP-932): its members get records without being assigned partitions.
+    pub share: bool,
     /// Further or other settings of the library, such as `group.protocol`.
     pub config: Vec<(String, String)>,
+    /// When set, every line that the program prints is written to this file as it comes.
+    pub record: Option<PathBuf>,
 }
 
 impl ConsumerSpec {
@@ -209,8 +239,10 @@ impl ConsumerSpec {
             bootstrap: bootstrap.to_owned(),
             topic: topic.to_owned(),
             group: group.to_owned(),
-            jars: CLIENTS_3_9_2,
+            library: Library::Java(CLIENTS_3_9_2),
+            share: false,
             config: Vec::new(),
+            record: None,
         }
     }
 
@@ -221,10 +253,18 @@ impl ConsumerSpec {
         self
     }
 
+    /// The same as a member of a share group, and a library for it.
+    #[must_use]
+    pub fn share(mut self) -> Self {
+        self.library = Library::Java(crate::cache::CLIENTS_4_3_1);
+        self.share = true;
+        self
+    }
+
     /// The same with the protocol of KIP-848, and a library for it.
     #[must_use]
     pub fn kip848(mut self) -> Self {
-        self.jars = crate::cache::CLIENTS_4_3_1;
+        self.library = Library::Java(crate::cache::CLIENTS_4_3_1);
         self.set("group.protocol", "consumer")
     }
 }
@@ -238,24 +278,22 @@ pub struct ConsumerProgram {
 impl ConsumerProgram {
     /// Starts a member; doesn't wait for its assignment.
     pub fn start(spec: &ConsumerSpec) -> Result<Self> {
-        let mut command = helper::command("consume", spec.jars)?;
+        let mut command = match spec.library {
+            Library::Java(jars) => helper::command(if spec.share { "share" } else { "consume" }, jars)?,
+            Library::Python(client) => python::consumer(client)?,
+        };
         command.args(["--id", &spec.id, "--bootstrap", &spec.bootstrap, "--topic", &spec.topic]).args([
             "--group",
             &spec.group,
             "--config",
             &joined(&spec.config),
         ]);
-        let program = Program::start(&spec.id, command, |value| match text(value, "t").as_str() {
-            "r" => Some(ConsumerEvent::Record { partition: int(value, "p"), offset: long(value, "o") }),
-            "assigned" => {
-                Some(ConsumerEvent::Assigned { partitions: ints(value, "p"), generation: int(value, "gen") })
-            }
-            "revoked" => Some(ConsumerEvent::Revoked(ints(value, "p"))),
-            "lost" => Some(ConsumerEvent::Lost(ints(value, "p"))),
-            "error" => Some(ConsumerEvent::Failed { call: text(value, "in"), error: client_error(value) }),
-            "commit" => Some(ConsumerEvent::Committed),
-            _ => None,
-        })?;
+        Self::of(&spec.id, command, spec.record.as_deref())
+    }
+
+    /// Starts a member that speaks the same lines; doesn't wait for its assignment.
+    pub fn of(name: &str, command: Command, record: Option<&Path>) -> Result<Self> {
+        let program = Program::start(name, command, record, consumer_event)?;
         Ok(Self { program })
     }
 
@@ -290,109 +328,46 @@ impl ConsumerProgram {
         self.program.stop(Duration::from_secs(90))?;
         Ok(self.events())
     }
+
+    /// The same with a bound; gives what is known by then, and what hindered it from ending.
+    pub fn end(mut self, bound: Duration) -> (Vec<ConsumerEvent>, Result<()>) {
+        let ended = self.program.stop(bound);
+        (self.events(), ended)
+    }
+}
+
+/// The outcome that a producer's line tells, if it tells one.
+pub(crate) fn outcome(value: &Value) -> Option<Outcome> {
+    let result = match value.get("err") {
+        Some(_) => Err(client_error(value)),
+        None => Ok(long(value, "off")),
+    };
+    (text(value, "t") == "r").then(|| Outcome {
+        partition: int(value, "p"),
+        seq: long(value, "s"),
+        sent_us: long(value, "sent"),
+        done_us: long(value, "done"),
+        result,
+    })
+}
+
+/// What a group member's line tells, if it tells something.
+pub(crate) fn consumer_event(value: &Value) -> Option<ConsumerEvent> {
+    Some(match text(value, "t").as_str() {
+        "r" => ConsumerEvent::Record { partition: int(value, "p"), offset: long(value, "o") },
+        "assigned" => ConsumerEvent::Assigned { partitions: ints(value, "p"), generation: int(value, "gen") },
+        "revoked" => ConsumerEvent::Revoked(ints(value, "p")),
+        "lost" => ConsumerEvent::Lost(ints(value, "p")),
+        "error" => ConsumerEvent::Failed { call: text(value, "in"), error: client_error(value) },
+        "commit" => ConsumerEvent::Committed,
+        _ => return None,
+    })
 }
 
 fn joined(config: &[(String, String)]) -> String {
     config.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("\n")
 }
 
-fn client_error(value: &Value) -> ClientError {
+pub(crate) fn client_error(value: &Value) -> ClientError {
     ClientError { class: text(value, "err"), message: text(value, "msg") }
-}
-
-#[derive(Debug)]
-struct State<T> {
-    items: Vec<T>,
-    /// The kinds of lines seen that are no item: `ready`, `end`.
-    marks: Vec<String>,
-    closed: bool,
-}
-
-/// A child process whose lines become items.
-#[derive(Debug)]
-struct Program<T> {
-    name: String,
-    child: Child,
-    state: Arc<Mutex<State<T>>>,
-    reader: Option<JoinHandle<()>>,
-    complaints: PathBuf,
-}
-
-impl<T: Send + 'static> Program<T> {
-    fn start(name: &str, mut command: Command, item: fn(&Value) -> Option<T>) -> Result<Self> {
-        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let complaints =
-            std::env::temp_dir().join(format!("evenkeel-client-{}-{number}.log", std::process::id()));
-        let log = File::create(&complaints).map_err(Error::io("creating a client's log"))?;
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .map_err(Error::io(format!("starting {name}")))?;
-        let state = Arc::new(Mutex::new(State { items: Vec::new(), marks: Vec::new(), closed: false }));
-        let stdout = child.stdout.take();
-        let shared = Arc::clone(&state);
-        let reader = std::thread::spawn(move || {
-            for line in
-                stdout.into_iter().flat_map(|out| BufReader::new(out).lines()).map_while(std::io::Result::ok)
-            {
-                let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
-                let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                match item(&value) {
-                    Some(item) => state.items.push(item),
-                    None => state.marks.push(text(&value, "t")),
-                }
-            }
-            shared.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
-        });
-        Ok(Self { name: name.to_owned(), child, state, reader: Some(reader), complaints })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait_for(&self, mark: &str, bound: Duration) -> Result<()> {
-        wait::poll(&format!("{mark:?} of {}", self.name), bound, Duration::from_millis(20), || {
-            let state = self.state();
-            if state.marks.iter().any(|m| m == mark) {
-                return Ok(Some(()));
-            }
-            if state.closed {
-                let tail = crate::process::tail(&self.complaints, 20);
-                return Err(Error::program(&self.name, format!("ended without {mark:?}: {tail}")));
-            }
-            Ok(None)
-        })
-    }
-
-    fn stop(&mut self, bound: Duration) -> Result<()> {
-        if let Some(stdin) = self.child.stdin.as_mut() {
-            // It may have ended by itself: then what it said before counts.
-            let _ = stdin.write_all(b"stop\n").and_then(|()| stdin.flush());
-        }
-        self.wait_for("end", bound)?;
-        self.end(Duration::from_secs(30))
-    }
-
-    fn end(&mut self, bound: Duration) -> Result<()> {
-        let child = &mut self.child;
-        wait::poll(&format!("the end of {}", self.name), bound, Duration::from_millis(10), || {
-            child.try_wait().map_err(Error::io("waiting for a client"))
-        })?;
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
-        Ok(())
-    }
-}
-
-impl<T> Drop for Program<T> {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_file(&self.complaints);
-    }
 }

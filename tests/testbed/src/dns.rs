@@ -22,6 +22,7 @@ const TURN: Duration = Duration::from_millis(100);
 pub struct DnsServer {
     addr: SocketAddr,
     zone: Arc<Mutex<HashMap<String, Ipv4Addr>>>,
+    silent: Arc<AtomicBool>,
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -33,12 +34,15 @@ impl DnsServer {
         socket.set_read_timeout(Some(TURN)).map_err(Error::io("setting up a name server"))?;
         let addr = socket.local_addr().map_err(Error::io("asking for a port"))?;
         let zone: Arc<Mutex<HashMap<String, Ipv4Addr>>> = Arc::default();
-        let end = Arc::new(AtomicBool::new(false));
-        let (shared, over) = (Arc::clone(&zone), Arc::clone(&end));
+        let (silent, end): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
+        let (shared, mute, over) = (Arc::clone(&zone), Arc::clone(&silent), Arc::clone(&end));
         let thread = std::thread::spawn(move || {
             let mut query = [0u8; 512];
             while !over.load(Ordering::Acquire) {
                 let Ok((length, peer)) = socket.recv_from(&mut query) else { continue };
+                if mute.load(Ordering::Acquire) {
+                    continue;
+                }
                 let zone = shared.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(reply) = query.get(..length).and_then(|query| answer(query, &zone, ttl)) {
                     // A querier that is gone asks again or doesn't care.
@@ -46,12 +50,17 @@ impl DnsServer {
                 }
             }
         });
-        Ok(Self { addr, zone, end, thread: Some(thread) })
+        Ok(Self { addr, zone, silent, end, thread: Some(thread) })
     }
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Silent, it reads questions and answers none, as a name server that hangs; `false` wakes it.
+    pub fn set_silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Release);
     }
 
     /// Gives a name this address, and takes away what it had.

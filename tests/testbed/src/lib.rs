@@ -8,21 +8,27 @@
 
 pub mod admin;
 pub mod cache;
+pub mod chaos;
 pub mod claim;
 pub mod clients;
+pub mod copies;
 pub mod dns;
 mod error;
 pub mod helper;
+pub mod ideal;
 pub mod judge;
 pub mod kafka;
 pub mod process;
+pub mod pushers;
 pub mod python;
 pub mod raw;
 pub mod scene;
 pub mod sidecar;
 pub mod stories;
 pub mod tap;
+pub mod told;
 pub mod wait;
+pub mod wire;
 pub mod zookeeper;
 
 pub use admin::Admin;

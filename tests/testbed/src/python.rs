@@ -7,6 +7,11 @@ use crate::{Error, Result, cache};
 
 /// The producer program for both libraries.
 const SOURCE: &str = include_str!("../python/produce.py");
+/// A group member, for kafka-python.
+const CONSUMER: &str = include_str!("../python/consume.py");
+
+/// The program that copies in transactions.
+const COPY: &str = include_str!("../python/copy.py");
 
 /// A Python client library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,5 +72,24 @@ impl PythonClient {
 pub(crate) fn command(client: PythonClient) -> Result<Command> {
     let mut command = Command::new(client.interpreter()?);
     command.args(["-u", "-c", SOURCE, "--library", client.package().0]);
+    Ok(command)
+}
+
+/// The copying program; only librdkafka has transactions.
+pub(crate) fn copier(client: PythonClient) -> Result<Command> {
+    if client != PythonClient::Confluent {
+        return Err(Error::Missing(format!("{} has no transactions", client.package().0)));
+    }
+    let mut command = Command::new(client.interpreter()?);
+    command.args(["-u", "-c", COPY]);
+    Ok(command)
+}
+
+pub(crate) fn consumer(client: PythonClient) -> Result<Command> {
+    if client != PythonClient::KafkaPython202 {
+        return Err(Error::Missing("the group member in Python is written for kafka-python".to_owned()));
+    }
+    let mut command = Command::new(client.interpreter()?);
+    command.args(["-u", "-c", CONSUMER]);
     Ok(command)
 }

@@ -44,6 +44,20 @@ impl Hello {
     }
 }
 
+/// What a broker says that it speaks: API key, lowest and highest version.
+pub fn offered(addr: SocketAddr, bound: Duration) -> Result<Vec<(i16, i16, i16)>> {
+    let mut hello = Hello::say(addr)?;
+    let count = hello.answer(bound)?;
+    let mut rows = Vec::new();
+    for _ in 0..count {
+        let mut row = [0; 6];
+        hello.0.read_exact(&mut row).map_err(Error::io("reading the versions"))?;
+        let [key, low, high] = [[row[0], row[1]], [row[2], row[3]], [row[4], row[5]]].map(i16::from_be_bytes);
+        rows.push((key, low, high));
+    }
+    Ok(rows)
+}
+
 /// Sends `bytes` and, if told, that there will be no more; waits until the other side closes. Gives what it took.
 pub fn throw(addr: SocketAddr, bytes: &[u8], and_end: bool, bound: Duration) -> Result<Duration> {
     let start = Instant::now();

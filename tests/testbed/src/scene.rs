@@ -1,6 +1,7 @@
 //! What most proofs have in common: a real cluster with Evenkeel in front of it, clients that write and read through it
 //! while something happens to the brokers, and the judgement on what they went through.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,8 +34,14 @@ pub struct Scene {
 impl Scene {
     /// Starts both and waits until both are ready. `binary` is Evenkeel's.
     pub fn start(spec: Spec, binary: &Path) -> Result<Self> {
+        Self::with(spec, binary, "", "")
+    }
+
+    /// The same with more configuration of Evenkeel's, which stands before `[[kafka]]`, and keys of the cluster, one on each
+    /// line.
+    pub fn with(spec: Spec, binary: &Path, more: &str, keys: &str) -> Result<Self> {
         let cluster = Cluster::start(spec)?;
-        let (mut sidecar, front) = Sidecar::kafka(binary, &cluster.bootstrap(), "")?;
+        let (mut sidecar, front) = Sidecar::kafka_with(binary, &cluster.bootstrap(), more, keys)?;
         sidecar.wait_ready(Duration::from_secs(60))?;
         Ok(Self { sidecar, front, cluster })
     }
@@ -110,6 +117,20 @@ impl Load {
             producer.wait_outcomes(now.outcomes + MORE, PATIENCE)?;
             wait::until("another success of a producer", PATIENCE, || {
                 producer.progress().last_success_us > now.last_success_us
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every producer had a success in each partition with a record that it sent after this call.
+    pub fn go_on_everywhere(&self) -> Result<()> {
+        let from = micros();
+        for producer in &self.producers {
+            wait::until("a success in each partition", PATIENCE, || {
+                let outcomes = producer.history().outcomes;
+                let fresh = outcomes.iter().filter(|o| o.sent_us >= from && o.result.is_ok());
+                let partitions: BTreeSet<i32> = fresh.map(|outcome| outcome.partition).collect();
+                partitions.len() >= usize::try_from(PARTITIONS).unwrap_or(usize::MAX)
             })?;
         }
         Ok(())
@@ -253,7 +274,8 @@ fn by_stop(history: &History, stops: &[i64]) -> Vec<usize> {
     counts
 }
 
-fn micros() -> i64 {
+/// Now, in microseconds since the epoch.
+pub fn micros() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
 }

@@ -88,10 +88,15 @@ impl Sidecar {
     /// Starts `binary` in front of one cluster, on free ports. `more` is configuration that stands before `[[kafka]]`.
     /// Doesn't wait until it is ready.
     pub fn kafka(binary: &Path, bootstrap: &str, more: &str) -> Result<(Self, Front)> {
+        Self::kafka_with(binary, bootstrap, more, "")
+    }
+
+    /// The same with `keys` of the cluster, one on each line.
+    pub fn kafka_with(binary: &Path, bootstrap: &str, more: &str, keys: &str) -> Result<(Self, Front)> {
         let listen = free_addr(Ipv4Addr::LOCALHOST)?;
         let front = Front { listen, first_port: free_ports(Ipv4Addr::LOCALHOST, 100)? };
         let section = Self::kafka_section("bed", listen, bootstrap, front.first_port);
-        Ok((Self::start(binary, &format!("{more}\n{section}"))?, front))
+        Ok((Self::start(binary, &format!("{more}\n{section}{keys}\n"))?, front))
     }
 
     /// Starts it again after [`Sidecar::stop`] or [`Sidecar::kill`], with the same configuration.

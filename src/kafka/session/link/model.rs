@@ -16,7 +16,13 @@ impl Link {
 
     /// What becomes of the dialling: a connection, or none.
     pub(in crate::kafka::session) fn dialed(&mut self, stream: Option<Stream>) {
-        let versions = || Arc::new(Versions::new(wire::response(18).unwrap().new()));
+        let versions = || {
+            let mut answer = wire::response(18).unwrap().new();
+            let mut produce = answer.new_struct("api_keys");
+            produce.set_i16("max_version", 11);
+            answer.push_struct("api_keys", produce);
+            Arc::new(Versions::new(answer))
+        };
         let result = stream.map(|stream| Dialed { stream, versions: versions() });
         let result = result.ok_or(DialError::UnknownNode(self.node));
         self.state = State::Dialing(Box::pin(std::future::ready(result)));
@@ -38,6 +44,7 @@ impl Link {
                     reader: FrameReader::new(self.max_frame),
                     out: WriteQueue::new(self.write_queue),
                     due,
+                    versions: Arc::clone(&open.versions),
                     silent: open.silent.clone(),
                     had_silent: open.had_silent,
                 }))

@@ -3,14 +3,14 @@
 use super::super::slot::{Answer, Slot, State, Trouble};
 use super::super::{Home, Session};
 use crate::kafka::cluster::Cluster;
-use crate::kafka::model::print::{Print, SOON};
+use crate::kafka::model::print::{Print, SOON, hash_of};
 use crate::kafka::order::{Copies, Progress};
 use crate::kafka::wire::Value;
 use crate::lifecycle::{Drain, DrainTrigger, drain};
 use crate::net::Stream;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Never signalled.
 static DRAIN: LazyLock<(DrainTrigger, Drain)> = LazyLock::new(drain::new);
@@ -22,44 +22,59 @@ impl Session {
         Self::new(Arc::clone(cluster), client, port, "127.0.0.1".to_owned(), DRAIN.1.clone())
     }
 
-    /// A copy on `client` and on `links`, which are taken by open links in their order.
+    /// A copy on `client` and on `onto`, which are taken by open links in their order.
     pub(super) fn copy(
         &self,
         cluster: &Arc<Cluster>,
         client: Stream,
-        links: &mut dyn Iterator<Item = Stream>,
+        onto: &mut dyn Iterator<Item = Stream>,
         copies: &mut Copies,
     ) -> Self {
-        assert!(self.out.is_empty() && self.reader.buffered() == 0 && !self.eof && !self.is_draining);
-        let node = self.home.port.and_then(|port| cluster.node_at(port)).unwrap();
+        // Field by field, so that a new one is thought of here.
+        #[rustfmt::skip]
+        let Self {
+            id, reader, out, home, slots, base, unsettled, unsettled_others, lanes, laned_to, looked_to, gathering, links,
+            stray, trusted, moved, zone, own, injection, paced, published, held_bytes, library, client_id, offered, looked_at,
+            is_draining, mode, lost, eof, wake_at: _, armed: _,
+            // Made anew by each look; of Fetch alone, which isn't sent here; or of no weight for what it does.
+            cluster: _, client: _, host: _, ahead: _, watermarks: _, guard: _, in_use: _, client_info: _, _connected: _,
+            rng: _, timer: _, drain: _, draining: _,
+        } = self;
+        assert!(out.is_empty() && reader.buffered() == 0 && !eof && !is_draining && lost.is_none());
+        let node = home.port.and_then(|port| cluster.node_at(port)).unwrap();
         let mut copy = Self::modelled(cluster, client, node);
-        copy.id = self.id;
-        copy.home = Home { port: self.home.port, node: self.home.node };
-        copy.slots = self.slots.iter().map(|slot| slot.copy(cluster, copies)).collect();
-        copy.base = self.base;
-        copy.unsettled = self.unsettled;
-        copy.links = self
-            .links
-            .iter()
-            .map(|link| link.copy(&mut link.is_open().then(|| links.next().unwrap())))
-            .collect();
-        copy.stray = self.stray.clone();
-        copy.trusted.clone_from(&self.trusted);
-        copy.moved.clone_from(&self.moved);
-        copy.own = copies.of(&self.own);
-        copy.injection = self.injection.clone();
-        copy.paced = self.paced;
-        copy.published = self.published;
-        copy.held_bytes = self.held_bytes;
-        copy.library = self.library;
-        copy.client_id.clone_from(&self.client_id);
+        copy.id = *id;
+        copy.home = Home { port: home.port, node: home.node };
+        copy.slots = slots.iter().map(|slot| slot.copy(cluster, copies)).collect();
+        (copy.base, copy.unsettled, copy.unsettled_others) = (*base, *unsettled, *unsettled_others);
+        (copy.laned_to, copy.looked_to) = (*laned_to, *looked_to);
+        copy.lanes.clone_from(lanes);
+        copy.gathering = gathering.copy();
+        copy.links =
+            links.iter().map(|link| link.copy(&mut link.is_open().then(|| onto.next().unwrap()))).collect();
+        copy.stray = stray.clone();
+        copy.trusted.clone_from(trusted);
+        copy.moved.clone_from(moved);
+        copy.zone = zone.clone();
+        copy.own = copies.of(own);
+        copy.injection = injection.clone();
+        copy.paced = *paced;
+        copy.published.clone_from(published);
+        copy.held_bytes = *held_bytes;
+        copy.library = *library;
+        copy.client_id.clone_from(client_id);
+        copy.offered.clone_from(offered);
+        copy.looked_at = *looked_at;
+        copy.mode = *mode;
         cluster.ledger.charge(self.held_bytes);
         copy
     }
 
     /// Prints all that decides what it does from here on.
-    pub(super) fn print(&self, print: &mut Print, number: &dyn Fn(&Arc<Progress>) -> usize) {
-        print.put(&(self.base, self.unsettled, self.paced, self.published, self.home.node));
+    pub(super) fn print(&self, print: &mut Print, now: Instant, number: &dyn Fn(&Arc<Progress>) -> usize) {
+        print.put(&(self.base, self.unsettled, self.paced, &self.published, self.home.node));
+        print.put(&(self.looked_to, self.laned_to, self.lanes.len(), self.is_bypassing()));
+        self.gathering.print(print);
         for slot in &self.slots {
             slot.print(print, number);
         }
@@ -67,9 +82,9 @@ impl Session {
             link.print(print);
         }
         self.stray.print(print);
-        print.unordered(self.trusted.iter(), |(key, _)| super::hash_of(key), |print, entry| print.put(entry));
+        print.unordered(self.trusted.iter(), |(key, _)| hash_of(key), |print, entry| print.put(entry));
         self.own.print(print);
-        self.injection.print(print);
+        self.injection.print(print, now);
     }
 }
 
@@ -89,7 +104,8 @@ impl Slot {
             })
         });
         let barriers = self.barriers.iter().map(|barrier| copies.barrier(barrier)).collect();
-        Self { frame: self.frame.clone(), state, barriers, trouble, ..*self }
+        let lanes = self.lanes.clone();
+        Self { frame: self.frame.clone(), state, barriers, lanes, trouble, ..*self }
     }
 
     fn print(&self, print: &mut Print, number: &dyn Fn(&Arc<Progress>) -> usize) {

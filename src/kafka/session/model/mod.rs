@@ -4,18 +4,20 @@
 //!
 //! Tests only. `ARCHITECTURE.md`, *Model check*, says what is explored and what is not.
 
+mod action;
 mod client;
 mod copy;
 mod scenario;
+mod traffic;
 mod world;
 
 use crate::kafka::mistake::{self, Mistake};
-use crate::kafka::model::print::hash_of;
+use action::Action;
 use scenario::{Budget, CALM, Identity, PLAIN, Scenario};
 use stateright::{Checker, Model, Property};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
-use world::{Action, World};
+use world::World;
 
 impl super::Session {
     /// The nodes that it is connected to, in the order of its links.

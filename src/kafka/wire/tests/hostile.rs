@@ -32,7 +32,7 @@ fn check(m: &'static Message, version: i16, bytes: &Bytes) {
     }
     match m.api_key() {
         0 => {
-            let _ = produce::acks(version, bytes);
+            let _ = produce::request_head(version, bytes);
             let _ = produce::scan_request(version, bytes, &mut |p| {
                 assert!(p.records_at <= bytes.len());
                 batch::headers(p.records.unwrap_or(&[])).for_each(drop);

@@ -67,7 +67,7 @@ fn produce_requests() {
             assert_eq!(body[head.acks_at..head.acks_at + 2], head.acks.to_be_bytes());
             assert_eq!(body[head.acks_at + 2..head.acks_at + 6], head.timeout_ms.to_be_bytes());
             assert_eq!(head.transactional, !value.is_null("transactional_id"));
-            assert_eq!(produce::acks(version, &body).unwrap(), head.acks);
+            assert_eq!(produce::request_head(version, &body).unwrap(), head);
             for cut in 0..body.len() {
                 assert!(
                     produce::scan_request(version, &body[..cut], &mut |_| {}).is_err(),
@@ -159,7 +159,10 @@ fn fetch_requests() {
             } else {
                 value.strukt("replica_state").unwrap().i32("replica_id")
             };
+            let no_rack = version >= 11 && value.str("rack_id") == Some("");
+            assert_eq!(head.empty_rack_at.is_some(), no_rack, "v{version}");
             let expected = fetch::FetchHead {
+                empty_rack_at: head.empty_rack_at,
                 replica_id: replica,
                 max_wait_ms: value.i32("max_wait_ms"),
                 min_bytes: value.i32("min_bytes"),
@@ -176,6 +179,29 @@ fn fetch_requests() {
         }
     }
     assert!(gone > 100);
+}
+
+#[test]
+fn an_empty_rack_is_filled_and_nothing_else() {
+    let m = request(1).unwrap();
+    let mut rng = Seeded::new(6);
+    for version in fetch::VERSIONS {
+        for round in 0..ROUNDS {
+            let mut value = message(m, version, HOW, &mut rng);
+            let given = round % 2 == 1;
+            value.set_str("rack_id", if given { "own" } else { "" });
+            let zone = "z".repeat(1 + 20 * round);
+            let mut frame = BytesMut::from(&b"header"[..]);
+            frame.extend_from_slice(&encode(m, version, &value));
+            let changed = fetch::fill_rack(version, 6, &mut frame, zone.as_bytes());
+            assert_eq!(changed, version >= 11 && !given, "v{version}");
+            if changed {
+                value.set_str("rack_id", &zone);
+            }
+            assert_eq!(&frame[6..], encode(m, version, &value), "v{version}");
+            assert_eq!(&frame[..6], b"header");
+        }
+    }
 }
 
 #[test]
@@ -226,7 +252,7 @@ fn fetch_answers() {
 #[test]
 fn versions_that_are_not_known_are_errors() {
     for version in [i16::MIN, -1, 14, i16::MAX] {
-        assert_eq!(produce::acks(version, &[0; 99]).unwrap_err().fault, Fault::Version);
+        assert_eq!(produce::request_head(version, &[0; 99]).unwrap_err().fault, Fault::Version);
         assert_eq!(produce::scan_request(version, &[0; 99], &mut |_| {}).unwrap_err().fault, Fault::Version);
         assert_eq!(produce::scan_response(version, &[0; 99], &mut |_| {}).unwrap_err().fault, Fault::Version);
     }

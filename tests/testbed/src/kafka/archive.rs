@@ -24,7 +24,16 @@ pub(super) fn option(version: KafkaVersion) -> Result<Option<String>> {
     let folder = cache::entry(&format!("{}-archive", jars.name), |fresh| {
         let claim = Claim::take()?;
         let (fixed, data) = ([claim.ip(101)], claim.folder().join("data-1"));
-        let place = Place { id: 1, version, client: claim.ip(1), fixed: &fixed, data: &data };
+        let quorum = [(1, claim.ip(101))];
+        let place = Place {
+            id: 1,
+            version,
+            client: claim.ip(1),
+            fixed: &fixed,
+            quorum: &quorum,
+            data: &data,
+            own: &[],
+        };
         let seed = std::process::id();
         properties::format(version, &properties::uuid(seed, 0), 1, seed, &data)?;
         let settings = claim.folder().join("kafka.properties");

@@ -21,6 +21,9 @@ const READY: Duration = Duration::from_secs(150);
 /// How long a broker may take to end after SIGTERM.
 const STOP: Duration = Duration::from_secs(60);
 
+/// The ids of controllers that are processes of their own come after this.
+const CONTROLLERS: u8 = 50;
+
 /// How a node is taken down in a roll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Roll {
@@ -35,6 +38,8 @@ struct Node {
     id: u8,
     version: KafkaVersion,
     client: Ipv4Addr,
+    /// Settings of this node alone.
+    own: Vec<(String, String)>,
     server: Option<Server>,
 }
 
@@ -43,10 +48,12 @@ struct Node {
 pub struct Cluster {
     // Processes before the claim: they end before their folder goes.
     nodes: Vec<Node>,
-    zookeeper: Option<Server>,
+    /// `ZooKeeper`, or controllers that are processes of their own.
+    apart: Vec<Server>,
     admin: Admin,
     spec: Spec,
     fixed: Vec<Ipv4Addr>,
+    quorum: Vec<(u8, Ipv4Addr)>,
     claim: Claim,
 }
 
@@ -61,16 +68,20 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// A cluster none of whose nodes runs yet (see [`Cluster::start_node`]).
+    /// A cluster none of whose brokers runs yet (see [`Cluster::start_node`]); what they need besides does.
     pub fn prepare(spec: Spec) -> Result<Self> {
         let claim = Claim::take()?;
         let fixed: Vec<Ipv4Addr> = (1..=spec.nodes).map(|id| claim.ip(100 + id)).collect();
         let internal: Vec<String> = fixed.iter().map(|ip| format!("{ip}:{INTERNAL_PORT}")).collect();
         let admin = Admin::start(&internal.join(","))?;
         let nodes: Vec<Node> = (1..=spec.nodes)
-            .map(|id| Node { id, version: spec.version, client: claim.ip(id), server: None })
+            .map(|id| Node { id, version: spec.version, client: claim.ip(id), own: Vec::new(), server: None })
             .collect();
-        let mut cluster = Self { nodes, zookeeper: None, admin, spec, fixed, claim };
+        let quorum: Vec<(u8, Ipv4Addr)> = match spec.controllers {
+            0 => (1u8..).zip(fixed.iter().copied()).collect(),
+            count => (1..=count).map(|k| (CONTROLLERS + k, claim.ip(100 + CONTROLLERS + k))).collect(),
+        };
+        let mut cluster = Self { nodes, apart: Vec::new(), admin, spec, fixed, quorum, claim };
         if cluster.spec.version.uses_zookeeper() {
             cluster.start_zookeeper()?;
         } else {
@@ -79,8 +90,40 @@ impl Cluster {
             for node in &cluster.nodes {
                 properties::format(node.version, &id, node.id, seed, &cluster.data(node.id))?;
             }
+            if cluster.spec.controllers > 0 {
+                cluster.start_controllers(&id, seed)?;
+            }
         }
         Ok(cluster)
+    }
+
+    /// Controllers that are no brokers. They serve no client, so nothing waits for them but the brokers.
+    fn start_controllers(&mut self, cluster: &str, seed: u32) -> Result<()> {
+        let version = self.spec.version;
+        for (id, _) in self.quorum.clone() {
+            let data = self.data(id);
+            properties::format(version, cluster, id, seed, &data)?;
+            let settings = properties::controller(&self.spec, id, &self.quorum, &data);
+            let server = self.launch(id, version, &settings)?;
+            self.apart.push(server);
+        }
+        Ok(())
+    }
+
+    /// Starts the process of node `id`.
+    fn launch(&self, id: u8, version: KafkaVersion, settings: &str) -> Result<Server> {
+        let folder = self.claim.folder();
+        let path = folder.join(format!("kafka-{id}.properties"));
+        fs::write(&path, settings).map_err(Error::io("writing a node's settings"))?;
+        let mut command = Command::new("java");
+        command
+            .args(helper::JVM)
+            .args(["-Xmx256m", "-Xms64m", &properties::logging(version, folder)?])
+            .args(archive::option(version)?)
+            .args(["-cp", &version.jars().class_path()?, "kafka.Kafka"])
+            .arg(&path)
+            .current_dir(folder);
+        Server::spawn(&format!("kafka-{id}"), command, &self.log(id), Some(&self.claim))
     }
 
     /// `host:port` of every node for clients, separated by commas: names when the spec has a domain.
@@ -110,6 +153,11 @@ impl Cluster {
     /// Where node `id` serves clients (now, or when it is started next).
     pub fn addr(&self, id: u8) -> Result<SocketAddr> {
         Ok((self.node(id)?.client, CLIENT_PORT).into())
+    }
+
+    /// Where node `id` keeps its controller quorum and its replication.
+    pub fn fixed_ip(&self, id: u8) -> Ipv4Addr {
+        self.claim.ip(100u8.saturating_add(id))
     }
 
     /// An address of this cluster's network that no node uses by itself; `k` from 0 to 50.
@@ -169,20 +217,16 @@ impl Cluster {
         }
         let version = node.version;
         let data = self.data(id);
-        let place = Place { id, version, client: node.client, fixed: &self.fixed, data: &data };
-        let folder = self.claim.folder();
-        let settings = folder.join(format!("kafka-{id}.properties"));
-        fs::write(&settings, properties::server(&self.spec, &place))
-            .map_err(Error::io("writing broker settings"))?;
-        let mut command = Command::new("java");
-        command
-            .args(helper::JVM)
-            .args(["-Xmx256m", "-Xms64m", &properties::logging(version, folder)?])
-            .args(archive::option(version)?)
-            .args(["-cp", &version.jars().class_path()?, "kafka.Kafka"])
-            .arg(&settings)
-            .current_dir(folder);
-        let server = Server::spawn(&format!("kafka-{id}"), command, &self.log(id), Some(&self.claim))?;
+        let place = Place {
+            id,
+            version,
+            client: node.client,
+            fixed: &self.fixed,
+            quorum: &self.quorum,
+            data: &data,
+            own: &node.own,
+        };
+        let server = self.launch(id, version, &properties::server(&self.spec, &place))?;
         self.node_mut(id)?.server = Some(server);
         Ok(())
     }
@@ -190,6 +234,12 @@ impl Cluster {
     /// The version that node `id` has when it is started next.
     pub fn set_version(&mut self, id: u8, version: KafkaVersion) -> Result<()> {
         self.node_mut(id)?.version = version;
+        Ok(())
+    }
+
+    /// A broker setting that node `id` alone has when it is started next.
+    pub fn set(&mut self, id: u8, key: &str, value: &str) -> Result<()> {
+        self.node_mut(id)?.own.push((key.to_owned(), value.to_owned()));
         Ok(())
     }
 
@@ -301,11 +351,13 @@ impl Cluster {
             .arg(&settings)
             .current_dir(folder);
         let log = folder.join("zookeeper.log");
-        let server = self.zookeeper.insert(Server::spawn("zookeeper", command, &log, Some(&self.claim))?);
+        let mut server = Server::spawn("zookeeper", command, &log, Some(&self.claim))?;
         wait::poll("ZooKeeper's port", Duration::from_secs(60), Duration::from_millis(50), || {
             server.check()?;
             Ok(wait::accepts((ip, 2181).into()).then_some(()))
-        })
+        })?;
+        self.apart.push(server);
+        Ok(())
     }
 
     fn data(&self, id: u8) -> PathBuf {

@@ -12,6 +12,7 @@ mod view;
 
 pub use cluster::{Cluster, Roll};
 pub use spec::{KafkaVersion, Session, Spec};
+pub(crate) use view::led;
 
 /// Where clients connect, on every node.
 pub const CLIENT_PORT: u16 = 9092;

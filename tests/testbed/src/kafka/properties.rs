@@ -17,7 +17,11 @@ pub(super) struct Place<'a> {
     pub version: KafkaVersion,
     pub client: Ipv4Addr,
     pub fixed: &'a [Ipv4Addr],
+    /// The controllers' ids and addresses.
+    pub quorum: &'a [(u8, Ipv4Addr)],
     pub data: &'a Path,
+    /// Settings of this node alone.
+    pub own: &'a [(String, String)],
 }
 
 /// The broker's settings file.
@@ -41,6 +45,9 @@ pub(super) fn server(spec: &Spec, place: &Place<'_>) -> String {
         format!("CLIENT://{advertised}:{CLIENT_PORT},INTERNAL://{own}:{INTERNAL_PORT}"),
     );
     set("inter.broker.listener.name", "INTERNAL".to_owned());
+    if spec.zones {
+        set("broker.rack", format!("zone-{}", place.id));
+    }
     set("log.dirs", place.data.display().to_string());
     if place.version.uses_zookeeper() {
         let zookeeper = place.fixed.first().copied().unwrap_or(Ipv4Addr::LOCALHOST);
@@ -49,13 +56,15 @@ pub(super) fn server(spec: &Spec, place: &Place<'_>) -> String {
         let session = if spec.session == Session::Fast { 3000 } else { 9000 };
         set("zookeeper.session.timeout.ms", session.to_string());
     } else {
-        let voters: Vec<String> =
-            (1u8..).zip(place.fixed).map(|(id, ip)| format!("{id}@{ip}:{CONTROLLER_PORT}")).collect();
         set("node.id", place.id.to_string());
-        set("process.roles", "broker,controller".to_owned());
-        set("controller.quorum.voters", voters.join(","));
+        set("controller.quorum.voters", voters(place.quorum));
         set("controller.listener.names", "CONTROLLER".to_owned());
-        let _ = write!(listeners, ",CONTROLLER://{own}:{CONTROLLER_PORT}");
+        if spec.controllers == 0 {
+            set("process.roles", "broker,controller".to_owned());
+            let _ = write!(listeners, ",CONTROLLER://{own}:{CONTROLLER_PORT}");
+        } else {
+            set("process.roles", "broker".to_owned());
+        }
         map.push_str(",CONTROLLER:PLAINTEXT");
         if spec.session == Session::Fast {
             set("broker.session.timeout.ms", "3000".to_owned());
@@ -78,10 +87,47 @@ pub(super) fn server(spec: &Spec, place: &Place<'_>) -> String {
     set("log.segment.bytes", "67108864".to_owned());
     set("num.network.threads", "2".to_owned());
     set("num.io.threads", "4".to_owned());
+    for (key, value) in spec.overrides.iter().chain(place.own) {
+        all.insert(key.clone(), value.clone());
+    }
+    file(&all)
+}
+
+/// The settings file of a controller that is no broker. What topics get by default is decided here.
+pub(super) fn controller(spec: &Spec, id: u8, quorum: &[(u8, Ipv4Addr)], data: &Path) -> String {
+    let own = quorum.iter().find(|(voter, _)| *voter == id).map_or(Ipv4Addr::LOCALHOST, |&(_, ip)| ip);
+    let rf = spec.nodes.min(3);
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    for (key, value) in [
+        ("node.id", id.to_string()),
+        ("process.roles", "controller".to_owned()),
+        ("controller.quorum.voters", voters(quorum)),
+        ("controller.listener.names", "CONTROLLER".to_owned()),
+        ("listeners", format!("CONTROLLER://{own}:{CONTROLLER_PORT}")),
+        ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT".to_owned()),
+        ("log.dirs", data.display().to_string()),
+        ("default.replication.factor", rf.to_string()),
+        ("min.insync.replicas", rf.saturating_sub(1).max(1).to_string()),
+    ] {
+        all.insert(key.to_owned(), value);
+    }
+    if spec.session == Session::Fast {
+        all.insert("broker.session.timeout.ms".to_owned(), "3000".to_owned());
+        all.insert("broker.heartbeat.interval.ms".to_owned(), "500".to_owned());
+    }
     for (key, value) in &spec.overrides {
         all.insert(key.clone(), value.clone());
     }
-    all.iter().fold(String::new(), |mut text, (key, value)| {
+    file(&all)
+}
+
+fn voters(quorum: &[(u8, Ipv4Addr)]) -> String {
+    let all: Vec<String> = quorum.iter().map(|(id, ip)| format!("{id}@{ip}:{CONTROLLER_PORT}")).collect();
+    all.join(",")
+}
+
+fn file(settings: &BTreeMap<String, String>) -> String {
+    settings.iter().fold(String::new(), |mut text, (key, value)| {
         let _ = writeln!(text, "{key}={value}");
         text
     })
@@ -169,8 +215,15 @@ pub(super) fn uuid(seed: u32, id: u8) -> String {
 mod tests {
     use super::*;
 
+    const QUORUM: [(u8, Ipv4Addr); 3] = [
+        (1, Ipv4Addr::new(127, 0, 9, 101)),
+        (2, Ipv4Addr::new(127, 0, 9, 102)),
+        (3, Ipv4Addr::new(127, 0, 9, 103)),
+    ];
+
     fn place(fixed: &[Ipv4Addr], version: KafkaVersion) -> Place<'_> {
-        Place { id: 2, version, client: Ipv4Addr::new(127, 0, 9, 2), fixed, data: Path::new("/tmp/d") }
+        let client = Ipv4Addr::new(127, 0, 9, 2);
+        Place { id: 2, version, client, fixed, quorum: &QUORUM, data: Path::new("/tmp/d"), own: &[] }
     }
 
     #[test]
@@ -195,6 +248,23 @@ mod tests {
         let fixed = [Ipv4Addr::new(127, 0, 9, 101)];
         let text = server(&Spec::new(KafkaVersion::V2_8_2), &place(&fixed, KafkaVersion::V2_8_2));
         assert!(text.contains("zookeeper.connect=127.0.9.101:2181\n") && !text.contains("CONTROLLER"));
+    }
+
+    #[test]
+    fn controllers_apart_are_no_brokers_and_the_other_way_round() {
+        let fixed = [Ipv4Addr::new(127, 0, 9, 101), Ipv4Addr::new(127, 0, 9, 102)];
+        let quorum = [(51, Ipv4Addr::new(127, 0, 9, 151))];
+        let spec = Spec::new(KafkaVersion::V3_9_2).controllers_apart(1).fast();
+        let own = [("broker.rack".to_owned(), "b".to_owned())];
+        let place = Place { quorum: &quorum, own: &own, ..place(&fixed, KafkaVersion::V3_9_2) };
+        let broker = server(&spec, &place);
+        assert!(broker.contains("process.roles=broker\n") && broker.contains("broker.rack=b\n"), "{broker}");
+        assert!(broker.contains("controller.quorum.voters=51@127.0.9.151:9093\n"), "{broker}");
+        assert!(!broker.contains(",CONTROLLER://"), "{broker}");
+        let controller = controller(&spec, 51, &quorum, Path::new("/tmp/d"));
+        assert!(controller.contains("listeners=CONTROLLER://127.0.9.151:9093\n"), "{controller}");
+        assert!(controller.contains("process.roles=controller\n"), "{controller}");
+        assert!(controller.contains("broker.session.timeout.ms=3000\n"), "{controller}");
     }
 
     #[test]

@@ -72,10 +72,14 @@ pub struct Spec {
     pub version: KafkaVersion,
     /// Number of nodes, ids 1 to this; at most 9.
     pub nodes: u8,
+    /// Number of controllers that are processes of their own, at most 9; 0: every node is broker and controller in one.
+    pub controllers: u8,
     /// The session time-out.
     pub session: Session,
     /// Further or other broker settings.
     pub overrides: Vec<(String, String)>,
+    /// Whether node ID is in a zone of its own, `zone-ID`.
+    pub zones: bool,
     /// When set, node ID tells clients to connect to `kafka-ID.DOMAIN`; the test's own DNS has to know the name.
     pub domain: Option<String>,
 }
@@ -83,7 +87,15 @@ pub struct Spec {
 impl Spec {
     /// Three nodes with the default session.
     pub fn new(version: KafkaVersion) -> Self {
-        Self { version, nodes: 3, session: Session::Default, overrides: Vec::new(), domain: None }
+        Self {
+            version,
+            nodes: 3,
+            controllers: 0,
+            session: Session::Default,
+            overrides: Vec::new(),
+            zones: false,
+            domain: None,
+        }
     }
 
     /// The same with [`Session::Fast`].
@@ -100,11 +112,25 @@ impl Spec {
         self
     }
 
+    /// The same with `controllers` processes that are controllers only, so that brokers can go without the quorum.
+    #[must_use]
+    pub fn controllers_apart(mut self, controllers: u8) -> Self {
+        self.controllers = controllers;
+        self
+    }
+
     /// The same with a broker setting.
     #[must_use]
     pub fn set(mut self, key: &str, value: impl fmt::Display) -> Self {
         self.overrides.push((key.to_owned(), value.to_string()));
         self
+    }
+
+    /// The same with each node in a zone of its own, `zone-ID`, and consumers sent to replicas of their zone (KIP-392).
+    #[must_use]
+    pub fn zones(mut self) -> Self {
+        self.zones = true;
+        self.set("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector")
     }
 
     /// The same with names `kafka-ID.DOMAIN` for clients.

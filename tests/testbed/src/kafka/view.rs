@@ -48,10 +48,27 @@ impl View {
     }
 }
 
+/// The partitions of `topic` that the node with this id and address says that it leads itself, each with its in-sync
+/// replicas; connecting and each piece of its answer may take `patience`.
+pub(crate) fn led(
+    addr: SocketAddr,
+    id: i32,
+    topic: &str,
+    patience: Duration,
+) -> io::Result<Vec<(i32, Vec<i32>)>> {
+    let mut view = ask_within(addr, patience, patience)?;
+    let partitions = (0..).zip(view.topics.remove(topic).unwrap_or_default());
+    Ok(partitions.filter(|(_, p)| p.leader == id).map(|(number, p)| (number, p.isr)).collect())
+}
+
 /// Asks the node at `addr` for all that it knows.
 pub(super) fn ask(addr: SocketAddr) -> io::Result<View> {
-    let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(2))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    ask_within(addr, Duration::from_secs(2), Duration::from_secs(5))
+}
+
+fn ask_within(addr: SocketAddr, connect: Duration, read: Duration) -> io::Result<View> {
+    let mut stream = TcpStream::connect_timeout(&addr, connect)?;
+    stream.set_read_timeout(Some(read))?;
     // Metadata (3) version 1, correlation 7, no client id; no list of topics means all.
     let request: [u8; 18] = [0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 7, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
     stream.write_all(&request)?;

@@ -36,13 +36,19 @@ pub(super) fn record(
 fn section(proof: &Proof, finding: &Finding, took: Duration, binary: &Path) -> Result<String> {
     let date = cache::run(Command::new("date").args(["-u", "+%F %R UTC"]))?;
     let version = cache::run(Command::new(binary).arg("--version"))?;
+    // Not everyone who runs this has the history; and of a binary from elsewhere this tree's commit says nothing.
+    let commit = match std::env::var_os("TESTBED_BIN") {
+        Some(_) => "a binary from elsewhere".to_owned(),
+        None => cache::run(Command::new("git").args(["describe", "--always", "--dirty"])).unwrap_or_default(),
+    };
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let verdict = if finding.breaches.is_empty() { "**passed**" } else { "**FAILED**" };
     let mut text = format!(
-        "{}\n\n{verdict} · {} · {} · {cores} cores · {} s\n\n{}\n",
+        "{}\n\n{verdict} · {} · {} ({}) · {cores} cores · {} s\n\n{}\n",
         proof.shows,
         date.trim(),
         version.trim(),
+        commit.trim(),
         took.as_secs(),
         finding.figures.trim_end()
     );

@@ -188,7 +188,7 @@ fn said(sidecar: &Sidecar) -> Result<(u64, String)> {
 }
 
 /// The process's resident memory in KiB.
-fn resident_kib(sidecar: &Sidecar) -> Result<u64> {
+pub(super) fn resident_kib(sidecar: &Sidecar) -> Result<u64> {
     let pid = sidecar.pid().ok_or_else(|| Error::program("evenkeel", "doesn't run"))?;
     let path = format!("/proc/{pid}/status");
     let text = std::fs::read_to_string(&path).map_err(Error::io(path))?;

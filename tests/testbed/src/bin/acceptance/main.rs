@@ -3,17 +3,28 @@
 //!
 //! `--list` names them, `--only NAME` (again for more) picks some.
 
+mod acks1;
 mod addresses;
+mod chaos;
 mod cold_start;
 mod document;
+mod elections;
 mod garbage;
+mod kills;
+mod memory;
 mod rolls;
+mod transactions;
+mod upgrade;
+mod zones;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use testbed::{KafkaVersion, Result, Sidecar};
+use testbed::{KafkaVersion, Result, Sidecar, Spec};
+
+/// For what a cluster, or a client of it, does in the middle of a fault on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A proof.
 struct Proof {
@@ -47,7 +58,7 @@ impl Bench {
     }
 }
 
-const PROOFS: [Proof; 6] = [
+const PROOFS: &[Proof] = &[
     Proof {
         name: "soft-rolls-3.9",
         shows: "Three consecutive planned rolls (SIGTERM, one broker after another) of Kafka 3.9.2, under clients without retries.",
@@ -64,6 +75,56 @@ const PROOFS: [Proof; 6] = [
         run: |bench| rolls::hard(bench, KafkaVersion::V3_9_2),
     },
     Proof {
+        name: "kills",
+        shows: "30 consecutive SIGKILLs of leaders under clients without retries, the brokers' session time-out 3 s: nothing lost, repeated or \
+                out of order, no error; and what Evenkeel adds to the stall of an ideal client.",
+        run: |bench| kills::run(bench, Spec::new(KafkaVersion::V3_9_2).fast(), 30),
+    },
+    Proof {
+        name: "kills-default",
+        shows: "The same with Kafka's own session time-out (9 s), six times.",
+        run: |bench| kills::run(bench, Spec::new(KafkaVersion::V3_9_2), 6),
+    },
+    Proof {
+        name: "preferred-election",
+        shows: "Preferred leaders are elected while clients without retries produce: after the restart of each broker, and many times without one.",
+        run: elections::run,
+    },
+    Proof {
+        name: "transactions-v1",
+        shows: "Topics are copied in transactions (read, process, write; Java and librdkafka) through a soft and a hard roll of Kafka 3.9.2: \
+                what comes out is what went in, in order.",
+        run: |bench| transactions::run(bench, KafkaVersion::V3_9_2),
+    },
+    Proof {
+        name: "transactions-v2",
+        shows: "The same with Kafka 4.3.1, the Java library with the second version of the transaction protocol (KIP-890).",
+        run: |bench| transactions::run(bench, KafkaVersion::V4_3_1),
+    },
+    Proof {
+        name: "upgrade",
+        shows: "A rolling upgrade from Kafka 3.9.2 to 4.3.1, features finalized last, with clients that were connected before it, came in the middle \
+                and came after it: no error, nothing lost, repeated or out of order, and no version refused.",
+        run: upgrade::run,
+    },
+    Proof {
+        name: "zones",
+        shows: "Brokers of one zone become six in three zones, replicas are reassigned over them, two old brokers are removed, then one whole zone is \
+                killed; consumers fetch from their own zone.",
+        run: zones::run,
+    },
+    Proof {
+        name: "memory",
+        shows: "A full hold stops reading its clients, stays within its budget (resident memory), and drops nothing.",
+        run: memory::run,
+    },
+    Proof {
+        name: "acks1",
+        shows: "Producers with acks=1 lose no acknowledged record in planned rolls, where the same ones do without Evenkeel; and they go on \
+                writing while two of three brokers are down and their topic is under min.insync.replicas.",
+        run: acks1::run,
+    },
+    Proof {
         name: "addresses",
         shows: "All brokers come back at other addresses under the same names; one former address is another broker's by then, while DNS still names it.",
         run: addresses::run,
@@ -74,6 +135,11 @@ const PROOFS: [Proof; 6] = [
         shows: "Bytes that are no Kafka (or no HTTP) on each kind of listener, while a client produces and another consumes.",
         run: garbage::run,
     },
+    Proof {
+        name: "chaos",
+        shows: "Six seeds of chaos, 4 minutes each: soft and hard events in an order of the seed's, under many clients without retries; a checker proves from the records what became of the promises.",
+        run: |bench| Ok(chaos::run(bench)),
+    },
 ];
 
 fn main() -> ExitCode {
@@ -82,7 +148,7 @@ fn main() -> ExitCode {
     while let Some(word) = words.next() {
         match (word.as_str(), words.next()) {
             ("--list", None) => {
-                for proof in &PROOFS {
+                for proof in PROOFS {
                     println!("{:16} {}", proof.name, proof.shows);
                 }
                 return ExitCode::SUCCESS;

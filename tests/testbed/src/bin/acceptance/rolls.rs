@@ -16,6 +16,13 @@ const ROLLS: usize = 3;
 /// Python runs them, two others. All write to one topic.
 pub(super) fn producers(bench: &Bench) -> Vec<ProducerSpec> {
     let mut all = vec![Load::java("java")];
+    all.extend(python_producers(bench));
+    all
+}
+
+/// The producers of Python libraries, where Python runs them.
+pub(super) fn python_producers(bench: &Bench) -> Vec<ProducerSpec> {
+    let mut all = Vec::new();
     for (id, client) in
         [("confluent-kafka", PythonClient::Confluent), ("kafka-python-2.0.2", PythonClient::KafkaPython202)]
     {
@@ -97,7 +104,7 @@ pub(super) fn table(report: &Report) -> String {
     text
 }
 
-fn figures(report: &Report, scene: &Scene) -> Result<String> {
+pub(super) fn figures(report: &Report, scene: &Scene) -> Result<String> {
     let sum = |name: &str, label: &str| scene.sidecar.metric_sum(&format!("evenkeel_{name}"), &[label]);
     Ok(format!(
         "{}\nEvenkeel's own account: {} errors masked, {} requests held ({} past their bound), {} replays, {} unknown outcomes \

@@ -1,0 +1,110 @@
+//! Asking the admin listener of a sidecar that runs: what the command line does it with.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::header::{CONNECTION, HOST};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// The longest that an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest answer that is read.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// What was given as its address is none.
+    #[error("{0:?} is no address of an admin listener: http://HOST:PORT")]
+    Address(String),
+    /// It can't be connected.
+    #[error("{address}: {source}; is evenkeel running there?")]
+    Connect {
+        /// Where.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It doesn't answer.
+    #[error("{0}: no answer within 10 s")]
+    Late(String),
+    /// What it says is no HTTP, or its answer is too long.
+    #[error("{address}: {error}")]
+    Http {
+        /// Where.
+        address: String,
+        /// What is wrong.
+        error: String,
+    },
+}
+
+/// `HOST:PORT` of `http://HOST:PORT/` or of `HOST:PORT`.
+fn authority(url: &str) -> Result<&str, AskError> {
+    let rest = url.strip_prefix("http://").unwrap_or(url);
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let port = authority.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    if port.is_none_or(|port| port.parse::<u16>().is_err()) || authority.contains('/') {
+        return Err(AskError::Address(url.to_owned()));
+    }
+    Ok(authority)
+}
+
+/// One request without a body: status and text of the answer.
+///
+/// # Errors
+/// Why there is no whole answer.
+pub async fn ask(url: &str, method: Method, path: &str) -> Result<(u16, String), AskError> {
+    let address = authority(url)?;
+    timeout(PATIENCE, asked(address, method, path))
+        .await
+        .unwrap_or_else(|_| Err(AskError::Late(address.to_owned())))
+}
+
+async fn asked(address: &str, method: Method, path: &str) -> Result<(u16, String), AskError> {
+    let http = |error: String| AskError::Http { address: address.to_owned(), error };
+    let stream = TcpStream::connect(address).await;
+    let stream = stream.map_err(|source| AskError::Connect { address: address.to_owned(), source })?;
+    let connected = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = connected.map_err(|error| http(error.to_string()))?;
+    let request =
+        Request::builder().method(method).uri(path).header(HOST, address).header(CONNECTION, "close");
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| http(error.to_string()))?;
+    let answer = async {
+        let answer = sender.send_request(request).await.map_err(|error| http(error.to_string()))?;
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| http(error.to_string()))?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    };
+    // The connection's own end says nothing that the answer doesn't.
+    let (answer, _) = tokio::join!(answer, connection);
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_with_and_without_a_scheme() {
+        for good in ["127.0.0.1:9901", "http://127.0.0.1:9901", "http://localhost:9901/", "http://[::1]:9901"]
+        {
+            assert!(authority(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "9901",
+            ":9901",
+            "https://127.0.0.1:9901",
+            "127.0.0.1",
+            "http://127.0.0.1:9901/v1",
+            "h:99999",
+        ] {
+            assert!(authority(bad).is_err(), "{bad}");
+        }
+    }
+}

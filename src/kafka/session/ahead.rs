@@ -1,0 +1,225 @@
+//! What earlier requests stand in the way of, on one way through a connection's slots. Pure.
+//!
+//! Partitions go by a small number here ([`Lanes`]), so that looking at a thousand held requests hashes nothing.
+
+use crate::kafka::cluster::TopicKey;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// A partition's number on one client connection.
+pub(super) type Lane = u32;
+
+/// How long after its last acknowledgement a partition still counts as moving.
+const LATELY: Duration = Duration::from_secs(3);
+
+/// The kind of whole Produce requests.
+pub(super) const PRODUCES: u8 = 1;
+
+/// How a batch is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// To this node.
+    pub node: i32,
+    /// Under this producer id, or −1. A broker keeps batches of one producer in order, and those of two only as they come.
+    pub producer: i64,
+}
+
+/// The partitions that a client connection has written to in trouble, by number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lanes {
+    numbers: HashMap<(TopicKey, i32), Lane>,
+    keys: Vec<(TopicKey, i32)>,
+    /// When a batch of it was last acknowledged.
+    landed: Vec<Option<Instant>>,
+}
+
+impl Lanes {
+    /// The number of a partition; a new one gets the next.
+    pub(super) fn number(&mut self, topic: TopicKey, partition: i32) -> Lane {
+        let key = (topic, partition);
+        if let Some(known) = self.numbers.get(&key) {
+            return *known;
+        }
+        let next = Lane::try_from(self.keys.len()).unwrap_or(Lane::MAX);
+        self.keys.push(key.clone());
+        self.landed.push(None);
+        self.numbers.insert(key, next);
+        next
+    }
+
+    /// The partition of a number.
+    pub(super) fn key(&self, lane: Lane) -> Option<&(TopicKey, i32)> {
+        self.keys.get(lane as usize)
+    }
+
+    /// A batch of a partition was acknowledged.
+    pub(super) fn landed(&mut self, lane: Lane, now: Instant) {
+        if let Some(last) = self.landed.get_mut(lane as usize) {
+            *last = Some(now);
+        }
+    }
+
+    /// Whether a batch of the partition has been acknowledged lately: its outage is over.
+    pub(super) fn moved_lately(&self, lane: Lane, now: Instant) -> bool {
+        let last = self.landed.get(lane as usize).copied().flatten();
+        last.is_some_and(|last| now.saturating_duration_since(last) < LATELY)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Forgets all, when no slot goes by a number any more.
+    pub(super) fn clear(&mut self) {
+        self.numbers.clear();
+        self.keys.clear();
+        self.landed.clear();
+    }
+}
+
+/// What is undecided before a batch of a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Batches that are all on this way.
+    OnWay(Way),
+    /// One that waits, or batches on several ways: nothing goes behind them.
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    before: Before,
+    /// One of them is in parts.
+    parts: bool,
+}
+
+/// What earlier requests stand in the way of.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    /// Kinds of whole requests of which an earlier one waits.
+    pub kinds: u8,
+    lanes: Vec<Standing>,
+    stopped: usize,
+    in_parts: usize,
+}
+
+impl Ahead {
+    /// Begins anew, with so many lanes.
+    pub(super) fn clear(&mut self, lanes: usize) {
+        self.kinds = 0;
+        self.stopped = 0;
+        self.in_parts = 0;
+        self.lanes.clear();
+        self.lanes.resize(lanes, Standing::default());
+    }
+
+    /// What is undecided before a batch of this partition.
+    pub(super) fn before(&self, lane: Lane) -> Before {
+        self.lanes.get(lane as usize).map_or(Before::Nothing, |standing| standing.before)
+    }
+
+    /// Whether an earlier batch of the partition is undecided in a request that goes in parts.
+    pub(super) fn is_in_parts(&self, lane: Lane) -> bool {
+        self.lanes.get(lane as usize).is_some_and(|standing| standing.parts)
+    }
+
+    /// An earlier batch of a partition is undecided: on its way, unless it waits or went whole. `parts`: its request
+    /// goes in parts.
+    pub(super) fn undecided(&mut self, lane: Lane, way: Option<Way>, parts: bool) {
+        if self.lanes.len() <= lane as usize {
+            self.lanes.resize(lane as usize + 1, Standing::default());
+        }
+        let Some(standing) = self.lanes.get_mut(lane as usize) else { return };
+        let before = match (standing.before, way) {
+            (Before::Nothing, Some(way)) => Before::OnWay(way),
+            (Before::OnWay(known), Some(way)) if known == way => Before::OnWay(way),
+            _ => Before::Stopped,
+        };
+        self.stopped += usize::from(before == Before::Stopped && standing.before != Before::Stopped);
+        self.in_parts += usize::from(parts && !standing.parts);
+        standing.before = before;
+        standing.parts |= parts;
+    }
+
+    /// Whole requests of this kind, and batches of these partitions, wait behind one that waits whole.
+    pub(super) fn stop(&mut self, kind: u8, lanes: &[Lane]) {
+        self.kinds |= kind;
+        for lane in lanes {
+            self.undecided(*lane, None, false);
+        }
+    }
+
+    /// Whether no later Produce can go, whatever it is: every partition is stopped, and so is what goes whole.
+    pub(super) fn stops_every_produce(&self) -> bool {
+        let all = self.lanes.len();
+        all > 0 && self.stopped == all && (self.kinds & PRODUCES != 0 || self.in_parts == all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn way((node, producer): (i32, i64)) -> Way {
+        Way { node, producer }
+    }
+
+    #[test]
+    fn a_partition_is_on_its_way_only_if_all_its_batches_go_the_same_way() {
+        let after = |sent: &[Option<(i32, i64)>]| {
+            let mut ahead = Ahead::default();
+            for to in sent {
+                ahead.undecided(0, to.map(way), true);
+            }
+            ahead.before(0)
+        };
+        let (one, two) = (Some((1, 7)), Some((2, 7)));
+        assert_eq!(after(&[]), Before::Nothing);
+        assert_eq!(after(&[one, one]), Before::OnWay(way((1, 7))));
+        assert_eq!(after(&[one, two]), Before::Stopped);
+        assert_eq!(after(&[one, two, one]), Before::Stopped);
+        assert_eq!(after(&[one, Some((1, 8))]), Before::Stopped, "another producer");
+        assert_eq!(after(&[None, one]), Before::Stopped);
+        assert_eq!(after(&[one, None]), Before::Stopped);
+    }
+
+    #[test]
+    fn nothing_more_can_go_when_every_partition_is_stopped_and_whole_requests_are_too() {
+        let mut ahead = Ahead::default();
+        ahead.clear(2);
+        ahead.stop(0, &[0]);
+        assert!(!ahead.stops_every_produce(), "the other partition is free");
+        ahead.stop(0, &[1]);
+        assert!(!ahead.stops_every_produce(), "a whole request may follow others that went whole");
+        ahead.stop(PRODUCES, &[]);
+        assert!(ahead.stops_every_produce());
+        ahead.clear(1);
+        assert!(!ahead.stops_every_produce());
+        ahead.undecided(0, None, true);
+        ahead.undecided(0, None, true);
+        assert!(ahead.stops_every_produce(), "behind one in parts nothing goes whole");
+        ahead.clear(0);
+        ahead.stop(PRODUCES, &[]);
+        assert!(!ahead.stops_every_produce(), "one that cannot be read has no partition");
+    }
+
+    #[test]
+    fn partitions_keep_their_numbers() {
+        let mut lanes = Lanes::default();
+        let name = |name: &'static str| TopicKey::Name(Bytes::from_static(name.as_bytes()));
+        let (a, b) = (lanes.number(name("t"), 0), lanes.number(name("t"), 1));
+        assert_ne!(a, b);
+        assert_eq!(lanes.number(name("t"), 0), a);
+        assert_eq!(lanes.key(b), Some(&(name("t"), 1)));
+        assert_eq!(lanes.len(), 2);
+        let now = Instant::now();
+        lanes.landed(b, now);
+        assert!(lanes.moved_lately(b, now) && !lanes.moved_lately(a, now));
+        assert!(!lanes.moved_lately(b, now + LATELY));
+    }
+}
