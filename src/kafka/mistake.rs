@@ -4,22 +4,12 @@
 //! compiling, and nothing of this is left.
 
 /// A rule that isn't kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Mistake {
-    /// More batches of a partition are undecided than a broker remembers.
-    WindowTooWide,
     /// A second batch goes behind the first one of a partition's first producer id.
     FirstNotAlone,
-    /// A sequence advances by one for each batch, not by its records.
-    SequenceByOne,
-    /// A sequence is given back though a later one has been taken.
-    GivenBackAlways,
-    /// A sequence is given back though the batch may be in the log.
-    GivenBackInDoubt,
     /// A batch that met a gap is stamped anew under the producer id that it had, from sequence 0.
     SameIdAnew,
-    /// Batches follow the first one of a renewed producer id before that has landed.
-    RenewedNotAlone,
     /// The checksum is not corrected for the stamp.
     ChecksumLeft,
     /// A batch is stamped again when it is sent again.
@@ -44,10 +34,6 @@ pub(crate) enum Mistake {
     RaisedForEver,
     /// A part does not wait for an earlier batch of its partition.
     PartOvertakes,
-    /// A part goes behind others to a node that has not shown that it leads the partition.
-    UnprovenLeaderTrusted,
-    /// A part goes behind one of another producer id.
-    ProducersMixed,
     /// A whole request goes to its home though an earlier batch of its partition is undecided elsewhere.
     WholeOvertakes,
     /// A part is gathered into a request that holds its partition, or goes before one that does.
@@ -58,12 +44,16 @@ pub(crate) enum Mistake {
     BarrierAtTelling,
     /// What was published as undecided is not taken back when more arrives.
     OldWordLeft,
-    /// A part whose batch is decided goes on counting as undecided.
-    NeverDecided,
     /// A wait that ends is not entered in the book.
     TicketLost,
     /// The bytes of an answered request are not given back.
     BytesKept,
+}
+
+#[cfg(test)]
+impl Mistake {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::BytesKept as usize + 1;
 }
 
 /// Whether this mistake is made.

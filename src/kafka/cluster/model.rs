@@ -81,7 +81,7 @@ impl Cluster {
         });
         print.put(&self.wants(topic, now));
         let producers = lock(&self.producers);
-        print.unordered(producers.wanted.iter(), |id| **id, |print, id| print.put(id));
+        print.unordered(producers.wanted.iter(), |id| **id, Print::put);
         print.put(&producers.ready.iter().map(hash_of).collect::<Vec<_>>());
     }
 }

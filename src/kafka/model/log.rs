@@ -88,6 +88,11 @@ impl Partition {
     }
 }
 
+/// A place in the log, as answers name it.
+fn offset(at: usize) -> i64 {
+    i64::try_from(at).unwrap()
+}
+
 /// What has become of one partition of a request at its broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::kafka) enum Outcome {
@@ -153,7 +158,7 @@ impl Connection {
             } else {
                 match partition.append(row.batch) {
                     None => Outcome::Is(45, -1),
-                    Some(at) if request.acks == 1 => Outcome::Is(0, at as i64),
+                    Some(at) if request.acks == 1 => Outcome::Is(0, offset(at)),
                     Some(at) => Outcome::Waits(at, partition.epoch),
                 }
             };
@@ -169,10 +174,10 @@ impl Connection {
             let partition = &partitions[row.partition];
             if partition.leader != Some(node) || partition.epoch != epoch {
                 // Appended, then leadership moved: NOT_LEADER with the offset.
-                row.outcome = Outcome::Is(6, at as i64);
+                row.outcome = Outcome::Is(6, offset(at));
             } else if partition.is_committed(at) {
                 let enough = 1 + usize::from(partition.in_sync) >= min_in_sync;
-                row.outcome = Outcome::Is(if enough { 0 } else { 20 }, at as i64);
+                row.outcome = Outcome::Is(if enough { 0 } else { 20 }, offset(at));
             }
         }
         if request.is_decided() {

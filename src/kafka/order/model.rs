@@ -90,6 +90,6 @@ impl Progress {
         print.put(&(self.sent.load(Acquire), self.decided.load(Acquire), self.gone.load(Acquire)));
         let undecided = self.undecided.lock().unwrap();
         print.put(&undecided.is_some());
-        print.unordered(undecided.iter().flatten(), hash_of, |print, entry| print.put(entry));
+        print.unordered(undecided.iter().flatten(), hash_of, Print::put);
     }
 }

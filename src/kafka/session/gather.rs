@@ -213,6 +213,6 @@ impl Gathering {
 
     /// Prints what went together.
     pub(super) fn print(&self, print: &mut crate::kafka::model::print::Print) {
-        print.unordered(self.sent.iter(), |(number, _)| *number, |print, sent| print.put(sent));
+        print.unordered(self.sent.iter(), |(number, _)| *number, crate::kafka::model::print::Print::put);
     }
 }

@@ -68,8 +68,7 @@ impl Sequence {
 
     fn is_full(&self) -> bool {
         let opening = self.opening && !made(Mistake::FirstNotAlone);
-        let remembered = REMEMBERED + u32::from(made(Mistake::WindowTooWide));
-        self.undecided >= if opening { 1 } else { remembered }
+        self.undecided >= if opening { 1 } else { REMEMBERED }
     }
 
     fn is_lowered(&self, now: Instant) -> bool {
@@ -148,8 +147,7 @@ pub(super) fn producer_of(records: Option<&Bytes>) -> i64 {
 
 /// The sequence behind a batch: they wrap at 2³¹ to 0.
 fn after(base: i32, last_offset_delta: i32) -> i32 {
-    let records = if made(Mistake::SequenceByOne) { 1 } else { i64::from(last_offset_delta) + 1 };
-    let next = i64::from(base) + records;
+    let next = i64::from(base) + i64::from(last_offset_delta) + 1;
     i32::try_from(next % (1 << 31)).unwrap_or(0)
 }
 
@@ -391,10 +389,7 @@ impl Injection {
         }
         let known = self.sequences.get(key_bytes(&item.topic)).and_then(|topic| topic.get(&item.partition));
         match known {
-            Some(sequence)
-                if (sequence.unproven && !made(Mistake::RenewedNotAlone))
-                    || (item.restamp && sequence.producer.id == carried) =>
-            {
+            Some(sequence) if sequence.unproven || (item.restamp && sequence.producer.id == carried) => {
                 i64::MIN
             }
             Some(sequence) => sequence.producer.id,
@@ -414,8 +409,7 @@ impl Injection {
         let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
         if let Some(sequence) = known
             && sequence.producer.id == header.producer_id
-            && (sequence.next == after(header.base_sequence, header.last_offset_delta)
-                || made(Mistake::GivenBackAlways))
+            && sequence.next == after(header.base_sequence, header.last_offset_delta)
         {
             sequence.next = header.base_sequence;
         }
@@ -437,7 +431,7 @@ impl Injection {
     /// A partition of a request in parts, stamped there, is decided.
     pub(super) fn decided_item(&mut self, topic: &TopicKey, partition: i32) {
         let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
-        if let Some(sequence) = known.filter(|_| !made(Mistake::NeverDecided)) {
+        if let Some(sequence) = known {
             sequence.decided();
         }
     }

@@ -316,8 +316,7 @@ impl Findings {
             let producer = producer_of(item.request.bytes_field("records"));
             self.landed.push((item.topic.clone(), item.partition, producer));
         }
-        let doubtful = (matches!(code, 7 | 20) || item.doubt) && !made(Mistake::GivenBackInDoubt);
-        if passed != 0 && (look.stamped || item.counted) && !doubtful {
+        if passed != 0 && (look.stamped || item.counted) && !matches!(code, 7 | 20) && !item.doubt {
             let records = item.request.bytes_field("records").cloned();
             self.given_back.push((item.topic.clone(), item.partition, records));
         }

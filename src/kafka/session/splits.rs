@@ -218,9 +218,7 @@ impl Session {
                 // Behind others only on the way to one node, which has shown that it leads the partition, and under
                 // their producer id: so the client's own pipeline to its leader goes on, as it would without a move.
                 let trusted = self.trusted.get(&(item.key.clone(), item.partition)).copied();
-                let trusted = if made(Mistake::UnprovenLeaderTrusted) { Some(way.node) } else { trusted };
-                let same = made(Mistake::ProducersMixed)
-                    || way == Way { node: way.node, producer: self.injection.producer_for(item) };
+                let same = way == Way { node: way.node, producer: self.injection.producer_for(item) };
                 return match self.leader_of(item, now) {
                     Plan::Go(node) if trusted == Some(node) && way.node == node && same => Plan::Go(node),
                     _ => Plan::Order,

@@ -131,7 +131,7 @@ impl World {
     }
 
     fn may_send(&mut self, node: i32) -> bool {
-        self.sessions[usize::try_from(node - 1).unwrap()].has_room() || self.scenario.unread
+        self.sessions[usize::try_from(node - 1).unwrap()].has_room()
     }
 
     fn can_follow(&self, partition: &Partition) -> bool {

@@ -99,9 +99,6 @@ impl Client {
             Some((partition, _)) => *partition,
             None => *scenario.requests.get(self.sent)?.first()?,
         };
-        if scenario.one_at_a_time && !self.waits.is_empty() {
-            return None;
-        }
         Some(self.believes[partition])
     }
 
@@ -234,10 +231,8 @@ impl Told {
             Fate::Error(7 | 20) if client.expired || scenario.identity == Identity::None => None,
             Fate::Error(code) if !client.expired => Some(format!("batch {id}: error {code} for no need")),
             Fate::Error(code) if lies => Some(format!("batch {id}: error {code}, but it is in the log")),
-            Fate::Error(5) => None,
-            Fate::Error(code) => {
-                (!self.codes.contains(&code)).then(|| format!("batch {id}: error {code} that no broker gave"))
-            }
+            Fate::Error(code) => (code != 5 && !self.codes.contains(&code))
+                .then(|| format!("batch {id}: error {code} that no broker gave")),
         }
     }
 }

@@ -82,7 +82,7 @@ impl Session {
             link.print(print);
         }
         self.stray.print(print);
-        print.unordered(self.trusted.iter(), |(key, _)| hash_of(key), |print, entry| print.put(entry));
+        print.unordered(self.trusted.iter(), |(key, _)| hash_of(key), Print::put);
         self.own.print(print);
         self.injection.print(print, now);
     }

@@ -8,12 +8,13 @@ mod action;
 mod client;
 mod copy;
 mod scenario;
+mod tests;
 mod traffic;
 mod world;
 
 use crate::kafka::mistake::{self, Mistake};
 use action::Action;
-use scenario::{Budget, CALM, Identity, PLAIN, Scenario};
+use scenario::Scenario;
 use stateright::{Checker, Model, Property};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
@@ -81,7 +82,7 @@ impl Model for Check {
         let mut world = last.world.lock().unwrap().copy();
         world.act(action);
         let mut state = State::new(world);
-        if state.broken.is_none() && state.print % self.settles == 0 {
+        if state.broken.is_none() && state.print.is_multiple_of(self.settles) {
             state.broken = state.world.lock().unwrap().copy().settle();
         }
         Some(state)
@@ -92,90 +93,20 @@ impl Model for Check {
     }
 }
 
-/// What an exploration came to: how many states there are, and how the first that is wrong is reached.
-fn explore(scenario: &'static Scenario, mistake: Option<Mistake>, settles: u64) -> (usize, Option<String>) {
+/// What an exploration came to.
+struct Explored {
+    /// How many states there are, or were visited before one was wrong.
+    states: usize,
+    /// How the first state that is wrong is reached.
+    found: Option<String>,
+}
+
+/// Visits every state, or stops at the first that is wrong. From one state in `settles` everything is seen to get decided.
+fn explore(scenario: &'static Scenario, mistake: Option<Mistake>, settles: u64) -> Explored {
     let checker = Check { scenario, mistake, settles }.checker().spawn_dfs().join();
     let found = checker.discovery("nothing is wrong").map(|path| {
         let what = path.last_state().broken.clone().unwrap_or_default();
         format!("{what}\n{:?}", path.into_actions())
     });
-    (checker.unique_state_count(), found)
-}
-
-static LOSS: Scenario = Scenario { requests: &[&[0], &[0]], budget: Budget { losses: 1, ..CALM }, ..PLAIN };
-static MOVE: Scenario = Scenario { requests: &[&[0], &[0]], budget: Budget { moves: 1, ..CALM }, ..PLAIN };
-static BARE: Scenario = Scenario {
-    requests: &[&[0], &[0]],
-    identity: Identity::None,
-    budget: Budget { moves: 1, losses: 1, ..CALM },
-    ..PLAIN
-};
-static ONE: Scenario = Scenario { acks: 1, raise: false, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
-static RAISED: Scenario = Scenario {
-    acks: 1,
-    min_in_sync: 2,
-    stays_short: true,
-    budget: Budget { shrinks: 1, time_outs: 1, ..CALM },
-    ..PLAIN
-};
-fn is_right(scenario: &'static Scenario) {
-    let (states, found) = explore(scenario, None, 40);
-    println!("{states} states");
-    assert_eq!(found, None, "{scenario:?}");
-    assert!(states > 50, "{states} states: nothing was explored");
-}
-
-#[test]
-fn a_lost_connection() {
-    is_right(&LOSS);
-}
-
-#[test]
-fn a_move_of_leadership() {
-    is_right(&MOVE);
-}
-
-#[test]
-fn without_an_identity() {
-    is_right(&BARE);
-}
-
-#[test]
-fn acks_1_as_it_is() {
-    is_right(&ONE);
-}
-
-#[test]
-fn acks_1_raised_and_followers_missing() {
-    is_right(&RAISED);
-}
-
-/// Each mistake, and where it shows.
-static MISTAKES: &[(Mistake, &Scenario)] = &[
-    (Mistake::ChecksumLeft, &LOSS),
-    (Mistake::NewSequenceForUnknown, &LOSS),
-    (Mistake::TicketLost, &LOSS),
-    (Mistake::BytesKept, &LOSS),
-    (Mistake::UnsequencedRepeated, &BARE),
-    (Mistake::WrittenTakenForUnsent, &BARE),
-    (Mistake::BarrierIgnored, &MOVE),
-    (Mistake::BarrierAtTelling, &MOVE),
-    (Mistake::CapacityPassedOn, &RAISED),
-    (Mistake::RaisedForEver, &RAISED),
-];
-
-#[test]
-fn every_mistake_is_found() {
-    let only = std::env::var("TESTBED_MISTAKE").ok();
-    let missed: Vec<Mistake> = MISTAKES
-        .iter()
-        .filter(|(mistake, _)| only.as_ref().is_none_or(|only| *only == format!("{mistake:?}")))
-        .filter(|(mistake, scenario)| {
-            let (states, found) = explore(scenario, Some(*mistake), 8);
-            println!("{mistake:?}: {states} states: {found:?}");
-            found.is_none()
-        })
-        .map(|(mistake, _)| *mistake)
-        .collect();
-    assert!(missed.is_empty(), "not found: {missed:?}");
+    Explored { states: checker.unique_state_count(), found }
 }

@@ -51,10 +51,6 @@ pub(super) struct Scenario {
     pub min_in_sync: usize,
     /// Whether the follower never comes back when nothing else goes wrong any more.
     pub stays_short: bool,
-    /// Whether the client waits for each answer.
-    pub one_at_a_time: bool,
-    /// Whether the client writes what is not read.
-    pub unread: bool,
     /// What may go wrong.
     pub budget: Budget,
 }
@@ -72,8 +68,6 @@ pub(super) const PLAIN: Scenario = Scenario {
     hints: false,
     min_in_sync: 1,
     stays_short: false,
-    one_at_a_time: false,
-    unread: false,
     budget: CALM,
 };
 

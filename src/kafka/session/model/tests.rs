@@ -1,0 +1,220 @@
+//! What is explored at every test, and what more with `TESTBED_MODEL_WIDE=1`.
+
+use super::explore;
+use super::scenario::{Budget, CALM, Identity, PLAIN, Scenario};
+use crate::kafka::mistake::Mistake;
+use std::collections::BTreeSet;
+
+/// One state in so many is seen to get decided; that takes longer than to visit it.
+const SETTLES: u64 = 40;
+
+static LOSS: Scenario = Scenario { requests: &[&[0], &[0]], budget: Budget { losses: 1, ..CALM }, ..PLAIN };
+static MOVE: Scenario = Scenario { requests: &[&[0], &[0]], budget: Budget { moves: 1, ..CALM }, ..PLAIN };
+static MOVE_3: Scenario = Scenario { budget: Budget { moves: 1, ..CALM }, ..PLAIN };
+static MOVE_LOSS: Scenario =
+    Scenario { requests: &[&[0], &[0]], budget: Budget { moves: 1, losses: 1, ..CALM }, ..PLAIN };
+static MOVE_LOSS_3: Scenario = Scenario { budget: Budget { moves: 1, losses: 1, ..CALM }, ..PLAIN };
+static MOVES: Scenario = Scenario { requests: &[&[0], &[0]], budget: Budget { moves: 2, ..CALM }, ..PLAIN };
+static MOVES_3: Scenario = Scenario { budget: Budget { moves: 2, ..CALM }, ..PLAIN };
+static LATE: Scenario =
+    Scenario { requests: &[&[0], &[0]], budget: Budget { moves: 1, time_outs: 1, ..CALM }, ..PLAIN };
+static SHORT: Scenario = Scenario {
+    requests: &[&[0], &[0]],
+    min_in_sync: 2,
+    budget: Budget { shrinks: 1, losses: 1, ..CALM },
+    ..PLAIN
+};
+static EXPIRY: Scenario =
+    Scenario { requests: &[&[0], &[0]], budget: Budget { moves: 1, expiries: 1, ..CALM }, ..PLAIN };
+static BEHIND: Scenario =
+    Scenario { requests: &[&[0], &[0]], budget: Budget { moves: 1, behind: 1, ..CALM }, ..PLAIN };
+static KILL: Scenario = Scenario { requests: &[&[0], &[0]], budget: Budget { kills: 1, ..CALM }, ..PLAIN };
+static HINTS: Scenario = Scenario { hints: true, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
+static OWN: Scenario = Scenario { identity: Identity::Own, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
+static OWN_LOSS: Scenario = Scenario {
+    requests: &[&[0], &[0]],
+    identity: Identity::Own,
+    budget: Budget { moves: 1, losses: 1, ..CALM },
+    ..PLAIN
+};
+static PARTS: Scenario =
+    Scenario { requests: &[&[0, 1], &[0, 1]], budget: Budget { moves: 1, ..CALM }, ..PLAIN };
+static TURNS: Scenario =
+    Scenario { requests: &[&[0], &[1], &[0], &[1]], budget: Budget { moves: 1, ..CALM }, ..PLAIN };
+static SEVEN: Scenario = Scenario {
+    requests: &[&[0], &[0], &[0], &[0], &[0], &[0], &[0]],
+    budget: Budget { losses: 1, ..CALM },
+    ..PLAIN
+};
+static BARE: Scenario = Scenario {
+    requests: &[&[0], &[0]],
+    identity: Identity::None,
+    budget: Budget { moves: 1, losses: 1, ..CALM },
+    ..PLAIN
+};
+static BARE_MOVES: Scenario = Scenario {
+    requests: &[&[0], &[0]],
+    identity: Identity::None,
+    budget: Budget { moves: 2, ..CALM },
+    ..PLAIN
+};
+static ONE: Scenario = Scenario { acks: 1, raise: false, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
+static RAISED: Scenario = Scenario {
+    acks: 1,
+    min_in_sync: 2,
+    stays_short: true,
+    budget: Budget { shrinks: 1, time_outs: 1, ..CALM },
+    ..PLAIN
+};
+
+static DOUBT: Scenario = Scenario {
+    requests: &[&[0]],
+    budget: Budget { moves: 1, losses: 1, time_outs: 1, expiries: 1, ..CALM },
+    ..PLAIN
+};
+static ONE_MOVES: Scenario = Scenario { acks: 1, raise: false, budget: Budget { moves: 2, ..CALM }, ..PLAIN };
+
+/// Every state is visited, nothing is wrong, and there are at least so many: one that explores little proves little.
+fn is_right(scenario: &'static Scenario, at_least: usize) {
+    let explored = explore(scenario, None, SETTLES);
+    println!("{} states", explored.states);
+    assert_eq!(explored.found, None, "{scenario:?}");
+    assert!(explored.states >= at_least, "{} states", explored.states);
+}
+
+/// Beyond what a test run has time for: `make model`.
+fn is_right_wide(scenario: &'static Scenario, at_least: usize) {
+    if std::env::var_os("TESTBED_MODEL_WIDE").is_some() {
+        is_right(scenario, at_least);
+    }
+}
+
+#[test]
+fn a_lost_connection() {
+    is_right(&LOSS, 100);
+}
+
+#[test]
+fn a_move_of_leadership() {
+    is_right(&MOVE, 1200);
+    is_right(&MOVE_3, 5000);
+}
+
+#[test]
+fn a_move_of_leadership_and_a_lost_connection() {
+    is_right(&MOVE_LOSS, 7000);
+    is_right_wide(&MOVE_LOSS_3, 10_000);
+}
+
+#[test]
+fn two_moves_of_leadership() {
+    is_right(&MOVES, 14_000);
+    is_right_wide(&MOVES_3, 20_000);
+}
+
+#[test]
+fn a_move_of_leadership_while_followers_are_late() {
+    is_right(&LATE, 5000);
+}
+
+#[test]
+fn too_few_followers_and_a_lost_connection() {
+    is_right(&SHORT, 1400);
+}
+
+#[test]
+fn a_bound_that_is_reached() {
+    is_right(&EXPIRY, 2500);
+    is_right(&DOUBT, 4000);
+}
+
+#[test]
+fn metadata_that_is_behind() {
+    is_right(&BEHIND, 3000);
+}
+
+#[test]
+fn a_killed_broker() {
+    is_right(&KILL, 7000);
+}
+
+#[test]
+fn a_hint_at_the_new_leader() {
+    is_right(&HINTS, 3000);
+}
+
+#[test]
+fn a_producer_id_of_the_clients_own() {
+    is_right(&OWN, 1000);
+    is_right(&OWN_LOSS, 1000);
+}
+
+#[test]
+fn without_an_identity() {
+    is_right(&BARE, 3500);
+    is_right(&BARE_MOVES, 5000);
+}
+
+#[test]
+fn acks_1_as_it_is() {
+    is_right(&ONE, 7000);
+    is_right_wide(&ONE_MOVES, 10_000);
+}
+
+#[test]
+fn acks_1_raised_and_followers_missing() {
+    is_right(&RAISED, 4500);
+}
+
+#[test]
+fn two_partitions() {
+    is_right_wide(&PARTS, 10_000);
+    is_right_wide(&TURNS, 10_000);
+}
+
+#[test]
+fn more_batches_than_a_broker_remembers() {
+    is_right_wide(&SEVEN, 10_000);
+}
+
+/// Each mistake, and where it shows.
+static MISTAKES: &[(Mistake, &Scenario)] = &[
+    (Mistake::ChecksumLeft, &LOSS),
+    (Mistake::NewSequenceForUnknown, &LOSS),
+    (Mistake::TicketLost, &LOSS),
+    (Mistake::BytesKept, &LOSS),
+    (Mistake::UnsequencedRepeated, &BARE),
+    (Mistake::WrittenTakenForUnsent, &BARE),
+    (Mistake::BarrierIgnored, &MOVE),
+    (Mistake::BarrierAtTelling, &MOVE),
+    (Mistake::PartOvertakes, &BARE_MOVES),
+    (Mistake::WholeOvertakes, &BARE_MOVES),
+    (Mistake::GatheredTwice, &MOVE_3),
+    (Mistake::FirstNotAlone, &MOVES),
+    (Mistake::StampedTwice, &MOVE_LOSS),
+    (Mistake::AppendedTakenForRefused, &EXPIRY),
+    (Mistake::LateTakenForRefused, &DOUBT),
+    (Mistake::DoubtForgotten, &DOUBT),
+    (Mistake::SameIdAnew, &ONE),
+    (Mistake::GapTakenForLanded, &ONE),
+    (Mistake::CapacityPassedOn, &RAISED),
+    (Mistake::RaisedForEver, &RAISED),
+];
+
+#[test]
+fn every_mistake_is_found() {
+    let named: BTreeSet<_> = MISTAKES.iter().map(|(mistake, _)| *mistake).collect();
+    assert_eq!((named.len(), MISTAKES.len()), (Mistake::COUNT, Mistake::COUNT), "each once");
+    let only = std::env::var("TESTBED_MISTAKE").ok();
+    let missed: Vec<Mistake> = MISTAKES
+        .iter()
+        .filter(|(mistake, _)| only.as_ref().is_none_or(|only| *only == format!("{mistake:?}")))
+        .filter(|(mistake, scenario)| {
+            let explored = explore(scenario, Some(*mistake), SETTLES);
+            println!("{mistake:?}: {} states: {:?}", explored.states, explored.found);
+            explored.found.is_none()
+        })
+        .map(|(mistake, _)| *mistake)
+        .collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
