@@ -53,11 +53,11 @@ impl Session {
             let body = frame.get(header.body_at..).unwrap_or_default();
             let head = produce::request_head(header.api_version, body);
             silent = head.map_err(|error| format!("not a Produce request: {error}"))?.acks == 0;
+            self.publish_arrival(header.api_version, body);
+            self.own.sent();
             if !self.is_bypassing() && self.cluster.order.any_marked() {
                 barriers = self.barriers(header.api_version, body, now);
             }
-            self.publish_arrival(header.api_version, body);
-            self.own.sent();
         }
         if op.key == FETCH {
             self.zone.fill(header.api_version, header.body_at, &mut frame);
