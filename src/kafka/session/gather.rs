@@ -106,7 +106,7 @@ impl Session {
         // Behind every request that has one of its partitions, or its batches would be out of order.
         let behind = |request: &Request| request.lanes.iter().any(|lane| lanes.contains(lane));
         let first = gathering.requests.iter().rposition(behind).map_or(0, |at| at + 1);
-        let bytes = slot.frame.len();
+        let bytes = slot.charged;
         let fits = |request: &Request| {
             request.node == part.node
                 && request.version == slot.version

@@ -88,6 +88,7 @@ impl Session {
             version: header.api_version,
             correlation: header.correlation_id,
             body_at: header.body_at,
+            charged: frame.len(),
             frame: frame.freeze(),
             silent,
             stamped,
