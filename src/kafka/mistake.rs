@@ -42,8 +42,6 @@ pub(crate) enum Mistake {
     BarrierIgnored,
     /// A barrier covers only what had been sent when the leader was told.
     BarrierAtTelling,
-    /// What was published as undecided is not taken back when more arrives.
-    OldWordLeft,
     /// A wait that ends is not entered in the book.
     TicketLost,
     /// The bytes of an answered request are not given back.

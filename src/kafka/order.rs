@@ -2,10 +2,10 @@
 //! undecided on the connection to the old leader.
 //!
 //! Before an answer that shows a new leader is passed on, the partition is *marked* with a barrier: how far each
-//! connection has sent. A Produce for a marked partition waits until all that was sent before the mark is decided; in
-//! the first second after the telling, until all is that had arrived before itself, and what arrives then is put under
-//! the mark. A connection that holds something
-//! says of which partitions, so that the others wait for those alone. What lies unread in a socket is not known here.
+//! connection has sent. A Produce for a marked partition waits until all that was sent before the mark is decided, and
+//! what of the partition has arrived since; it goes under the mark itself. A mark stands for a minute, since clients go on
+//! sending to the old leader until they have read the news. A connection that holds something says of which partitions, so
+//! that the others wait for those alone. What lies unread in a socket is not known here.
 //! In the steady state this costs two atomic counters for each Produce and one load.
 //!
 //! No deadlock: a request gets its barrier when it arrives, and a barrier covers only what arrived earlier.
@@ -15,6 +15,7 @@ use super::topic::TopicKey;
 use std::collections::HashMap;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release,
+    Ordering::SeqCst,
 };
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,9 +27,9 @@ const CHANGE_IS_NEWS: Duration = Duration::from_secs(900);
 /// Fewer partitions than this are remembered whatever their age.
 const TOLD_MIN: usize = 4096;
 
-/// How long after the telling a client may go on sending to the old leader: what it sent there in the meantime comes first,
-/// too.
-const TELLING_TAKES: Duration = Duration::from_secs(1);
+/// How long after the telling a client may go on sending to the old leader, at least: what it has sent there comes first. The
+/// answer has to reach it and to be read, by a client that may get little of its processor.
+const TELLING_TAKES: Duration = Duration::from_secs(60);
 
 /// How many Produce requests a connection has taken, and how many of them are decided.
 #[derive(Debug, Default)]
@@ -55,7 +56,7 @@ impl Progress {
 
     /// A Produce has arrived.
     pub fn sent(&self) {
-        self.sent.fetch_add(1, AcqRel);
+        self.sent.fetch_add(1, SeqCst);
     }
 
     /// The oldest undecided Produce is decided.
@@ -105,23 +106,14 @@ impl Progress {
     }
 }
 
-/// What has to be decided before a marked partition may be written to: how far each connection had sent.
-#[derive(Debug)]
-struct Snapshot(Vec<(Arc<Progress>, u64)>);
+/// How far connections had sent.
+type Sent = Vec<(Arc<Progress>, u64)>;
 
-impl Snapshot {
-    /// The same, and the Produce that `own` is about to count.
-    fn with_next(&self, own: &Arc<Progress>) -> Self {
-        let others = self.0.iter().filter(|(known, _)| !Arc::ptr_eq(known, own)).cloned();
-        Self(others.chain([(Arc::clone(own), own.sent.load(Acquire) + 1)]).collect())
-    }
-}
-
-/// The mark of one partition.
+/// What has to be decided on a client's other connections before a Produce may go.
 #[derive(Clone, Debug)]
 pub struct Barrier {
     key: (TopicKey, i32),
-    sent: Arc<Snapshot>,
+    sent: Sent,
 }
 
 impl Barrier {
@@ -129,11 +121,30 @@ impl Barrier {
     /// connection keeps the order of its own by itself).
     pub fn has_passed(&self, own: &Arc<Progress>) -> bool {
         let not_own = |other: &Arc<Progress>| !Arc::ptr_eq(other, own) && !other.is_stranger_to(own);
-        self.sent.0.iter().all(|(other, mark)| !not_own(other) || other.has_passed(*mark, &self.key))
+        self.sent.iter().all(|(other, mark)| !not_own(other) || other.has_passed(*mark, &self.key))
+    }
+}
+
+/// The mark of one partition.
+#[derive(Debug)]
+struct Mark {
+    /// What was sent before the telling, and what of the partition since then.
+    sent: Sent,
+    /// When clients were last told.
+    told: Instant,
+}
+
+impl Mark {
+    fn forget_passed(&mut self, key: &(TopicKey, i32)) {
+        self.sent.retain(|(connection, mark)| !connection.has_passed(*mark, key));
     }
 
-    fn is_over(&self) -> bool {
-        self.sent.0.iter().all(|(other, mark)| other.has_passed(*mark, &self.key))
+    /// Whether it is of no more use.
+    fn is_over(&mut self, key: &(TopicKey, i32), now: Instant) -> bool {
+        now.saturating_duration_since(self.told) >= TELLING_TAKES && {
+            self.forget_passed(key);
+            self.sent.is_empty()
+        }
     }
 }
 
@@ -153,7 +164,7 @@ struct Book {
     told: HashMap<(TopicKey, i32), Told>,
     /// So many entries make it worth a look for those that nobody remembers.
     look_at: usize,
-    marks: HashMap<(TopicKey, i32), (Barrier, Instant)>,
+    marks: HashMap<(TopicKey, i32), Mark>,
 }
 
 /// The marks of one cluster.
@@ -180,7 +191,7 @@ impl Order {
     /// Clients are about to be told these leaders: marks the partitions whose leader is news to some of them.
     pub fn tell(&self, leaders: impl IntoIterator<Item = (TopicKey, i32, i32)>, now: Instant) {
         let mut book = self.book();
-        let mut sent: Option<Arc<Snapshot>> = None;
+        let mut news = Vec::new();
         for (topic, partition, leader) in leaders {
             let key = (topic, partition);
             let changed = match book.told.get(&key) {
@@ -189,27 +200,31 @@ impl Order {
                 Some(told) => told.changed,
             };
             book.told.insert(key.clone(), Told { leader, changed, at: now });
-            if changed.is_none_or(|at| now.saturating_duration_since(at) >= CHANGE_IS_NEWS) {
-                continue;
+            if changed.is_some_and(|at| now.saturating_duration_since(at) < CHANGE_IS_NEWS) {
+                news.push(key);
             }
-            let sent = Arc::clone(sent.get_or_insert_with(|| Arc::new(book.snapshot())));
-            book.marks.insert(key.clone(), (Barrier { key, sent }, now));
+        }
+        if !news.is_empty() {
+            // First the flag, then the counters; a Produce is counted first and looks at the flag then. So one of the two
+            // sees the other.
+            self.marked.fetch_max(1, SeqCst);
+            let sent = book.snapshot();
+            for key in news {
+                book.marks.insert(key, Mark { sent: sent.clone(), told: now });
+            }
         }
         book.forget_old(now);
-        book.marks.retain(|_, (barrier, told)| {
-            now.saturating_duration_since(*told) < TELLING_TAKES || !barrier.is_over()
-        });
-        self.marked.store(book.marks.len(), Release);
+        book.marks.retain(|key, mark| !mark.is_over(key, now));
+        self.marked.store(book.marks.len(), SeqCst);
     }
 
     /// Whether any partition is marked: the one question of the steady path.
     pub fn any_marked(&self) -> bool {
-        self.marked.load(Acquire) > 0
+        self.marked.load(SeqCst) > 0
     }
 
-    /// The barrier that a Produce for this partition which has just arrived, and is not counted as sent yet, must wait
-    /// for, if there is one that has not passed. Shortly after the telling it covers whatever arrived elsewhere before
-    /// this; later, what had been sent by then.
+    /// The barrier that a Produce for this partition, which has just arrived and been counted as sent, must wait for, if
+    /// there is one that has not passed. It goes under the mark itself: those that come later wait for it.
     pub fn barrier(
         &self,
         topic: &TopicKey,
@@ -219,26 +234,19 @@ impl Order {
     ) -> Option<Barrier> {
         let mut book = self.book();
         let key = (topic.clone(), partition);
-        let (stored, told) = book.marks.get(&key)?.clone();
-        let fresh = now.saturating_duration_since(told) < TELLING_TAKES && !made(Mistake::BarrierAtTelling);
-        let barrier = if fresh {
-            let snapshot = book.snapshot();
-            // Those that come when the mark is no longer fresh wait for this one, too.
-            let with_this = Barrier { key: key.clone(), sent: Arc::new(snapshot.with_next(own)) };
-            book.marks.insert(key.clone(), (with_this, told));
-            Barrier { key: key.clone(), sent: Arc::new(snapshot) }
-        } else {
-            stored
-        };
-        if !barrier.has_passed(own) {
-            return Some(barrier);
-        }
-        // Passed for this connection; for others it may still stand while this one has undecided batches.
-        if !fresh && barrier.is_over() {
+        let mark = book.marks.get_mut(&key)?;
+        if mark.is_over(&key, now) {
             book.marks.remove(&key);
-            self.marked.store(book.marks.len(), Release);
+            self.marked.store(book.marks.len(), SeqCst);
+            return None;
         }
-        None
+        mark.forget_passed(&key);
+        let barrier = Barrier { key, sent: mark.sent.clone() };
+        if !made(Mistake::BarrierAtTelling) {
+            mark.sent.retain(|(known, _)| !Arc::ptr_eq(known, own));
+            mark.sent.push((Arc::clone(own), own.sent_count()));
+        }
+        (!barrier.has_passed(own)).then_some(barrier)
     }
 }
 
@@ -252,13 +260,13 @@ impl Book {
         self.look_at = self.told.len() * 2;
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> Sent {
         let undecided = self.connections.iter().filter_map(|progress| {
-            let sent = progress.sent.load(Acquire);
+            let sent = progress.sent.load(SeqCst);
             let all = progress.gone.load(Acquire) || progress.decided.load(Acquire) >= sent;
             (!all).then(|| (Arc::clone(progress), sent))
         });
-        Snapshot(undecided.collect())
+        undecided.collect()
     }
 }
 
@@ -278,6 +286,12 @@ mod tests {
 
     const LATER: Duration = Duration::from_secs(2);
 
+    /// A Produce arrives.
+    fn arrives(order: &Order, partition: i32, own: &Arc<Progress>, now: Instant) -> Option<Barrier> {
+        own.sent();
+        order.barrier(&p("t"), partition, own, now)
+    }
+
     #[test]
     fn a_batch_for_the_new_leader_waits_for_the_undecided_one_at_the_old_leader() {
         let (order, now) = (Order::default(), Instant::now());
@@ -287,13 +301,15 @@ mod tests {
         assert!(!order.any_marked(), "the first telling is no change");
         order.tell([(p("t"), 0, 2)], now);
         assert!(order.any_marked());
-        let barrier = order.barrier(&p("t"), 0, &b, now + LATER).expect("a is undecided");
-        assert!(order.barrier(&p("t"), 1, &b, now).is_none(), "another partition passes");
-        assert!(order.barrier(&p("t"), 0, &a, now + LATER).is_none(), "a keeps its own order");
-        a.sent(); // later than the mark: not waited for
+        assert!(arrives(&order, 1, &b, now).is_none(), "another partition passes");
+        let barrier = arrives(&order, 0, &b, now + LATER).expect("a is undecided");
+        a.sent(); // of another partition, later than the mark: not waited for
         a.decided();
         assert!(barrier.has_passed(&b));
-        assert!(order.barrier(&p("t"), 0, &b, now + LATER).is_none());
+        assert!(arrives(&order, 0, &b, now + LATER).is_none(), "b keeps its own order");
+        (0..3).for_each(|_| b.decided());
+        assert!(order.any_marked(), "clients may still send to the old leader");
+        assert!(arrives(&order, 0, &b, now + TELLING_TAKES).is_none());
         assert!(!order.any_marked(), "a passed mark is removed");
     }
 
@@ -303,24 +319,19 @@ mod tests {
         let (a, b) = (order.connection(), order.connection());
         order.tell([(p("t"), 0, 1)], now);
         order.tell([(p("t"), 0, 2)], now);
-        a.sent(); // after the telling, before the client has read it
-        assert!(order.barrier(&p("t"), 0, &b, now + TELLING_TAKES / 2).is_some());
+        assert!(
+            arrives(&order, 0, &a, now + LATER).is_none(),
+            "after the telling, before the client has read it"
+        );
+        let barrier = arrives(&order, 0, &b, now + TELLING_TAKES / 2).expect("a is undecided");
+        assert!(arrives(&order, 0, &a, now + TELLING_TAKES / 2).is_some(), "b is earlier, too");
         a.decided();
-        assert!(order.barrier(&p("t"), 0, &b, now + TELLING_TAKES / 2).is_none());
-    }
-
-    #[test]
-    fn what_was_sent_while_the_client_was_being_told_comes_first_however_long_it_takes() {
-        let (order, now) = (Order::default(), Instant::now());
-        let (a, b) = (order.connection(), order.connection());
-        order.tell([(p("t"), 0, 1)], now);
-        order.tell([(p("t"), 0, 2)], now);
-        assert!(order.barrier(&p("t"), 0, &a, now + TELLING_TAKES / 2).is_none());
-        a.sent();
-        assert!(order.barrier(&p("t"), 0, &b, now + LATER).is_some());
+        assert!(barrier.has_passed(&b));
+        assert!(arrives(&order, 0, &b, now + TELLING_TAKES / 2).is_some(), "a's second");
+        // However long that takes.
+        assert!(arrives(&order, 0, &b, now + TELLING_TAKES).is_some());
         a.decided();
-        assert!(order.barrier(&p("t"), 0, &b, now + LATER).is_none());
-        assert!(!order.any_marked());
+        assert!(arrives(&order, 0, &b, now + TELLING_TAKES).is_none());
     }
 
     #[test]
@@ -331,7 +342,7 @@ mod tests {
         a.sent();
         a.sent();
         order.tell([(p("t"), 0, 2), (p("t"), 1, 2)], now);
-        let barrier = |partition| order.barrier(&p("t"), partition, &b, now + LATER).unwrap();
+        let barrier = |partition| arrives(&order, partition, &b, now + LATER).unwrap();
         let (zero, one) = (barrier(0), barrier(1));
         a.publish([((p("t"), 1), 2)]);
         assert!(zero.has_passed(&b) && !one.has_passed(&b));
@@ -365,13 +376,12 @@ mod tests {
         order.tell([(p("t"), 0, 1)], now);
         a.sent();
         order.tell([(p("t"), 0, 2)], now);
-        assert!(order.barrier(&p("t"), 0, &b, now + LATER).is_none());
-        assert!(order.barrier(&p("t"), 0, &c, now + LATER).is_some());
+        assert!(arrives(&order, 0, &b, now + LATER).is_none());
         let nameless = order.connection();
         nameless.belongs_to(None);
-        assert!(order.barrier(&p("t"), 0, &nameless, now + LATER).is_none(), "no name is a name, too");
-        let unknown = order.connection();
-        assert!(order.barrier(&p("t"), 0, &unknown, now + LATER).is_some());
+        assert!(arrives(&order, 0, &nameless, now + LATER).is_none(), "no name is a name, too");
+        assert!(arrives(&order, 0, &c, now + LATER).is_some());
+        assert!(arrives(&order, 0, &order.connection(), now + LATER).is_some(), "it may be anybody's");
     }
 
     #[test]
@@ -384,12 +394,10 @@ mod tests {
         late.sent();
         let then = now + Duration::from_secs(60);
         order.tell([(p("t"), 0, 2)], then);
-        assert!(
-            order.barrier(&p("t"), 0, &b, then + LATER).is_some(),
-            "the change is still news to late's client"
-        );
+        assert!(arrives(&order, 0, &b, then + LATER).is_some(), "the change is still news to late's client");
         late.gone();
-        assert!(order.barrier(&p("t"), 0, &b, then + LATER).is_none());
+        assert!(arrives(&order, 0, &b, then + LATER).is_none());
+        b.gone();
         order.connection().sent();
         order.tell([(p("t"), 0, 2)], now + CHANGE_IS_NEWS);
         assert!(!order.any_marked(), "after a while it is no news");

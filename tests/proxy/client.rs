@@ -15,6 +15,8 @@ pub struct Client {
     pub stream: TcpStream,
     correlation: i32,
     due: VecDeque<(i16, i16, i32)>,
+    /// What it calls itself.
+    pub id: &'static str,
     /// A part of an answer that a bounded wait has read.
     buffer: BytesMut,
 }
@@ -23,14 +25,14 @@ impl Client {
     pub async fn connect(addr: SocketAddr) -> Self {
         let stream = tokio::time::timeout(PATIENCE, TcpStream::connect(addr)).await.unwrap().unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, correlation: 100, due: VecDeque::new(), buffer: BytesMut::new() }
+        Self { stream, correlation: 100, due: VecDeque::new(), id: "test", buffer: BytesMut::new() }
     }
 
     /// Sends a request; gives the frame as it went.
     pub async fn send(&mut self, key: i16, version: i16, body: &Struct) -> Bytes {
         let silent = key == 0 && body.i16("acks") == 0;
         self.correlation += 1;
-        let frame = wire::encode_request(key, version, self.correlation, "test", body).unwrap();
+        let frame = wire::encode_request(key, version, self.correlation, self.id, body).unwrap();
         if !silent {
             self.due.push_back((key, version, self.correlation));
         }

@@ -32,6 +32,7 @@ mod tables;
 mod trial;
 
 mod addresses;
+mod backlog;
 mod bypass;
 mod fetch;
 mod fetch_errors;

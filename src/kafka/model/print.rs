@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Longer than a refusal, a pause, or the time between two looks is minded; shorter than a telling takes.
 pub(in crate::kafka) const SOON: Duration = Duration::from_millis(300);
 /// Longer than a telling takes.
-pub(in crate::kafka) const LATER: Duration = Duration::from_millis(1100);
+pub(in crate::kafka) const LATER: Duration = Duration::from_secs(61);
 
 /// A state's print as it is taken at `now`.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The marks as the model check copies and prints them. Tests only.
 
-use super::{Barrier, Order, Progress, Snapshot};
-use crate::kafka::model::print::{LATER, Print, hash_of};
+use super::{Barrier, Mark, Order, Progress, Sent, TELLING_TAKES};
+use crate::kafka::model::print::{Print, hash_of};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Mutex};
@@ -28,13 +28,13 @@ impl Copies {
         Arc::clone(made)
     }
 
-    fn snapshot(&mut self, of: &Snapshot) -> Arc<Snapshot> {
-        Arc::new(Snapshot(of.0.iter().map(|(progress, mark)| (self.of(progress), *mark)).collect()))
+    fn sent(&mut self, of: &Sent) -> Sent {
+        of.iter().map(|(progress, mark)| (self.of(progress), *mark)).collect()
     }
 
     /// The copy of a barrier.
     pub(in crate::kafka) fn barrier(&mut self, of: &Barrier) -> Barrier {
-        Barrier { key: of.key.clone(), sent: self.snapshot(&of.sent) }
+        Barrier { key: of.key.clone(), sent: self.sent(&of.sent) }
     }
 }
 
@@ -45,8 +45,9 @@ impl Order {
         own.connections = other_book.connections.iter().map(|progress| copies.of(progress)).collect();
         own.told.clone_from(&other_book.told);
         let marks = other_book.marks.iter();
-        own.marks =
-            marks.map(|(key, (barrier, told))| (key.clone(), (copies.barrier(barrier), *told))).collect();
+        own.marks = marks
+            .map(|(key, mark)| (key.clone(), Mark { sent: copies.sent(&mark.sent), told: mark.told }))
+            .collect();
         self.marked.store(other.marked.load(Acquire), Release);
     }
 
@@ -64,23 +65,27 @@ impl Order {
         print.unordered(
             book.marks.iter(),
             |(key, _)| hash_of(key),
-            |print, (key, (barrier, told))| {
+            |print, (key, mark)| {
                 print.put(key);
-                barrier.print(print, number);
-                print.over(Some(*told), LATER);
+                print_sent(&mark.sent, print, number);
+                print.over(Some(mark.told), TELLING_TAKES);
             },
         );
     }
+}
+
+fn print_sent(sent: &Sent, print: &mut Print, number: &dyn Fn(&Arc<Progress>) -> usize) {
+    print.put(&sent.len());
+    let mut sorted: Vec<_> = sent.iter().map(|(progress, mark)| (number(progress), *mark)).collect();
+    sorted.sort_unstable();
+    print.put(&sorted);
 }
 
 impl Barrier {
     /// Prints what it waits for.
     pub(in crate::kafka) fn print(&self, print: &mut Print, number: &dyn Fn(&Arc<Progress>) -> usize) {
         print.put(&self.key);
-        print.put(&self.sent.0.len());
-        for (progress, mark) in &self.sent.0 {
-            print.put(&(number(progress), mark));
-        }
+        print_sent(&self.sent, print, number);
     }
 }
 

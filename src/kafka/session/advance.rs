@@ -53,7 +53,9 @@ impl Session {
             number += 1;
         }
         self.send_gathered(now);
-        for behind in number.max(self.looked_to)..end {
+        // What has not been looked at is held all the same, and so is what a full pipeline had kept back.
+        let paced = self.paced.filter(|paced| *paced >= number);
+        for behind in (number.max(self.looked_to)..end).chain(paced) {
             if self.slot(behind).is_some_and(|slot| matches!(slot.state, State::Waiting)) {
                 self.hold(behind, HoldTrigger::Order, now);
             }

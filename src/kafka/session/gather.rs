@@ -108,7 +108,7 @@ impl Session {
         let behind = |request: &Request| request.lanes.iter().any(|lane| lanes.contains(lane));
         let first = gathering.requests.iter().rposition(behind).map_or(0, |at| at + 1);
         let first = if made(Mistake::GatheredTwice) { 0 } else { first };
-        let bytes = slot.frame.len();
+        let bytes = slot.charged;
         let fits = |request: &Request| {
             request.node == part.node
                 && request.version == slot.version

@@ -3,14 +3,14 @@
 use super::ahead::Lane;
 use super::slot::{Answer, State, Trouble};
 use super::unknown::{Action, Doubt};
-use super::{FETCH, METADATA, Session};
+use super::{FETCH, METADATA, PRODUCE, Session};
 use crate::kafka::honest;
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::operations::{Route, Unknown};
 use crate::kafka::patience::{Bound, hold_bound};
 use crate::kafka::split::{Judgement, Refusal, error_for};
 use crate::kafka::wire::{self, produce};
-use crate::metrics::{ClusterMetrics, HoldEnd, HoldTrigger, ReleaseOutcome};
+use crate::metrics::{ClusterMetrics, HoldEnd, HoldTrigger, Library, ReleaseOutcome};
 use rand::RngExt;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,13 @@ fn expire_ticket(trouble: &mut Trouble, metrics: &ClusterMetrics, now: Instant) 
     metrics.hold_ended.inc(HoldEnd::Expired);
     metrics.hold_seconds.observe(waited.as_secs_f64());
     waited
+}
+
+/// What the client is told of a batch whose bound is reached, where `code` is the true error. librdkafka sends a batch that
+/// was refused for want of its leader again whatever its retries are set to, behind those that it has sent since: out of order.
+/// Its request did time out, and of that error it makes what its user has configured.
+fn expired_produce(library: Library, code: i16) -> i16 {
+    if library == Library::Librdkafka && matches!(code, 5 | 6) { honest::REQUEST_TIMED_OUT } else { code }
 }
 
 impl Session {
@@ -212,6 +219,7 @@ impl Session {
             return;
         }
         let code = match (op.unknown, op.route) {
+            _ if key == PRODUCE => expired_produce(self.library, honest::LEADER_NOT_AVAILABLE),
             (Unknown::Settle(code), _) => code,
             (_, Route::Group(_) | Route::Transaction(_)) => honest::COORDINATOR_NOT_AVAILABLE,
             _ => honest::LEADER_NOT_AVAILABLE,
@@ -235,13 +243,13 @@ impl Session {
     /// error that says so, a Fetch an empty success.
     pub(super) fn expire_split(&mut self, number: u64, now: Instant) {
         let metrics = std::sync::Arc::clone(&self.cluster.metrics);
-        let mut doubts = Vec::new();
+        let (library, mut doubts) = (self.library, Vec::new());
         let Some(slot) = self.slot_mut(number) else { return };
         let Some(message) = wire::response(slot.op.key) else { return };
         if let Some(trouble) = slot.trouble.as_deref_mut() {
             expire_ticket(trouble, &metrics, now);
         }
-        let stamped = slot.stamped;
+        let (stamped, produce) = (slot.stamped, slot.is_produce());
         let State::Split(split) = &mut slot.state else { return };
         let shape = split.shape();
         split.settle(&mut |item| {
@@ -256,6 +264,7 @@ impl Session {
             } else {
                 honest::LEADER_NOT_AVAILABLE
             };
+            let code = if produce { expired_produce(library, code) } else { code };
             metrics.client_errors.kafka(code).inc();
             Judgement::Done(error_for(shape, message, item.partition, code))
         });

@@ -4,7 +4,6 @@ use super::inject::Stamped;
 use super::slot::{Answer, Raised, Slot, State};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::{API_VERSIONS, is_supported, unsupported, versions_answer};
-use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::operations::operation;
 use crate::kafka::order::Barrier;
 use crate::kafka::patience::library;
@@ -54,13 +53,11 @@ impl Session {
             let body = frame.get(header.body_at..).unwrap_or_default();
             let head = produce::request_head(header.api_version, body);
             silent = head.map_err(|error| format!("not a Produce request: {error}"))?.acks == 0;
+            self.publish_arrival(header.api_version, body);
+            self.own.sent();
             if !self.is_bypassing() && self.cluster.order.any_marked() {
                 barriers = self.barriers(header.api_version, body, now);
             }
-            if !made(Mistake::OldWordLeft) {
-                self.publish_arrival(header.api_version, body);
-            }
-            self.own.sent();
         }
         if op.key == FETCH {
             self.zone.fill(header.api_version, header.body_at, &mut frame);
@@ -91,6 +88,7 @@ impl Session {
             version: header.api_version,
             correlation: header.correlation_id,
             body_at: header.body_at,
+            charged: frame.len(),
             frame: frame.freeze(),
             silent,
             stamped,

@@ -285,9 +285,12 @@ impl Session {
         let mut at = 0;
         while let Some(link) = self.links.get_mut(at) {
             let read = !self.out.is_full();
-            let node = link.node;
+            let (node, was_full) = (link.node, link.is_full());
             match link.poll(cx, read) {
-                Poll::Pending => at += 1,
+                Poll::Pending => {
+                    at += 1;
+                    moved |= was_full && !link.is_full(); // what waits can go again
+                }
                 Poll::Ready(event) => {
                     moved = true;
                     match event {
@@ -313,9 +316,9 @@ impl Session {
             let Some(slot) = self.slots.pop_front() else { break };
             some = true;
             self.base += 1;
-            self.held_bytes = self.held_bytes.saturating_sub(slot.frame.len());
+            self.held_bytes = self.held_bytes.saturating_sub(slot.charged);
             if !made(Mistake::BytesKept) {
-                self.cluster.ledger.refund(slot.frame.len());
+                self.cluster.ledger.refund(slot.charged);
             }
             if slot.is_produce() {
                 if slot.stamped {

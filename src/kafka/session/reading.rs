@@ -54,8 +54,10 @@ impl Session {
             return true;
         }
         if let Some(number) = self.paced {
+            // Once it is held there is more the matter than a full pipeline. What lies unread is not known to the client's
+            // other connections, so it is read then, within the bounds of what is held.
             let waits = self.slot(number);
-            if waits.is_some_and(|slot| matches!(slot.state, State::Waiting)) {
+            if waits.is_some_and(|slot| matches!(slot.state, State::Waiting) && !slot.is_held()) {
                 return false;
             }
             self.paced = None;

@@ -19,8 +19,11 @@ pub(super) struct Slot {
     pub correlation: i32,
     /// Where its body begins in the frame.
     pub body_at: usize,
-    /// The request as it came; kept until it is decided, for a replay.
+    /// The request as it came; kept until it is decided, for a replay. Of a Produce that was taken apart before it was
+    /// stamped its head alone: each partition keeps its own records, as they are stamped, and only once.
     pub frame: Bytes,
+    /// How many bytes of it count as held.
+    pub charged: usize,
     /// Whether its client expects no answer (Produce with acks=0).
     pub silent: bool,
     /// Whether it was stamped with an injected identity as a whole.

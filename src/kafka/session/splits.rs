@@ -44,13 +44,25 @@ impl Session {
         match self.taken_apart(number, now) {
             Some(split) => {
                 self.set_state(number, State::Split(Box::new(split)));
-                let trigger = self.slot(number).map(|slot| slot.op.key == FETCH);
-                if trigger == Some(false) {
+                let is_fetch = self.slot(number).is_some_and(|slot| slot.op.key == FETCH);
+                if !is_fetch {
                     self.hold(number, HoldTrigger::Leader, now);
+                    self.number_lanes(); // from its frame, as the bound of its wait
+                    self.keep_the_head(number);
                 }
                 true
             }
             None => false,
+        }
+    }
+
+    /// A Produce that will be stamped in parts holds its records in those, and needs no second copy.
+    fn keep_the_head(&mut self, number: u64) {
+        let Some(slot) = self.slot_mut(number).filter(|slot| slot.is_produce() && !slot.stamped) else {
+            return;
+        };
+        if let Some(head) = slot.frame.get(..slot.body_at) {
+            slot.frame = Bytes::copy_from_slice(head);
         }
     }
 
@@ -92,9 +104,9 @@ impl Session {
         for (at, plan) in plans.into_iter().enumerate() {
             let mut target = None;
             match plan {
-                Plan::Go(node) if self.links.iter().any(|link| link.node == node && link.is_open()) => {
-                    target = Some(node);
-                }
+                // One whose queue is full gets no more: copies of what is held would be all that it gains.
+                Plan::Go(node) if self.links.iter().any(|link| link.node == node && link.is_full()) => {}
+                Plan::Go(node) if self.is_open(node) => target = Some(node),
                 Plan::Go(node) => moved |= self.reach(node),
                 Plan::Later(until) => self.wake_before(until),
                 Plan::Gone(code) => gone.push((at, code)),

@@ -86,7 +86,7 @@ impl Scenario {
     pub(super) fn settings(&self) -> Settings {
         let config = Config::default();
         let mut hold = config.hold;
-        hold.max = Duration::from_secs(1000);
+        hold.max = Duration::from_secs(100_000);
         let idempotence =
             if self.identity == Identity::Injected { Idempotence::Inject } else { Idempotence::Off };
         let raise_acks = if self.raise { RaiseAcks::Acks1 } else { RaiseAcks::Off };

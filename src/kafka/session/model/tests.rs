@@ -31,6 +31,12 @@ static BEHIND: Scenario =
 static KILL: Scenario = Scenario { requests: &[&[0], &[0]], budget: Budget { kills: 1, ..CALM }, ..PLAIN };
 static HINTS: Scenario = Scenario { hints: true, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
 static OWN: Scenario = Scenario { identity: Identity::Own, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
+static OWN_LOST: Scenario = Scenario {
+    requests: &[&[0], &[0]],
+    identity: Identity::Own,
+    budget: Budget { losses: 1, ..CALM },
+    ..PLAIN
+};
 static OWN_LOSS: Scenario = Scenario {
     requests: &[&[0], &[0]],
     identity: Identity::Own,
@@ -152,7 +158,14 @@ fn a_producer_id_of_the_clients_own() {
 #[test]
 fn without_an_identity() {
     is_right(&BARE, 3500);
-    is_right(&BARE_MOVES, 5000);
+}
+
+/// A known limit (`README.md`): a broker that refuses one batch and accepts the next of the same connection puts them out of
+/// order, and nothing makes it refuse the second where they have no sequence.
+#[test]
+fn without_an_identity_two_moves_can_reorder() {
+    let explored = explore(&BARE_MOVES, None, SETTLES);
+    assert!(explored.found.is_some_and(|found| found.starts_with("reordered")));
 }
 
 #[test]
@@ -187,8 +200,8 @@ static MISTAKES: &[(Mistake, &Scenario)] = &[
     (Mistake::WrittenTakenForUnsent, &BARE),
     (Mistake::BarrierIgnored, &MOVE),
     (Mistake::BarrierAtTelling, &MOVE),
-    (Mistake::PartOvertakes, &BARE_MOVES),
-    (Mistake::WholeOvertakes, &BARE_MOVES),
+    (Mistake::PartOvertakes, &OWN_LOSS),
+    (Mistake::WholeOvertakes, &OWN_LOST),
     (Mistake::GatheredTwice, &MOVE_3),
     (Mistake::FirstNotAlone, &MOVES),
     (Mistake::StampedTwice, &MOVE_LOSS),

@@ -175,7 +175,7 @@ impl World {
     fn check_book(&self) -> Option<String> {
         let slots = || self.sessions.iter().flat_map(|session| &session.slots);
         let held = slots().filter(|slot| slot.is_held()).count() as u64;
-        let bytes: usize = slots().map(|slot| slot.frame.len()).sum();
+        let bytes: usize = slots().map(|slot| slot.charged).sum();
         let account = self.cluster.ledger.account();
         let ended = account.released + account.expired + account.cancelled;
         if account.started != ended + account.waiting || account.waiting != held {
