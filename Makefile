@@ -16,7 +16,7 @@ KAFKA ?= 3.9.2
 EVENTS ?= all
 SHORT ?=
 
-.PHONY: help setup demo test acceptance chaos clients bench lint fmt docs clean-cache
+.PHONY: help setup demo test acceptance model chaos clients bench lint fmt docs clean-cache
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -36,6 +36,9 @@ test: setup lint docs ## format, lints, documentation, unit tests, component tes
 acceptance: setup ## the long proofs; results go to docs/acceptance.md (ARGS="--only NAME" runs one)
 	$(CARGO) build --release --bin evenkeel
 	$(CARGO) run --release -p testbed --bin acceptance -- $(ARGS)
+
+model: ## the model check with wider bounds than at every test; minutes
+	TESTBED_MODEL_WIDE=1 $(CARGO) test --lib session::model
 
 chaos: setup ## brokers are broken in an order of a seed's: SEED=7 MINUTES=4 KAFKA=4.3.1 EVENTS=soft|hard|all SHORT=1; exact replay by seed
 	$(CARGO) build --release --bin evenkeel

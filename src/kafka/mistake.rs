@@ -8,8 +8,6 @@
 pub(crate) enum Mistake {
     /// A second batch goes behind the first one of a partition's first producer id.
     FirstNotAlone,
-    /// A batch that met a gap is stamped anew under the producer id that it had, from sequence 0.
-    SameIdAnew,
     /// The checksum is not corrected for the stamp.
     ChecksumLeft,
     /// A batch is stamped again when it is sent again.

@@ -67,8 +67,7 @@ impl Sequence {
     }
 
     fn is_full(&self) -> bool {
-        let opening = self.opening && !made(Mistake::FirstNotAlone);
-        self.undecided >= if opening { 1 } else { REMEMBERED }
+        self.undecided >= if self.opening && !made(Mistake::FirstNotAlone) { 1 } else { REMEMBERED }
     }
 
     fn is_lowered(&self, now: Instant) -> bool {
@@ -312,8 +311,7 @@ impl Injection {
         let Some(records) = item.request.bytes_field("records").cloned() else { return true };
         let header = batch::headers(&records).next();
         let anew = header.as_ref().filter(|_| item.restamp).map(|header| header.producer_id);
-        let again = made(Mistake::StampedTwice) && item.counted;
-        if anew.is_none() && bare(&records).is_none() && !again {
+        if anew.is_none() && bare(&records).is_none() && !(made(Mistake::StampedTwice) && item.counted) {
             return true; // stamped before, the client's own, or nothing that can be stamped
         }
         let Some(header) = header else { return true };
@@ -331,7 +329,6 @@ impl Injection {
         if anew == Some(sequence.producer.id) {
             // The first one behind the gap: its partition starts over with an id of its own.
             match cluster.fetch_producer(self.session) {
-                _ if made(Mistake::SameIdAnew) => sequence.next = 0,
                 Fetched::Producer(fresh) => {
                     *sequence = Sequence { producer: fresh, next: 0, unproven: true, ..*sequence }
                 }

@@ -31,6 +31,12 @@ static BEHIND: Scenario =
 static KILL: Scenario = Scenario { requests: &[&[0], &[0]], budget: Budget { kills: 1, ..CALM }, ..PLAIN };
 static HINTS: Scenario = Scenario { hints: true, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
 static OWN: Scenario = Scenario { identity: Identity::Own, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
+static OWN_MOVE: Scenario = Scenario {
+    requests: &[&[0], &[0]],
+    identity: Identity::Own,
+    budget: Budget { moves: 1, ..CALM },
+    ..PLAIN
+};
 static OWN_LOST: Scenario = Scenario {
     requests: &[&[0], &[0]],
     identity: Identity::Own,
@@ -78,6 +84,8 @@ static DOUBT: Scenario = Scenario {
     budget: Budget { moves: 1, losses: 1, time_outs: 1, expiries: 1, ..CALM },
     ..PLAIN
 };
+static ONE_2: Scenario =
+    Scenario { requests: &[&[0], &[0]], acks: 1, raise: false, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
 static ONE_MOVES: Scenario = Scenario { acks: 1, raise: false, budget: Budget { moves: 2, ..CALM }, ..PLAIN };
 
 /// Every state is visited, nothing is wrong, and there are at least so many: one that explores little proves little.
@@ -102,25 +110,25 @@ fn a_lost_connection() {
 
 #[test]
 fn a_move_of_leadership() {
-    is_right(&MOVE, 1200);
-    is_right(&MOVE_3, 5000);
+    is_right(&MOVE, 2000);
+    is_right(&MOVE_3, 11_000);
 }
 
 #[test]
 fn a_move_of_leadership_and_a_lost_connection() {
-    is_right(&MOVE_LOSS, 7000);
+    is_right(&MOVE_LOSS, 13_000);
     is_right_wide(&MOVE_LOSS_3, 10_000);
 }
 
 #[test]
 fn two_moves_of_leadership() {
-    is_right(&MOVES, 14_000);
+    is_right_wide(&MOVES, 28_000);
     is_right_wide(&MOVES_3, 20_000);
 }
 
 #[test]
 fn a_move_of_leadership_while_followers_are_late() {
-    is_right(&LATE, 5000);
+    is_right(&LATE, 8500);
 }
 
 #[test]
@@ -130,34 +138,36 @@ fn too_few_followers_and_a_lost_connection() {
 
 #[test]
 fn a_bound_that_is_reached() {
-    is_right(&EXPIRY, 2500);
-    is_right(&DOUBT, 4000);
+    is_right(&EXPIRY, 3500);
+    is_right_wide(&DOUBT, 7000);
 }
 
 #[test]
 fn metadata_that_is_behind() {
-    is_right(&BEHIND, 3000);
+    is_right(&BEHIND, 5000);
 }
 
 #[test]
 fn a_killed_broker() {
-    is_right(&KILL, 7000);
+    is_right(&KILL, 9000);
 }
 
 #[test]
 fn a_hint_at_the_new_leader() {
-    is_right(&HINTS, 3000);
+    is_right(&HINTS, 6000);
 }
 
 #[test]
 fn a_producer_id_of_the_clients_own() {
-    is_right(&OWN, 1000);
-    is_right(&OWN_LOSS, 1000);
+    is_right(&OWN_LOST, 150);
+    is_right(&OWN_MOVE, 3000);
+    is_right_wide(&OWN, 20_000);
+    is_right_wide(&OWN_LOSS, 20_000);
 }
 
 #[test]
 fn without_an_identity() {
-    is_right(&BARE, 3500);
+    is_right(&BARE, 5000);
 }
 
 /// A known limit (`README.md`): a broker that refuses one batch and accepts the next of the same connection puts them out of
@@ -170,13 +180,14 @@ fn without_an_identity_two_moves_can_reorder() {
 
 #[test]
 fn acks_1_as_it_is() {
-    is_right(&ONE, 7000);
+    is_right(&ONE_2, 1900);
+    is_right_wide(&ONE, 14_000);
     is_right_wide(&ONE_MOVES, 10_000);
 }
 
 #[test]
 fn acks_1_raised_and_followers_missing() {
-    is_right(&RAISED, 4500);
+    is_right(&RAISED, 7500);
 }
 
 #[test]
@@ -208,7 +219,6 @@ static MISTAKES: &[(Mistake, &Scenario)] = &[
     (Mistake::AppendedTakenForRefused, &EXPIRY),
     (Mistake::LateTakenForRefused, &DOUBT),
     (Mistake::DoubtForgotten, &DOUBT),
-    (Mistake::SameIdAnew, &ONE),
     (Mistake::GapTakenForLanded, &ONE),
     (Mistake::CapacityPassedOn, &RAISED),
     (Mistake::RaisedForEver, &RAISED),
