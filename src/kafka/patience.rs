@@ -57,26 +57,17 @@ fn waits(library: Library) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// How long a request may be held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
-    /// While nothing moves: at most the configured maximum.
-    pub hold: Duration,
-    /// While what is before it is being let go one by one: as long as its client still waits for it.
-    pub release: Duration,
-}
-
 /// How long a request may be held: at most `max`; 0.8 of what its library waits; of an unknown library 0.6 of the
 /// deadline that the request carries, if it carries one.
-pub fn hold_bound(library: Library, deadline: Option<Duration>, max: Duration) -> Bound {
-    let release = match (waits(library), deadline) {
+pub fn hold_bound(library: Library, deadline: Option<Duration>, max: Duration) -> Duration {
+    let bound = match (waits(library), deadline) {
         // It writes half of what it waits into its requests (`Client.timeout`).
         (_, Some(deadline)) if library == Library::KafkaGo => deadline.saturating_mul(2).mul_f64(0.8),
         (Some(waits), _) => waits.mul_f64(0.8),
         (None, Some(deadline)) => deadline.mul_f64(0.6),
         (None, None) => max,
     };
-    Bound { hold: release.min(max), release }
+    bound.min(max)
 }
 
 #[cfg(test)]
@@ -98,19 +89,14 @@ mod tests {
     #[test]
     fn the_bound_is_a_part_of_the_clients_patience_and_never_above_the_maximum() {
         let (max, secs) = (Duration::from_secs(20), Duration::from_secs);
-        let bound = |hold, release| Bound { hold: secs(hold), release: secs(release) };
-        assert_eq!(hold_bound(Library::Java, None, max), bound(20, 24));
-        assert_eq!(hold_bound(Library::Librdkafka, None, max), bound(20, 48));
-        assert_eq!(hold_bound(Library::KafkaGo, None, max), bound(4, 4));
-        assert_eq!(
-            hold_bound(Library::KafkaGo, Some(secs(5)), max),
-            bound(8, 8),
-            "its default: it waits 10 s"
-        );
-        assert_eq!(hold_bound(Library::KafkaGo, Some(secs(30)), max), bound(20, 48));
-        assert_eq!(hold_bound(Library::FranzGo, None, max), bound(16, 16));
-        assert_eq!(hold_bound(Library::Other, Some(secs(10)), max), bound(6, 6));
-        assert_eq!(hold_bound(Library::Other, None, max), bound(20, 20));
-        assert_eq!(hold_bound(Library::Java, None, secs(5)), bound(5, 24));
+        assert_eq!(hold_bound(Library::Java, None, max), secs(20));
+        assert_eq!(hold_bound(Library::Librdkafka, None, max), secs(20));
+        assert_eq!(hold_bound(Library::KafkaGo, None, max), secs(4));
+        assert_eq!(hold_bound(Library::KafkaGo, Some(secs(5)), max), secs(8), "its default: it waits 10 s");
+        assert_eq!(hold_bound(Library::KafkaGo, Some(secs(30)), max), secs(20));
+        assert_eq!(hold_bound(Library::FranzGo, None, max), secs(16));
+        assert_eq!(hold_bound(Library::Other, Some(secs(10)), max), secs(6));
+        assert_eq!(hold_bound(Library::Other, None, max), secs(20));
+        assert_eq!(hold_bound(Library::Java, None, secs(5)), secs(5));
     }
 }

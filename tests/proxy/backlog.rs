@@ -1,13 +1,12 @@
-//! A backlog: what waits for a leader goes out in few requests, in order, and as long as it moves it is not given up.
+//! A backlog: what waits for a leader goes out in few requests, and in order.
 
 use crate::bed::Bed;
 use crate::client::Client;
-use crate::fake::{Act, Fake, gate};
+use crate::fake::{Act, Fake};
 use crate::identity::injecting;
 use crate::make::*;
 use evenkeel::kafka::wire;
 use std::collections::HashSet;
-use std::time::Duration;
 
 const PARTITIONS: i32 = 3;
 const EACH: i32 = 20;
@@ -87,36 +86,6 @@ async fn what_was_gathered_and_lost_is_there_once() {
         }
         bed.balanced().await;
     }
-}
-
-/// The hold's bound is for an outage. When that is over, what waits behind others is let go as long as its client waits.
-#[tokio::test]
-async fn what_moves_is_not_given_up_at_the_holds_bound() {
-    let fake = Fake::start(&[1, 2]).await;
-    fake.topic("t", &[1]);
-    let bed = Bed::over(fake, "hold.max = \"2s\"", "idempotence = \"inject\"").await;
-    bed.ready().await;
-    let mut client = bed.client_of(1).await;
-    client.id = "rdkafka"; // waits for a minute
-    client.ask(METADATA, 9, &metadata(&["t"])).await;
-    client.ask(PRODUCE, 9, &produce_text("opens")).await;
-    bed.fake.elect("t", 0, -1);
-    for n in 0..20 {
-        client.send(PRODUCE, 9, &produce_text(&n.to_string())).await;
-    }
-    bed.holding(20).await;
-    let gate = gate();
-    bed.fake.always(2, PRODUCE, Act::AnswerLater(gate.clone()));
-    bed.fake.elect("t", 0, 2);
-    for _ in 0..20 {
-        tokio::time::sleep(Duration::from_millis(200)).await; // a slow broker; twice the bound for all
-        gate.add_permits(1);
-    }
-    for _ in 0..20 {
-        assert!(matches!(produced(&client.receive().await)[..], [(0, _)]));
-    }
-    assert_eq!(bed.held().await["expired"], 0);
-    bed.balanced().await;
 }
 
 /// librdkafka sends what was refused for want of a leader again by itself, behind later batches.

@@ -31,10 +31,12 @@ const SLOWEST_LOOK: Duration = Duration::from_millis(200);
 
 /// Watches a cluster for as long as the process lives: what is held when it drains is still to be saved.
 pub async fn watch(cluster: Arc<Cluster>) {
+    let mut rng = StdRng::from_rng(&mut rand::rng());
     let mut watcher = Watcher {
-        rng: StdRng::from_rng(&mut rand::rng()),
+        // Not the same broker first for each of a thousand sidecars.
+        turn: rng.random_range(0..1 << 16),
+        rng,
         channel: None,
-        turn: 0,
         cluster,
         look: Duration::ZERO,
         probed: BTreeSet::new(),

@@ -80,8 +80,7 @@ impl Session {
         }
         let Some(slot) = self.slot(number) else { return false };
         if let Some(trouble) = &slot.trouble {
-            let not_before = trouble.not_before;
-            let deadline = self.bound_of(number, now).unwrap_or(trouble.deadline);
+            let (deadline, not_before) = (trouble.deadline, trouble.not_before);
             if now >= deadline {
                 self.expire(number, now);
                 return true;
@@ -197,7 +196,7 @@ impl Session {
             self.finish_split(number, now);
             return true;
         }
-        let deadline = self.bound_of(number, now);
+        let deadline = slot.trouble.as_ref().map(|trouble| trouble.deadline);
         let bound = if key == FETCH {
             let end = arrived + self.max_wait(number);
             deadline.map_or(end, |deadline| deadline.min(end))

@@ -4,13 +4,9 @@
 
 use crate::kafka::cluster::TopicKey;
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 /// A partition's number on one client connection.
 pub(super) type Lane = u32;
-
-/// How long after its last acknowledgement a partition still counts as moving.
-const LATELY: Duration = Duration::from_secs(3);
 
 /// The kind of whole Produce requests.
 pub(super) const PRODUCES: u8 = 1;
@@ -29,8 +25,6 @@ pub(super) struct Way {
 pub(super) struct Lanes {
     numbers: HashMap<(TopicKey, i32), Lane>,
     keys: Vec<(TopicKey, i32)>,
-    /// When a batch of it was last acknowledged.
-    landed: Vec<Option<Instant>>,
 }
 
 impl Lanes {
@@ -42,7 +36,6 @@ impl Lanes {
         }
         let next = Lane::try_from(self.keys.len()).unwrap_or(Lane::MAX);
         self.keys.push(key.clone());
-        self.landed.push(None);
         self.numbers.insert(key, next);
         next
     }
@@ -50,19 +43,6 @@ impl Lanes {
     /// The partition of a number.
     pub(super) fn key(&self, lane: Lane) -> Option<&(TopicKey, i32)> {
         self.keys.get(lane as usize)
-    }
-
-    /// A batch of a partition was acknowledged.
-    pub(super) fn landed(&mut self, lane: Lane, now: Instant) {
-        if let Some(last) = self.landed.get_mut(lane as usize) {
-            *last = Some(now);
-        }
-    }
-
-    /// Whether a batch of the partition has been acknowledged lately: its outage is over.
-    pub(super) fn moved_lately(&self, lane: Lane, now: Instant) -> bool {
-        let last = self.landed.get(lane as usize).copied().flatten();
-        last.is_some_and(|last| now.saturating_duration_since(last) < LATELY)
     }
 
     /// How many there are.
@@ -74,7 +54,6 @@ impl Lanes {
     pub(super) fn clear(&mut self) {
         self.numbers.clear();
         self.keys.clear();
-        self.landed.clear();
     }
 }
 
@@ -217,9 +196,5 @@ mod tests {
         assert_eq!(lanes.number(name("t"), 0), a);
         assert_eq!(lanes.key(b), Some(&(name("t"), 1)));
         assert_eq!(lanes.len(), 2);
-        let now = Instant::now();
-        lanes.landed(b, now);
-        assert!(lanes.moved_lately(b, now) && !lanes.moved_lately(a, now));
-        assert!(!lanes.moved_lately(b, now + LATELY));
     }
 }

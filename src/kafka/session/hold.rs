@@ -1,13 +1,12 @@
 //! Holding: a request that can't go on keeps its place, within its bound, and is accounted for.
 
-use super::ahead::Lane;
 use super::slot::{Answer, State, Trouble};
 use super::unknown::{Action, Doubt};
 use super::{FETCH, METADATA, PRODUCE, Session};
 use crate::kafka::honest;
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::operations::{Route, Unknown};
-use crate::kafka::patience::{Bound, hold_bound};
+use crate::kafka::patience::hold_bound;
 use crate::kafka::split::{Judgement, Refusal, error_for};
 use crate::kafka::wire::{self, produce};
 use crate::metrics::{ClusterMetrics, HoldEnd, HoldTrigger, Library, ReleaseOutcome};
@@ -57,13 +56,11 @@ impl Session {
             let mut bound = hold_bound(library, own.or_else(|| ms("timeout_ms")), settings.hold.max);
             if slot.op.key == JOIN_GROUP {
                 // The library waits for the others too before it gives the request up.
-                let others = ms("rebalance_timeout_ms").unwrap_or_default();
-                bound = Bound { hold: bound.hold + others, release: bound.release + others };
+                bound += ms("rebalance_timeout_ms").unwrap_or_default();
             }
             slot.trouble = Some(Box::new(Trouble {
                 ticket: None,
-                deadline: slot.arrived + bound.hold,
-                patience: slot.arrived + bound.release,
+                deadline: slot.arrived + bound,
                 refused: None,
                 not_before: now,
                 losses: 0,
@@ -73,16 +70,6 @@ impl Session {
             }));
         }
         slot.trouble.as_deref_mut()
-    }
-
-    /// When a held request must be decided. While its partitions move, what is behind others of them is not given up at the
-    /// hold's bound: the outage is over, and its client still waits.
-    pub(super) fn bound_of(&self, number: u64, now: Instant) -> Option<Instant> {
-        let slot = self.slot(number)?;
-        let trouble = slot.trouble.as_deref()?;
-        let moves = |lane: &Lane| self.lanes.moved_lately(*lane, now);
-        let moving = !slot.lanes().is_empty() && slot.lanes().iter().all(moves);
-        Some(if moving { trouble.patience.max(trouble.deadline) } else { trouble.deadline })
     }
 
     /// A request begins to be held, or goes on being held.

@@ -67,11 +67,7 @@ impl Session {
         let body = frame.get(body_at..).unwrap_or_default();
         match produce::scan_response(version, body, &mut |_| {}) {
             Ok(head) if !head.any_error && !head.has_node_endpoints => {
-                let (lanes, troubled) = (slot.lanes.clone(), slot.trouble.is_some());
-                for lane in lanes.iter().flatten() {
-                    self.lanes.landed(*lane, now);
-                }
-                if troubled {
+                if slot.trouble.is_some() {
                     self.release(number, now, Some(ReleaseOutcome::Answered));
                 }
                 self.set_state(number, State::Done(Answer::Frame(frame)));
@@ -200,10 +196,6 @@ impl Session {
                 self.trusted.remove(&(topic, partition));
             }
         }
-        for (topic, partition) in found.acknowledged {
-            let lane = self.lanes.number(topic, partition);
-            self.lanes.landed(lane, now);
-        }
         for stray in found.strays {
             self.stray.add(stray.0, stray.1, now);
         }
@@ -259,8 +251,6 @@ impl Session {
 struct Findings {
     /// Whether the node leads it.
     trust: Vec<(TopicKey, i32, bool)>,
-    /// Acknowledged.
-    acknowledged: Vec<(TopicKey, i32)>,
     /// Led elsewhere than at the client's choice.
     strays: Vec<(TopicKey, i32)>,
     /// Of unknown outcome, and done with.
@@ -308,9 +298,6 @@ impl Findings {
         self.trust.push((item.key.clone(), item.partition, passed == 0));
         if passed == 0 && look.op.key == FETCH {
             self.read.push((item.topic.clone(), item.partition, answer.i64("high_watermark")));
-        }
-        if passed == 0 && look.op.key == PRODUCE {
-            self.acknowledged.push((item.key.clone(), item.partition));
         }
         if passed == 0 && item.restamps > 0 {
             let producer = producer_of(item.request.bytes_field("records"));

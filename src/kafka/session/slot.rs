@@ -89,8 +89,6 @@ pub(super) struct Trouble {
     pub ticket: Option<Ticket>,
     /// When it must be decided, one way or the other.
     pub deadline: Instant,
-    /// How long its client waits for it: the bound while what is before it is being let go.
-    pub patience: Instant,
     /// Who refused it last.
     pub refused: Option<Refusal>,
     /// It isn't sent earlier than this.

@@ -1,7 +1,7 @@
 //! Chaos: a cluster under many clients is broken in every way there is, in an order that a seed decides; everything is
 //! recorded, and a checker proves from the records what became of the promises.
 //!
-//! [`schedule`] says what happens, [`run`] does it, [`history`] keeps what was seen, [`checker`] judges. The first and the
+//! `schedule` says what happens, `run` does it, `history` keeps what was seen, `checker` judges. The first and the
 //! last are pure: a seed gives the same events again, and a kept folder the same verdict.
 
 pub mod checker;
