@@ -153,15 +153,28 @@ fn nothing_lands_in_a_topic_made_anew() {
     let now = producer.progress().outcomes;
     producer.wait_outcomes(now + 40, PATIENCE).unwrap();
     let history = producer.stop().unwrap();
-    let log = scene.cluster.admin().read_topic("t").unwrap();
-    let seqs: Vec<i64> = log.iter().map(|r| parse(r.value.as_deref().unwrap()).unwrap().2).collect();
     let errors: Vec<_> =
         history.outcomes.iter().filter_map(|o| Some((o.seq, o.result.as_ref().err()?))).collect();
+    let first_error = errors.first().expect("what was held is told an error").0;
+    let acknowledged: Vec<i64> =
+        history.outcomes.iter().filter(|o| o.result.is_ok() && o.seq > first_error).map(|o| o.seq).collect();
+    assert!(!acknowledged.is_empty());
+    let mut seqs: Vec<i64> = Vec::new();
+    // A reader that had just begun was once told that the log is empty. What was acknowledged must be there.
+    let read = wait::until("what was acknowledged is in the new topic", PATIENCE, || {
+        let log = scene.cluster.admin().read_topic("t").unwrap_or_default();
+        seqs = log.iter().map(|r| parse(r.value.as_deref().unwrap()).unwrap().2).collect();
+        acknowledged.iter().all(|seq| seqs.contains(seq))
+    });
     println!(
         "{sent_before} outcomes before it was deleted; errors {errors:?}; the new topic begins with {:?}",
         seqs.first()
     );
-    let first_error = errors.first().expect("what was held is told an error").0;
+    assert!(
+        read.is_ok(),
+        "acknowledged {acknowledged:?}\nin the log {seqs:?}\n{}",
+        scene.sidecar.log_tail(60)
+    );
     // What had been written to the broker that was killed may be in the log that is deleted: that is the honest word for it.
     let told =
         |error: &ClientError| error.class == "UnknownTopicOrPartitionException" || error.is_honest_unknown();
