@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use testbed::admin::Record;
-use testbed::judge::History;
+use testbed::judge::{ConsumerEvent, History};
 use testbed::scene::{PARTITIONS, unbalanced};
 use testbed::{
     ConsumerProgram, ConsumerVerdict, Error, KafkaVersion, ProducerProgram, Result, Roll, Scene, Spec,
@@ -224,6 +224,11 @@ fn judged((log, produced, consumer): (Vec<Record>, Produced, ConsumerProgram)) -
     consumer.wait_delivered(log.len(), END);
     let (events, ended) = consumer.end(END);
     let mut stuck: Vec<String> = ended.err().map(|why| format!("consumer: {why}")).into_iter().collect();
+    // A member that joined before it had heard of its topic was assigned nothing at first: that is its start.
+    let has_some =
+        |e: &ConsumerEvent| matches!(e, ConsumerEvent::Assigned { partitions, .. } if !partitions.is_empty());
+    let start = events.iter().position(has_some).unwrap_or(0);
+    let events: Vec<ConsumerEvent> = events.into_iter().skip(start).collect();
     let history = produced.map(|(history, ended)| {
         stuck.extend(ended.err().map(|why| format!("producer: {why}")));
         history
