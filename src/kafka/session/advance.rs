@@ -166,7 +166,8 @@ impl Session {
         self.release(number, now, None);
     }
 
-    fn barriers_passed(&self, number: u64) -> bool {
+    /// Whether what the client has sent on its other connections for the same partitions is decided.
+    pub(super) fn barriers_passed(&self, number: u64) -> bool {
         let slot = self.slot(number);
         made(Mistake::BarrierIgnored)
             || slot.is_none_or(|slot| slot.barriers.iter().all(|barrier| barrier.has_passed(&self.own)))

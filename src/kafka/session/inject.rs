@@ -196,6 +196,15 @@ impl Injection {
         }
     }
 
+    /// The sequence of a partition that has one. `topic`: its name, or the bytes of its id.
+    fn known(&self, topic: &[u8], partition: i32) -> Option<&Sequence> {
+        self.sequences.get(topic)?.get(&partition)
+    }
+
+    fn known_mut(&mut self, topic: &[u8], partition: i32) -> Option<&mut Sequence> {
+        self.sequences.get_mut(topic)?.get_mut(&partition)
+    }
+
     fn identity(&self, by_id: bool) -> Option<Producer> {
         if by_id { self.by_id } else { self.named }
     }
@@ -237,12 +246,10 @@ impl Injection {
         self.renew(cluster);
         let body = frame.get(body_at..).unwrap_or_default();
         let (mut some, mut room, mut lowered) = (false, true, false);
-        let sequences = &self.sequences;
         let head = produce::scan_request(version, body, &mut |row| {
             if row.records.and_then(bare).is_some() {
                 some = true;
-                let known =
-                    sequences.get(topic_bytes(&row.topic)).and_then(|topic| topic.get(&row.partition));
+                let known = self.known(topic_bytes(&row.topic), row.partition);
                 room &= known.is_none_or(|sequence| !sequence.is_full());
                 lowered |= known.is_some_and(|sequence| sequence.is_lowered(now));
             }
@@ -279,8 +286,7 @@ impl Injection {
     pub(super) fn has_room(&self, version: i16, body: &[u8]) -> bool {
         let mut room = true;
         let scanned = produce::scan_request(version, body, &mut |row| {
-            let known =
-                self.sequences.get(topic_bytes(&row.topic)).and_then(|topic| topic.get(&row.partition));
+            let known = self.known(topic_bytes(&row.topic), row.partition);
             room &= known.is_none_or(|sequence| !sequence.is_full());
         });
         room || scanned.is_err()
@@ -356,22 +362,21 @@ impl Injection {
     /// A raised batch of this partition had to fall back, with this error: for a while the others don't try. A slow
     /// follower costs [`RAISED_TIMEOUT_MS`] each time, a missing one a round trip.
     pub(super) fn lower(&mut self, topic: &TopicKey, partition: i32, code: i16, now: Instant) {
-        let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
-        if let Some(sequence) = known {
+        if let Some(sequence) = self.known_mut(key_bytes(topic), partition) {
             sequence.lowered = Some(now + if code == 7 { LOWERED_FOR_SLOW } else { LOWERED_FOR_MISSING });
         }
     }
 
     /// Whether raised batches of this partition had to fall back lately.
     pub(super) fn is_lowered(&self, topic: &TopicKey, partition: i32, now: Instant) -> bool {
-        let known = self.sequences.get(key_bytes(topic)).and_then(|topic| topic.get(&partition));
-        known.is_some_and(|sequence| sequence.is_lowered(now))
+        self.known(key_bytes(topic), partition).is_some_and(|sequence| sequence.is_lowered(now))
     }
 
     /// A batch under this producer id is in the log.
     pub(super) fn landed(&mut self, topic: &TopicKey, partition: i32, producer: i64) {
-        let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
-        if let Some(sequence) = known.filter(|sequence| sequence.producer.id == producer) {
+        if let Some(sequence) = self.known_mut(key_bytes(topic), partition)
+            && sequence.producer.id == producer
+        {
             sequence.unproven = false;
         }
     }
@@ -384,7 +389,7 @@ impl Injection {
         if !self.is_on() || !anew {
             return carried;
         }
-        let known = self.sequences.get(key_bytes(&item.topic)).and_then(|topic| topic.get(&item.partition));
+        let known = self.known(key_bytes(&item.topic), item.partition);
         match known {
             Some(sequence) if sequence.unproven || (item.restamp && sequence.producer.id == carried) => {
                 i64::MIN
@@ -395,16 +400,14 @@ impl Injection {
     }
 
     fn is_full(&self, topic: &TopicKey, partition: i32) -> bool {
-        let known = self.sequences.get(key_bytes(topic)).and_then(|topic| topic.get(&partition));
-        known.is_some_and(Sequence::is_full)
+        self.known(key_bytes(topic), partition).is_some_and(Sequence::is_full)
     }
 
     /// A batch was refused and not appended: its sequence is given back if nothing has taken a later one. Otherwise the
     /// later ones meet the gap and are stamped anew.
     pub(super) fn give_back(&mut self, topic: &TopicKey, partition: i32, records: Option<&Bytes>) {
         let Some(header) = records.and_then(|records| batch::headers(records).next()) else { return };
-        let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
-        if let Some(sequence) = known
+        if let Some(sequence) = self.known_mut(key_bytes(topic), partition)
             && sequence.producer.id == header.producer_id
             && sequence.next == after(header.base_sequence, header.last_offset_delta)
         {
@@ -414,11 +417,8 @@ impl Injection {
 
     /// A stamped request, which had gone out whole, is decided.
     pub(super) fn decided_whole(&mut self, version: i16, body: &[u8]) {
-        let sequences = &mut self.sequences;
         let scanned = produce::scan_request(version, body, &mut |row| {
-            let known =
-                sequences.get_mut(topic_bytes(&row.topic)).and_then(|topic| topic.get_mut(&row.partition));
-            if let Some(sequence) = known {
+            if let Some(sequence) = self.known_mut(topic_bytes(&row.topic), row.partition) {
                 sequence.decided();
             }
         });
@@ -427,8 +427,7 @@ impl Injection {
 
     /// A partition of a request in parts, stamped there, is decided.
     pub(super) fn decided_item(&mut self, topic: &TopicKey, partition: i32) {
-        let known = self.sequences.get_mut(key_bytes(topic)).and_then(|topic| topic.get_mut(&partition));
-        if let Some(sequence) = known {
+        if let Some(sequence) = self.known_mut(key_bytes(topic), partition) {
             sequence.decided();
         }
     }

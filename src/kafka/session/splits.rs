@@ -201,9 +201,7 @@ impl Session {
         let State::Split(split) = &slot.state else { return Vec::new() };
         let produce = slot.op.key == PRODUCE;
         let writes = produce || slot.op.key == DELETE_RECORDS;
-        let barred = produce
-            && !made(Mistake::BarrierIgnored)
-            && (!slot.barriers.iter().all(|b| b.has_passed(&self.own)));
+        let barred = produce && !self.barriers_passed(number);
         let lanes = slot.lanes();
         let plan = |(at, item): (usize, &Item)| {
             if !item.is_waiting() {
@@ -230,9 +228,9 @@ impl Session {
                 // Behind others only on the way to one node, which has shown that it leads the partition, and under
                 // their producer id: so the client's own pipeline to its leader goes on, as it would without a move.
                 let trusted = self.trusted.get(&(item.key.clone(), item.partition)).copied();
-                let same = way == Way { node: way.node, producer: self.injection.producer_for(item) };
+                let same = |node| way == Way { node, producer: self.injection.producer_for(item) };
                 return match self.leader_of(item, now) {
-                    Plan::Go(node) if trusted == Some(node) && way.node == node && same => Plan::Go(node),
+                    Plan::Go(node) if trusted == Some(node) && same(node) => Plan::Go(node),
                     _ => Plan::Order,
                 };
             }

@@ -109,17 +109,8 @@ impl Session {
     /// One line for a batch.
     pub(super) fn unknown_batch(&self, doubt: &Doubt, action: Action, why: &str) {
         self.count_unknown(action);
-        let topic = match &doubt.topic {
-            TopicKey::Name(name) => String::from_utf8_lossy(name).into_owned(),
-            // Clients that call topics by their id only: its name, if it has been seen.
-            TopicKey::Id(id) => {
-                let name = self.cluster.read(|view| view.name_of(&doubt.topic));
-                name.map_or_else(
-                    || wire::uuid::format(id),
-                    |name| String::from_utf8_lossy(&name).into_owned(),
-                )
-            }
-        };
+        // Of clients that call topics by their id only: its name, if it has been seen.
+        let topic = self.cluster.named(doubt.topic.clone()).to_string();
         let header = doubt.records.as_ref().and_then(|records| batch::headers(records).next());
         let sequenced = header.filter(batch::BatchHeader::is_sequenced);
         let last = sequenced.map(|header| {
