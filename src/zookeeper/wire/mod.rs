@@ -26,7 +26,7 @@ mod request;
 mod stat;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::zookeeper) mod tests;
 
 pub use acl::{Acl, AclList};
 pub use connect::{ConnectRequest, ConnectResponse};
