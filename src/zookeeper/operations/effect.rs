@@ -56,9 +56,10 @@ pub enum Effect<'a> {
 pub fn effect<'a>(request: &Request<'a>, err: i32) -> Effect<'a> {
     let set = |list, path: Option<Text<'a>>| path.map_or(Effect::Nothing, |path| Effect::Set(list, path));
     match (*request, err) {
-        (Request::Exists { path, watch: true }, errors::OK) => set(List::Data, path),
         (Request::Exists { path, watch: true }, errors::NO_NODE) => set(List::Exist, path),
-        (Request::GetData { path, watch: true }, errors::OK) => set(List::Data, path),
+        (Request::Exists { path, watch: true } | Request::GetData { path, watch: true }, errors::OK) => {
+            set(List::Data, path)
+        }
         (
             Request::GetChildren { path, watch: true } | Request::GetChildren2 { path, watch: true },
             errors::OK,

@@ -63,6 +63,9 @@ struct Answer {
     order: u64,
 }
 
+/// What a read found, and the place of its answer.
+type Found<T> = (Seen<T>, u64);
+
 /// An entry of a list that was read: perms, scheme, id.
 pub(super) type AclEntry = (i32, Vec<u8>, Vec<u8>);
 
@@ -95,12 +98,7 @@ impl Evidence {
     }
 
     /// The answer to `read`, if it came behind the one with the place `after`. Asks for it otherwise.
-    fn seen<T>(
-        &mut self,
-        read: Read,
-        after: u64,
-        open: impl Fn(&[u8]) -> Result<T, Malformed>,
-    ) -> (Seen<T>, u64) {
+    fn seen<T>(&mut self, read: Read, after: u64, open: impl Fn(&[u8]) -> Result<T, Malformed>) -> Found<T> {
         match self.answers.get(&read) {
             Some(answer) if answer.order > after => {
                 let seen = match answer.err {
@@ -120,19 +118,19 @@ impl Evidence {
     }
 
     /// A node's stat, and the place of the answer.
-    pub(super) fn stat(&mut self, path: &[u8]) -> (Seen<Stat>, u64) {
+    pub(super) fn stat(&mut self, path: &[u8]) -> Found<Stat> {
         self.seen(Read::Stat(path.to_vec()), 0, reply::stat)
     }
 
     /// A node's data and stat.
-    pub(super) fn data(&mut self, path: &[u8]) -> (Seen<(Option<Vec<u8>>, Stat)>, u64) {
+    pub(super) fn data(&mut self, path: &[u8]) -> Found<(Option<Vec<u8>>, Stat)> {
         self.seen(Read::Data(path.to_vec()), 0, |body| {
             reply::data(body).map(|(data, stat)| (data.map(<[u8]>::to_vec), stat))
         })
     }
 
     /// A node's access control list and stat.
-    pub(super) fn acl(&mut self, path: &[u8]) -> (Seen<(Vec<AclEntry>, Stat)>, u64) {
+    pub(super) fn acl(&mut self, path: &[u8]) -> Found<(Vec<AclEntry>, Stat)> {
         self.seen(Read::Acl(path.to_vec()), 0, |body| {
             let (list, stat) = reply::acl(body)?;
             let text =
@@ -142,7 +140,7 @@ impl Evidence {
     }
 
     /// The names of a node's children, and its stat.
-    pub(super) fn children(&mut self, path: &[u8]) -> (Seen<(Vec<Vec<u8>>, Stat)>, u64) {
+    pub(super) fn children(&mut self, path: &[u8]) -> Found<(Vec<Vec<u8>>, Stat)> {
         self.seen(Read::Children(path.to_vec()), 0, |body| {
             reply::children2(body)
                 .map(|(names, stat)| (names.iter().map(|name| name.as_bytes().to_vec()).collect(), stat))

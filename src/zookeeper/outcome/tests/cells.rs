@@ -2,7 +2,7 @@
 
 use super::model::{HIDDEN, Node, OPEN, READ_ONLY, Tree};
 use crate::zookeeper::outcome::{Evidence, Pending, Read, Rivals, Step, Verdict, decide};
-use crate::zookeeper::wire::tests::requests::Wanted;
+use crate::zookeeper::wire::tests::requests::{Acls, Field, Wanted};
 use crate::zookeeper::wire::{Request, Stat, Writer, errors, reply};
 
 const US: i64 = 7;
@@ -25,11 +25,13 @@ pub(super) fn put(tree: &mut Tree, path: &str, stat: Stat, data: &str) {
     tree.nodes.insert(path.into(), Node { data: Some(data.into()), perms: OPEN, stat });
 }
 
-pub(super) fn bytes(text: &str) -> Option<Vec<u8>> {
+#[allow(clippy::unnecessary_wraps, reason = "a field that can be null")]
+pub(super) fn bytes(text: &str) -> Field {
     Some(text.as_bytes().to_vec())
 }
 
-pub(super) fn acl(perms: i32) -> Option<Vec<(i32, Option<Vec<u8>>, Option<Vec<u8>>)>> {
+#[allow(clippy::unnecessary_wraps, reason = "a field that can be null")]
+fn acl(perms: i32) -> Acls {
     Some(vec![(perms, bytes("world"), bytes("anyone"))])
 }
 

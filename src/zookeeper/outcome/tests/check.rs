@@ -3,7 +3,7 @@
 
 use super::model::{HIDDEN, OPEN, READ_ONLY, Tree};
 use crate::zookeeper::outcome::{Evidence, Pending, Rivals, Step, Verdict, decide};
-use crate::zookeeper::wire::tests::requests::Wanted;
+use crate::zookeeper::wire::tests::requests::{Acls, Wanted};
 use crate::zookeeper::wire::{Request, Stat, reply};
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -23,7 +23,7 @@ fn path() -> impl Strategy<Value = Option<Vec<u8>>> {
     prop::sample::select(PATHS.to_vec()).prop_map(|path| Some(path.as_bytes().to_vec()))
 }
 
-fn acl() -> impl Strategy<Value = Option<Vec<(i32, Option<Vec<u8>>, Option<Vec<u8>>)>>> {
+fn acl() -> impl Strategy<Value = Acls> {
     prop_oneof![6 => Just(OPEN), 1 => Just(READ_ONLY), 1 => Just(HIDDEN)]
         .prop_map(|perms| Some(vec![(perms, Some(b"world".to_vec()), Some(b"anyone".to_vec()))]))
 }
@@ -89,18 +89,22 @@ fn show(wanted: &Wanted) -> String {
         Wanted::Multi { ops, .. } => format!("multi {:?}", ops.iter().map(show).collect::<Vec<_>>()),
         Wanted::Create { path, data, acl, flags, .. } => {
             let perms = acl.as_ref().map(|acl| acl[0].0);
-            format!("create {} {} perms {perms:?} flags {flags}", text(path), text(data))
+            format!(
+                "create {} {} perms {perms:?} flags {flags}",
+                text(path.as_deref()),
+                text(data.as_deref())
+            )
         }
         Wanted::SetData { path, data, version } => {
-            format!("setData {} {} v{version}", text(path), text(data))
+            format!("setData {} {} v{version}", text(path.as_deref()), text(data.as_deref()))
         }
-        Wanted::Number { opcode, path, number } => format!("{opcode} {} v{number}", text(path)),
+        Wanted::Number { opcode, path, number } => format!("{opcode} {} v{number}", text(path.as_deref())),
         other => format!("{other:?}"),
     }
 }
 
-fn text(field: &Option<Vec<u8>>) -> String {
-    String::from_utf8_lossy(field.as_deref().unwrap_or(b"null")).into_owned()
+fn text(field: Option<&[u8]>) -> String {
+    String::from_utf8_lossy(field.unwrap_or(b"null")).into_owned()
 }
 
 /// `others`: the bytes that the others write, and how many of them write at one moment at most.

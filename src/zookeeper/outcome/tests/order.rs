@@ -67,9 +67,12 @@ fn a_write_before_one_that_was_applied_is_not_sent_behind_it() {
 fn a_chain_of_versions_is_cut_where_it_was_cut() {
     let mut tree = found();
     put(&mut tree, "/b", node(50, 150, 1), "one");
-    let chain: Vec<Wanted> = (0..4)
-        .map(|version| set_data("/b", ["one", "two", "three", "four"][version as usize], version))
-        .collect();
+    let chain = [
+        set_data("/b", "one", 0),
+        set_data("/b", "two", 1),
+        set_data("/b", "three", 2),
+        set_data("/b", "four", 3),
+    ];
     let all = verdicts(&tree, &chain);
     assert!(matches!(all[0], Verdict::Applied { zxid: 150, .. }), "{all:?}");
     // The node is untouched since the first, so the second would have been applied if it had been reached.

@@ -4,7 +4,9 @@ use super::super::*;
 use proptest::prelude::*;
 
 /// A path, a string or data: `None` is null.
-type Field = Option<Vec<u8>>;
+pub(in crate::zookeeper) type Field = Option<Vec<u8>>;
+/// An access control list: perms, scheme, id.
+pub(in crate::zookeeper) type Acls = Option<Vec<(i32, Field, Field)>>;
 
 /// A request before it is bytes. Its parts are those of `zookeeper.jute`.
 #[derive(Debug, Clone)]
@@ -13,7 +15,7 @@ pub(in crate::zookeeper) enum Wanted {
         opcode: i32,
         path: Field,
         data: Field,
-        acl: Option<Vec<(i32, Field, Field)>>,
+        acl: Acls,
         flags: i32,
         ttl: i64,
     },
@@ -41,7 +43,7 @@ pub(in crate::zookeeper) enum Wanted {
     },
     SetAcl {
         path: Field,
-        acl: Option<Vec<(i32, Field, Field)>>,
+        acl: Acls,
         version: i32,
     },
     Reconfig {
@@ -216,7 +218,7 @@ fn field() -> impl Strategy<Value = Field> {
     ]
 }
 
-fn acls() -> impl Strategy<Value = Option<Vec<(i32, Field, Field)>>> {
+fn acls() -> impl Strategy<Value = Acls> {
     prop::option::of(prop::collection::vec((any::<i32>(), field(), field()), 0..4))
 }
 
