@@ -33,8 +33,8 @@ pub(super) fn judge(multi: &Multi<'_>, case: &Case<'_, '_>, evidence: &mut Evide
     }
 }
 
-/// The answer of a multi that was applied in this transaction, if all of it can be known: servers answer `create2` in a multi as
-/// `create`, and containers and nodes with a time to live as `create2` (`Op.create` of 3.8.6 and 3.9.5).
+/// The answer of a multi that was applied in this transaction, if all of it can be known. Containers and nodes with a time to
+/// live are answered as `create2`, whichever of the opcodes made them (seen on 3.8.6 and 3.9.5).
 fn answer(multi: &Multi<'_>, zxid: i64, evidence: &mut Evidence) -> Option<Fact> {
     let head = |w: Writer, kind: i32| w.i32(kind).bool(false).i32(0);
     let mut body = Writer::record();
@@ -42,14 +42,16 @@ fn answer(multi: &Multi<'_>, zxid: i64, evidence: &mut Evidence) -> Option<Fact>
         let path = op.path()?.as_bytes();
         body = match op {
             Op::Create(create) => match create.mode()? {
-                CreateMode::Persistent | CreateMode::Ephemeral => head(body, opcode::CREATE).text(path),
-                CreateMode::Container | CreateMode::Ttl => {
+                CreateMode::Persistent | CreateMode::Ephemeral if create.opcode == opcode::CREATE => {
+                    head(body, opcode::CREATE).text(path)
+                }
+                // Which number it got is known only of the one that proved it.
+                mode if mode.is_sequential() => return None,
+                _ => {
                     let Seen::There(now) = evidence.stat(path).0 else { return None };
                     (now.czxid == zxid).then_some(())?;
                     create::newborn(&create, &now).write(head(body, opcode::CREATE2).text(path))
                 }
-                // Which number it got is known only of the one that proved it.
-                _ => return None,
             },
             Op::Delete { .. } => head(body, opcode::DELETE),
             Op::Check { .. } => head(body, opcode::CHECK),

@@ -266,7 +266,7 @@ fn a_multi_is_told_by_its_most_telling_part() {
     // Now that all was.
     put(&mut tree, "/a", Stat { pzxid: NEW, ..at(OLD, NEW, 1) }, "mine");
     put(&mut tree, "/a/e", Stat { ephemeral_owner: US, ..at(NEW, NEW, 0) }, "d");
-    let ops = [ops[0].clone(), ops[1].clone(), check, create(15, "/a/e", "d", 1)];
+    let ops = [ops[0].clone(), ops[1].clone(), check, create(1, "/a/e", "d", 1)];
     let stat = tree.shown(b"/a");
     let head = |w: Writer, kind: i32| w.i32(kind).bool(false).i32(0);
     let parts = stat.write(head(head(Writer::record(), 2), 5));

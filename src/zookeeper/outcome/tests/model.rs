@@ -103,7 +103,11 @@ impl Tree {
                 for op in multi.iter() {
                     let path = text(&op.path())?;
                     w = match op {
-                        Op::Create(c) => head(w, 1).text(&self.create(&c, session)?),
+                        Op::Create(c) => {
+                            let path = self.create(&c, session)?;
+                            let w = head(w, c.opcode).text(&path);
+                            if c.opcode == 1 { w } else { self.shown(&path).write(w) }
+                        }
                         Op::Delete { version, .. } => {
                             self.delete(&path, version)?;
                             head(w, 2)
