@@ -13,7 +13,7 @@
 //!
 //! "Not applied" is less than "not reached": a server may have rejected the one write (`NoAuth`) and applied the next. So
 //! a write that wasn't applied says of those behind it only that they weren't either if it could not have been rejected
-//! ([`certain`]).
+//! (`certain.rs`).
 
 mod certain;
 mod change;
