@@ -47,6 +47,9 @@ pub enum AppError {
         /// What is wrong.
         error: ListenError,
     },
+    /// The configuration has an ensemble.
+    #[error("zookeeper[0]: this build does not serve ZooKeeper yet; remove every [[zookeeper]]")]
+    NoZooKeeper,
     /// Names can't be resolved.
     #[error("dns: {0}")]
     Dns(#[from] DnsError),
@@ -110,8 +113,11 @@ struct Shown {
 impl App {
     /// Binds every listener. Nothing is answered before [`App::run`]; connections wait in the kernel until then.
     ///
-    /// Errors: the first address that can't be bound, with its key.
+    /// Errors: the first address that can't be bound, with its key; or an ensemble, which is not served yet.
     pub async fn bind(config: Config) -> Result<Self, AppError> {
+        if !config.zookeeper.is_empty() {
+            return Err(AppError::NoZooKeeper);
+        }
         let metrics = Metrics::new();
         let readiness = Readiness::new();
         let mut admin = Vec::new();

@@ -193,18 +193,17 @@ fn refuse(problems: &Problems) -> ExitCode {
 
 /// What is served, in one line.
 fn summary(config: &Config) -> String {
-    let clusters: Vec<String> = config
-        .kafka
-        .iter()
-        .map(|kafka| {
-            let listen: Vec<String> = kafka.listen.iter().map(ToString::to_string).collect();
-            format!(
-                "kafka {} on {}, brokers on ports {}",
-                kafka.name,
-                listen.join(" and "),
-                kafka.broker_ports
-            )
-        })
-        .collect();
-    clusters.join("; ")
+    let kafka = config.kafka.iter().map(|kafka| {
+        let (listen, ports) = (on(&kafka.listen), kafka.broker_ports);
+        format!("kafka {} on {listen}, brokers on ports {ports}", kafka.name)
+    });
+    let zookeeper = config.zookeeper.iter().map(|ensemble| {
+        let servers: Vec<String> = ensemble.servers.iter().map(ToString::to_string).collect();
+        format!("zookeeper {} on {}, servers {}", ensemble.name, on(&ensemble.listen), servers.join(", "))
+    });
+    kafka.chain(zookeeper).collect::<Vec<_>>().join("; ")
+}
+
+fn on(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }

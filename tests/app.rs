@@ -108,6 +108,17 @@ async fn sighup_reads_again_each_time() {
     assert_eq!(tokio::time::timeout(PATIENCE, run).await.unwrap().unwrap(), Exit::Drained);
 }
 
+/// What can't be served is not bound, so that nobody waits for it.
+#[tokio::test]
+async fn an_ensemble_is_refused_and_not_left_out() {
+    let mut config = config("");
+    config.zookeeper =
+        config::parse(include_str!("../config/minimal-zookeeper.toml"), "f", []).unwrap().zookeeper;
+    let Err(error) = App::bind(config).await else { panic!("it was bound") };
+    let text = error.to_string();
+    assert!(text.starts_with("zookeeper[0]: this build does not serve ZooKeeper yet"), "{text}");
+}
+
 /// The service manager must not kill what is still within its own bound.
 #[test]
 fn the_unit_waits_longer_than_a_drain_lasts() {
