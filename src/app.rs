@@ -132,8 +132,7 @@ impl App {
             min_ttl: config.dns.min_ttl,
             timeout: config.dns.timeout,
         };
-        let handles: Vec<_> =
-            config.kafka.iter().map(|kafka| metrics.cluster(&kafka.name, "kafka")).collect();
+        let handles: Vec<_> = config.kafka.iter().map(|kafka| metrics.kafka(&kafka.name)).collect();
         let counters: Vec<_> = handles.iter().map(|handle| handle.dns_changes.clone()).collect();
         // One resolver serves all clusters: a change of a name counts for each of them.
         let on_change: crate::dns::OnChange =
