@@ -1,0 +1,40 @@
+//! Clients that connect to the servers themselves: what they see of a roll, and that nobody is lied to.
+
+use testbed::zookeeper::{Load, Row, ZooKeeperLibrary, roll_directly, table};
+use testbed::{EnsembleSpec, Roll, ZooKeeperVersion};
+
+/// Without Evenkeel a roll is noticed; what writes were told is true all the same, and so is each event.
+fn assert_honest_and_interrupted(rows: &[Row]) {
+    let lies: Vec<String> = rows.iter().flat_map(Row::lies).collect();
+    println!("{}", table(rows));
+    assert!(lies.is_empty(), "{lies:#?}\n{}", table(rows));
+    for row in rows {
+        assert!(
+            row.sessions.disconnects > 0,
+            "a roll that {} didn't notice is none\n{}",
+            row.title,
+            table(rows)
+        );
+        assert!(row.writes.done > 50 && row.watches.told > 20, "{}", table(rows));
+        assert!(row.tree.as_ref().is_none_or(|tree| tree.due > 20), "{}", table(rows));
+        assert!(row.stuck.is_empty(), "{}: {:?}\n{}", row.title, row.stuck, table(rows));
+    }
+}
+
+#[test]
+fn kazoo_and_java_see_a_soft_roll_of_3_8() {
+    let java = ZooKeeperLibrary::Java(ZooKeeperVersion::V3_8_6);
+    let load = Load::new(&[ZooKeeperLibrary::Kazoo, java]);
+    let spec = EnsembleSpec::new(ZooKeeperVersion::V3_8_6);
+    let rows = roll_directly(spec, &load, Roll::Soft, 1, |_| {}).unwrap();
+    assert_honest_and_interrupted(&rows);
+}
+
+#[test]
+fn kazoo_and_java_see_a_hard_roll_of_3_9() {
+    let java = ZooKeeperLibrary::Java(ZooKeeperVersion::V3_9_5);
+    let load = Load::new(&[ZooKeeperLibrary::Kazoo, java]);
+    let spec = EnsembleSpec::new(ZooKeeperVersion::V3_9_5);
+    let rows = roll_directly(spec, &load, Roll::Hard, 1, |_| {}).unwrap();
+    assert_honest_and_interrupted(&rows);
+}
