@@ -7,6 +7,11 @@ use testbed::{EnsembleSpec, Roll, ZooKeeperVersion};
 fn assert_honest_and_interrupted(rows: &[Row]) {
     let lies: Vec<String> = rows.iter().flat_map(Row::lies).collect();
     println!("{}", table(rows));
+    for row in rows {
+        for text in row.watches.missed.iter().chain(&row.watches.mistaken) {
+            println!("{}: {text}", row.title);
+        }
+    }
     assert!(lies.is_empty(), "{lies:#?}\n{}", table(rows));
     for row in rows {
         assert!(
@@ -15,26 +20,24 @@ fn assert_honest_and_interrupted(rows: &[Row]) {
             row.title,
             table(rows)
         );
-        assert!(row.writes.done > 50 && row.watches.told > 20, "{}", table(rows));
+        assert!(row.writes.done > 50 && row.watches.told > 10, "{}", table(rows));
         assert!(row.tree.as_ref().is_none_or(|tree| tree.due > 20), "{}", table(rows));
         assert!(row.stuck.is_empty(), "{}: {:?}\n{}", row.title, row.stuck, table(rows));
     }
 }
 
 #[test]
-fn kazoo_and_java_see_a_soft_roll_of_3_8() {
-    let java = ZooKeeperLibrary::Java(ZooKeeperVersion::V3_8_6);
-    let load = Load::new(&[ZooKeeperLibrary::Kazoo, java]);
-    let spec = EnsembleSpec::new(ZooKeeperVersion::V3_8_6);
-    let rows = roll_directly(spec, &load, Roll::Soft, 1, |_| {}).unwrap();
+fn clients_see_a_soft_roll_of_3_8() {
+    let version = ZooKeeperVersion::V3_8_6;
+    let load = Load::new(&ZooKeeperLibrary::all(version));
+    let rows = roll_directly(EnsembleSpec::new(version), &load, Roll::Soft, 1, |_| {}).unwrap();
     assert_honest_and_interrupted(&rows);
 }
 
 #[test]
-fn kazoo_and_java_see_a_hard_roll_of_3_9() {
-    let java = ZooKeeperLibrary::Java(ZooKeeperVersion::V3_9_5);
-    let load = Load::new(&[ZooKeeperLibrary::Kazoo, java]);
-    let spec = EnsembleSpec::new(ZooKeeperVersion::V3_9_5);
-    let rows = roll_directly(spec, &load, Roll::Hard, 1, |_| {}).unwrap();
+fn clients_see_a_hard_roll_of_3_9() {
+    let version = ZooKeeperVersion::V3_9_5;
+    let load = Load::new(&ZooKeeperLibrary::all(version));
+    let rows = roll_directly(EnsembleSpec::new(version), &load, Roll::Hard, 1, |_| {}).unwrap();
     assert_honest_and_interrupted(&rows);
 }

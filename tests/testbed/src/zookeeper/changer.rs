@@ -76,6 +76,11 @@ struct Node {
 }
 
 impl Node {
+    /// Whether a watch that was set on this state has seen everything. A removal may be told as 0.
+    fn is_seen(&self, on: i64) -> bool {
+        self.state.is_none_or(|state| on == state || (on == 0 && self.there.is_none()))
+    }
+
     fn change(&mut self, kind: Kind, folder: &str, direct: &mut Direct) -> Result<(Change, &'static str)> {
         let path = format!("{folder}/{}", kind.word());
         self.count += 1;
@@ -113,8 +118,7 @@ fn watched(
         for (kind, node) in &mut nodes {
             std::thread::sleep(every);
             let start = Instant::now();
-            // The removal of a node is a state as good as any: 0.
-            while !told.armed_on(*kind).is_some_and(|on| node.state.is_none_or(|state| on == state)) {
+            while !told.armed_on(*kind).is_some_and(|on| node.is_seen(on)) {
                 if start.elapsed() > PATIENCE {
                     changes.unwatched += 1;
                     break;

@@ -103,7 +103,8 @@ pub enum Line {
         sent_us: i64,
         /// When the answer came.
         at_us: i64,
-        /// The transaction that made what is there: the last change of the data or of the children, the creation; 0: no node.
+        /// The transaction that made what is there: the last change of the data or of the children, the creation; 0: no node, or
+        /// a child was removed and the library doesn't say when.
         state: i64,
     },
     /// A one-shot watch was told of a change.

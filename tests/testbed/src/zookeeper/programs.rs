@@ -1,14 +1,16 @@
 //! The client programs of `tests/clients/zookeeper`: one session each, of one library each, with the library's retries off.
 //! They are made ready on first use, in the cache.
 
+use std::fs;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::ZooKeeperVersion;
 use super::history::{Kind, Line};
+use crate::cache::JarSet;
 use crate::clients::Program;
-use crate::toolbox::{self, client_sources, hash};
+use crate::toolbox::{self, client_sources, hash, needed};
 use crate::{Error, Result, cache, helper};
 
 /// A client library of `ZooKeeper`.
@@ -18,10 +20,22 @@ pub enum ZooKeeperLibrary {
     Kazoo,
     /// `ZooKeeper`'s own for Java, of this version.
     Java(ZooKeeperVersion),
+    /// Curator, with a leader latch, a lock and a tree cache.
+    Curator,
+    /// go-zookeeper.
+    Go,
+    /// node-zookeeper-client.
+    Node,
 }
 
 const KAZOO: &str = "2.11.0";
-const JAVA: [&str; 3] = ["Lines.java", "Register.java", "JavaSession.java"];
+const GO: &str = "1.0.4";
+const NODE: &str = "1.1.3";
+
+/// What goes wrong inside the Java libraries, to standard error, which the test bed keeps.
+const LOGGING: &str = "<configuration><appender name=\"E\" class=\"ch.qos.logback.core.ConsoleAppender\">\
+    <target>System.err</target><encoder><pattern>%d %level %logger{0} %msg%n</pattern></encoder></appender>\
+    <root level=\"ERROR\"><appender-ref ref=\"E\"/></root></configuration>\n";
 
 /// A client to be started.
 #[derive(Clone, Debug)]
@@ -37,11 +51,19 @@ pub struct ClientSpec {
 }
 
 impl ZooKeeperLibrary {
+    /// Every library, the Java one of this version.
+    pub fn all(java: ZooKeeperVersion) -> Vec<Self> {
+        vec![Self::Kazoo, Self::Java(java), Self::Curator, Self::Go, Self::Node]
+    }
+
     /// Name and version.
     pub fn title(self) -> String {
         match self {
             Self::Kazoo => format!("kazoo {KAZOO}"),
             Self::Java(version) => format!("Java {version}"),
+            Self::Curator => "Curator 5.9.0".to_owned(),
+            Self::Go => format!("go-zookeeper {GO}"),
+            Self::Node => format!("node-zookeeper-client {NODE}"),
         }
     }
 
@@ -66,23 +88,63 @@ impl ZooKeeperLibrary {
                 command.env("PYTHONPATH", client_sources().join("python"));
                 Ok(command)
             }
-            Self::Java(version) => java("JavaSession", version.jars()),
+            // Compiled against the oldest library that it runs with.
+            Self::Java(version) => java("JavaSession", cache::ZOOKEEPER_3_8_6, version.jars()),
+            Self::Curator => java("CuratorSession", cache::CURATOR_5_9_0, cache::CURATOR_5_9_0),
+            Self::Go => go(),
+            Self::Node => node(),
         }
     }
 }
 
-/// A command that runs one of the Java programs with a library's jars. They are compiled against the oldest of them.
-fn java(main: &str, jars: cache::JarSet) -> Result<Command> {
+/// A command that runs one of the Java programs, compiled against one set of jars, with another.
+fn java(main: &str, against: JarSet, with: JarSet) -> Result<Command> {
     let folder = client_sources().join("zookeeper/java");
-    let compiled = cache::entry(&format!("client-zookeeper-java-{:016x}", hash(&folder, &JAVA)?), |fresh| {
+    let own = format!("{main}.java");
+    let files = ["Lines.java", "Register.java", &own];
+    let entry = format!("client-zookeeper-java-{:016x}", hash(&folder, &files)?);
+    let compiled = cache::entry(&entry, |fresh| {
         let mut javac = Command::new("javac");
-        javac.args(["-nowarn", "--release", "17", "-cp", &cache::ZOOKEEPER_3_8_6.class_path()?, "-d"]);
-        javac.arg(fresh).args(JAVA.iter().map(|file| folder.join(file)));
+        javac.args(["-nowarn", "--release", "17", "-cp", &against.class_path()?, "-d"]);
+        javac.arg(fresh).args(files.map(|file| folder.join(file)));
         cache::run(&mut javac).map(drop)
     })?;
+    let logging = compiled.with_extension("logback.xml");
+    fs::write(&logging, LOGGING).map_err(Error::io("writing a client's logging"))?;
     let mut command = Command::new("java");
     command.args(helper::JVM).args(["-Xmx96m", "-cp"]);
-    command.arg(format!("{}:{}", compiled.display(), jars.class_path()?)).arg(main);
+    command.arg(format!("{}:{}", compiled.display(), with.class_path()?));
+    command.arg(format!("-Dlogback.configurationFile={}", logging.display())).arg(main);
+    Ok(command)
+}
+
+fn go() -> Result<Command> {
+    let hint = "install Go 1.26 or newer from https://go.dev/dl (apt-get install golang-go where that is new enough)";
+    needed("go", hint)?;
+    let folder = client_sources().join("zookeeper/go");
+    let entry = format!("client-zookeeper-go-{:016x}", hash(&folder, &["go.mod", "go.sum", "main.go"])?);
+    let built = cache::entry(&entry, |fresh| {
+        let mut command = Command::new("go");
+        command.current_dir(&folder).args(["build", "-mod=readonly", "-buildvcs=false", "-o"]).arg(fresh);
+        cache::run(command.arg(".")).map(drop)
+    })?;
+    Ok(Command::new(built.join("session")))
+}
+
+fn node() -> Result<Command> {
+    needed("node", "apt-get install nodejs npm")?;
+    needed("npm", "apt-get install npm")?;
+    let folder = client_sources().join("zookeeper/node");
+    let files = ["package.json", "package-lock.json"];
+    let made = cache::entry(&format!("client-zookeeper-node-{:016x}", hash(&folder, &files)?), |fresh| {
+        for file in files {
+            fs::copy(folder.join(file), fresh.join(file)).map_err(Error::io(format!("copying {file}")))?;
+        }
+        let words = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
+        cache::run(Command::new("npm").current_dir(fresh).args(words)).map(drop)
+    })?;
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", made.join("node_modules")).arg(folder.join("run.js"));
     Ok(command)
 }
 

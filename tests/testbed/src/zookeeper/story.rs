@@ -257,8 +257,8 @@ fn settle(told: &Told, changes: &Changes) {
     let _ = wait::until("the last events", Duration::from_secs(20), || {
         let watched = super::history::Kind::ALL.into_iter().all(|kind| {
             last(kind).is_none_or(|made| {
-                let state = if made.what == "deleted" { 0 } else { made.zxid };
-                told.armed_on(kind) == Some(state)
+                let on = told.armed_on(kind);
+                on == Some(made.zxid) || (on == Some(0) && made.what != "created" && made.what != "changed")
             })
         });
         let tree = planted.as_ref().is_none_or(|(node, what)| {

@@ -119,13 +119,14 @@ fn one_kind(lines: &[Line], kind: Kind, changes: &[&Made], found: &mut Watches) 
     }
 }
 
-/// The transaction behind which changes are news to a watch. The absence of a node has no transaction of its own: it is the
-/// last removal that had been asked for.
+/// The transaction behind which changes are news to a watch. An absence has no transaction of its own: it is the last removal
+/// that had been asked for (of a child: the last change of the list).
 fn since(kind: Kind, state: i64, at_us: i64, changes: &[&Made]) -> i64 {
-    if kind != Kind::Exist || state != 0 {
+    if state != 0 {
         return state;
     }
-    let removals = changes.iter().filter(|made| made.what == "deleted" && made.sent_us <= at_us);
+    let before = changes.iter().filter(|made| made.sent_us <= at_us);
+    let removals = before.filter(|made| kind != Kind::Exist || made.what == "deleted");
     removals.map(|made| made.zxid).max().unwrap_or(0)
 }
 
