@@ -1,6 +1,6 @@
 //! Clients that connect to the servers themselves: what they see of a roll, and that nobody is lied to.
 
-use testbed::zookeeper::{Load, Row, ZooKeeperLibrary, roll_directly, table};
+use testbed::zookeeper::{Course, Load, Row, Through, ZooKeeperLibrary, table};
 use testbed::{EnsembleSpec, Roll, ZooKeeperVersion};
 
 /// Without Evenkeel a roll is noticed; what writes were told is true all the same, and so is each event.
@@ -26,18 +26,18 @@ fn assert_honest_and_interrupted(rows: &[Row]) {
     }
 }
 
+fn rolled(version: ZooKeeperVersion, how: Roll) {
+    let load = Load::new(&ZooKeeperLibrary::here(version, |text| println!("{text}")));
+    let course = Course { spec: EnsembleSpec::new(version), load, how, rolls: 1 };
+    assert_honest_and_interrupted(&course.run(Through::Nothing, |_| {}).unwrap().rows);
+}
+
 #[test]
 fn clients_see_a_soft_roll_of_3_8() {
-    let version = ZooKeeperVersion::V3_8_6;
-    let load = Load::new(&ZooKeeperLibrary::all(version));
-    let rows = roll_directly(EnsembleSpec::new(version), &load, Roll::Soft, 1, |_| {}).unwrap();
-    assert_honest_and_interrupted(&rows);
+    rolled(ZooKeeperVersion::V3_8_6, Roll::Soft);
 }
 
 #[test]
 fn clients_see_a_hard_roll_of_3_9() {
-    let version = ZooKeeperVersion::V3_9_5;
-    let load = Load::new(&ZooKeeperLibrary::all(version));
-    let rows = roll_directly(EnsembleSpec::new(version), &load, Roll::Hard, 1, |_| {}).unwrap();
-    assert_honest_and_interrupted(&rows);
+    rolled(ZooKeeperVersion::V3_9_5, Roll::Hard);
 }

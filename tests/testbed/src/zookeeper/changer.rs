@@ -91,14 +91,13 @@ impl Node {
             return Ok((change, "changed"));
         }
         let child = kind == Kind::Child;
-        let (change, what) = match self.there.take() {
-            Some(path) => (direct.delete(&path)?, "deleted"),
-            None => {
-                let path = if child { format!("{path}/c-{}", self.count) } else { path };
-                let change = direct.create(&path, b"")?;
-                self.there = Some(path);
-                (change, "created")
-            }
+        let (change, what) = if let Some(path) = self.there.take() {
+            (direct.delete(&path)?, "deleted")
+        } else {
+            let path = if child { format!("{path}/c-{}", self.count) } else { path };
+            let change = direct.create(&path, b"")?;
+            self.there = Some(path);
+            (change, "created")
         };
         self.state = Some(if child || what == "created" { change.zxid } else { 0 });
         Ok((change, if child { "children" } else { what }))
@@ -146,17 +145,16 @@ fn plant(folder: &str, direct: &mut Direct, every: Duration, stop: &AtomicBool) 
     for n in 0_u64.. {
         let node = format!("t-{n}");
         let path = format!("{folder}/{node}");
-        let steps: [(&str, fn(&mut Direct, &str) -> Result<Change>); 3] = [
-            ("created", |direct, path| direct.create(path, b"")),
-            ("changed", |direct, path| direct.set(path, b"x", 0)),
-            ("deleted", |direct, path| direct.delete(path)),
-        ];
-        for (what, step) in steps {
+        for what in ["created", "changed", "deleted"] {
             if stop.load(Ordering::Relaxed) {
                 return Ok(all);
             }
             let sent_us = micros();
-            step(direct, &path)?;
+            match what {
+                "created" => direct.create(&path, b"")?,
+                "changed" => direct.set(&path, b"x", 0)?,
+                _ => direct.delete(&path)?,
+            };
             all.push(Planting { node: node.clone(), what, sent_us });
             std::thread::sleep(every);
         }

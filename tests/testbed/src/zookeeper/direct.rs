@@ -178,7 +178,7 @@ impl Direct {
         let start = Instant::now();
         loop {
             self.attached(start)?;
-            match self.ask(op, body()) {
+            match self.ask(op, &body()) {
                 Ok(answer) => return Ok(answer),
                 Err(_) => self.frames = None,
             }
@@ -201,7 +201,7 @@ impl Direct {
             if lost && let Some(zxid) = made(self)? {
                 return Ok(Change { zxid, sent_us, done_us: micros() });
             }
-            match self.ask(op, body()) {
+            match self.ask(op, &body()) {
                 Ok(Answer::Yes(zxid, _)) => return Ok(Change { zxid, sent_us, done_us: micros() }),
                 Ok(Answer::No(code)) => return Err(refused("a change", "", code)),
                 Err(_) => {
@@ -247,7 +247,7 @@ impl Direct {
         (self.session, self.password, self.frames) = (session, password, Some(frames));
         if known {
             // The fence: an empty multi.
-            let fence = self.ask(MULTI, Out::default().int(-1).flag(true).int(-1));
+            let fence = self.ask(MULTI, &Out::default().int(-1).flag(true).int(-1));
             if !matches!(fence, Ok(Answer::Yes(..))) {
                 self.frames = None;
                 return None;
@@ -257,12 +257,12 @@ impl Direct {
     }
 
     /// One request and its answer on the connection that there is.
-    fn ask(&mut self, op: i32, body: Out) -> Result<Answer> {
+    fn ask(&mut self, op: i32, body: &Out) -> Result<Answer> {
         let lost = || Error::io("asking a ZooKeeper server");
         let none = || std::io::Error::from(std::io::ErrorKind::NotConnected);
         self.xid += 1;
         let frames = self.frames.as_mut().ok_or_else(none).map_err(lost())?;
-        frames.send(&Out::default().int(self.xid).int(op).then(&body)).map_err(lost())?;
+        frames.send(&Out::default().int(self.xid).int(op).then(body)).map_err(lost())?;
         let mut answer = frames.receive().map_err(lost())?;
         let (xid, zxid, code) = (answer.int()?, answer.long()?, answer.int()?);
         if xid != self.xid {
@@ -276,7 +276,7 @@ impl Direct {
 impl Drop for Direct {
     fn drop(&mut self) {
         if self.frames.is_some() {
-            let _ = self.ask(CLOSE, Out::default());
+            let _ = self.ask(CLOSE, &Out::default());
         }
     }
 }

@@ -26,11 +26,14 @@ pub enum ZooKeeperLibrary {
     Go,
     /// node-zookeeper-client.
     Node,
+    /// The crate zookeeper-client.
+    Rust,
 }
 
 const KAZOO: &str = "2.11.0";
 const GO: &str = "1.0.4";
 const NODE: &str = "1.1.3";
+const RUST: &str = "0.11.2";
 
 /// What goes wrong inside the Java libraries, to standard error, which the test bed keeps.
 const LOGGING: &str = "<configuration><appender name=\"E\" class=\"ch.qos.logback.core.ConsoleAppender\">\
@@ -48,12 +51,27 @@ pub struct ClientSpec {
     pub timeout_ms: u32,
     /// Steps in a second of each of its three streams.
     pub rate: f64,
+    /// Whether it sets a persistent recursive watch. Its library must have such.
+    pub tree: bool,
 }
 
 impl ZooKeeperLibrary {
     /// Every library, the Java one of this version.
     pub fn all(java: ZooKeeperVersion) -> Vec<Self> {
-        vec![Self::Kazoo, Self::Java(java), Self::Curator, Self::Go, Self::Node]
+        vec![Self::Kazoo, Self::Java(java), Self::Curator, Self::Go, Self::Node, Self::Rust]
+    }
+
+    /// Those of [`ZooKeeperLibrary::all`] that this machine can run; `say` hears why another can't.
+    pub fn here(java: ZooKeeperVersion, mut say: impl FnMut(&str)) -> Vec<Self> {
+        let mut all = Self::all(java);
+        all.retain(|library| match library.possible() {
+            Ok(()) => true,
+            Err(error) => {
+                say(&format!("{} is not run: {error}", library.title()));
+                false
+            }
+        });
+        all
     }
 
     /// Name and version.
@@ -64,20 +82,36 @@ impl ZooKeeperLibrary {
             Self::Curator => "Curator 5.9.0".to_owned(),
             Self::Go => format!("go-zookeeper {GO}"),
             Self::Node => format!("node-zookeeper-client {NODE}"),
+            Self::Rust => format!("zookeeper-client (Rust) {RUST}"),
         }
     }
 
     /// A name for nodes.
     pub fn slug(self) -> String {
-        self.title().to_lowercase().replace(' ', "-")
+        self.title().to_lowercase().replace(' ', "-").replace(['(', ')'], "")
     }
 
-    /// Whether its program sets a persistent recursive watch (where the library has such).
+    /// Whether its program can set a persistent recursive watch: where the library has such.
     pub fn plants(self) -> bool {
-        matches!(self, Self::Java(_))
+        matches!(self, Self::Java(_) | Self::Rust)
+    }
+
+    /// An error that says what this machine lacks for it, if anything.
+    fn possible(self) -> Result<()> {
+        match self {
+            // The test bed needs Java and Python anyway, and Rust even more.
+            Self::Kazoo | Self::Java(_) | Self::Curator | Self::Rust => Ok(()),
+            Self::Go => needed(
+                "go",
+                "install Go 1.26 or newer from https://go.dev/dl (apt-get install golang-go where that is new enough)",
+            ),
+            Self::Node => needed("node", "apt-get install nodejs npm")
+                .and_then(|()| needed("npm", "apt-get install npm")),
+        }
     }
 
     fn command(self) -> Result<Command> {
+        self.possible()?;
         let sources = client_sources().join("zookeeper");
         match self {
             Self::Kazoo => {
@@ -93,6 +127,7 @@ impl ZooKeeperLibrary {
             Self::Curator => java("CuratorSession", cache::CURATOR_5_9_0, cache::CURATOR_5_9_0),
             Self::Go => go(),
             Self::Node => node(),
+            Self::Rust => rust(),
         }
     }
 }
@@ -102,25 +137,22 @@ fn java(main: &str, against: JarSet, with: JarSet) -> Result<Command> {
     let folder = client_sources().join("zookeeper/java");
     let own = format!("{main}.java");
     let files = ["Lines.java", "Register.java", &own];
-    let entry = format!("client-zookeeper-java-{:016x}", hash(&folder, &files)?);
+    let entry = format!("client-zookeeper-{main}-{:016x}", hash(&folder, &files)?);
     let compiled = cache::entry(&entry, |fresh| {
         let mut javac = Command::new("javac");
         javac.args(["-nowarn", "--release", "17", "-cp", &against.class_path()?, "-d"]);
         javac.arg(fresh).args(files.map(|file| folder.join(file)));
-        cache::run(&mut javac).map(drop)
+        cache::run(&mut javac)?;
+        // The library of the name finds it in the class path.
+        fs::write(fresh.join("logback.xml"), LOGGING).map_err(Error::io("writing a client's logging"))
     })?;
-    let logging = compiled.with_extension("logback.xml");
-    fs::write(&logging, LOGGING).map_err(Error::io("writing a client's logging"))?;
     let mut command = Command::new("java");
     command.args(helper::JVM).args(["-Xmx96m", "-cp"]);
-    command.arg(format!("{}:{}", compiled.display(), with.class_path()?));
-    command.arg(format!("-Dlogback.configurationFile={}", logging.display())).arg(main);
+    command.arg(format!("{}:{}", compiled.display(), with.class_path()?)).arg(main);
     Ok(command)
 }
 
 fn go() -> Result<Command> {
-    let hint = "install Go 1.26 or newer from https://go.dev/dl (apt-get install golang-go where that is new enough)";
-    needed("go", hint)?;
     let folder = client_sources().join("zookeeper/go");
     let entry = format!("client-zookeeper-go-{:016x}", hash(&folder, &["go.mod", "go.sum", "main.go"])?);
     let built = cache::entry(&entry, |fresh| {
@@ -132,8 +164,6 @@ fn go() -> Result<Command> {
 }
 
 fn node() -> Result<Command> {
-    needed("node", "apt-get install nodejs npm")?;
-    needed("npm", "apt-get install npm")?;
     let folder = client_sources().join("zookeeper/node");
     let files = ["package.json", "package-lock.json"];
     let made = cache::entry(&format!("client-zookeeper-node-{:016x}", hash(&folder, &files)?), |fresh| {
@@ -146,6 +176,23 @@ fn node() -> Result<Command> {
     let mut command = Command::new("node");
     command.env("NODE_PATH", made.join("node_modules")).arg(folder.join("run.js"));
     Ok(command)
+}
+
+fn rust() -> Result<Command> {
+    let folder = client_sources().join("zookeeper/rust");
+    let files = ["Cargo.toml", "Cargo.lock", "src/main.rs"];
+    let built = cache::entry(&format!("client-zookeeper-rust-{:016x}", hash(&folder, &files)?), |fresh| {
+        eprintln!("testbed: building the Rust client of ZooKeeper (once)");
+        // What was built of an earlier version of the program is of use to this one.
+        let target = cache::folder()?.join("client-zookeeper-rust-target");
+        let mut command = Command::new("cargo");
+        command.current_dir(&folder).args(["build", "--locked", "--quiet", "--target-dir"]).arg(&target);
+        cache::run(&mut command)?;
+        fs::copy(target.join("debug/session"), fresh.join("session"))
+            .map(drop)
+            .map_err(Error::io("copying the built client"))
+    })?;
+    Ok(Command::new(built.join("session")))
 }
 
 /// What a running program has told so far, for others to look at.
@@ -184,7 +231,7 @@ impl Client {
         command
             .args(["--name", &spec.name, "--servers", servers])
             .args(["--timeout", &spec.timeout_ms.to_string(), "--rate", &spec.rate.to_string()])
-            .args(["--tree", if spec.library.plants() { "on" } else { "off" }]);
+            .args(["--tree", if spec.tree { "on" } else { "off" }]);
         let program = Program::start(&spec.name, command, None, Line::of)?;
         program.wait_for("ready", Duration::from_secs(90))?;
         Ok(Self { spec: spec.clone(), program })

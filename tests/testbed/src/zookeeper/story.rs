@@ -1,5 +1,6 @@
 //! An ensemble is rolled while clients of many libraries hold ephemeral nodes and watches and write all the time.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::changer::{Changer, Changes};
@@ -11,7 +12,7 @@ use super::observer::{Ephemerals, Observer};
 use super::programs::{Client, ClientSpec, Told, ZooKeeperLibrary, start_all};
 use super::{Direct, Ensemble, EnsembleSpec};
 use crate::scene::micros;
-use crate::{Error, Result, Roll, wait};
+use crate::{Error, Result, Roll, Sidecar, wait};
 
 /// How long a client may take to go on after a restart.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,6 +28,8 @@ pub struct Load {
     pub rate: f64,
     /// The time between two changes at nodes that a client watches.
     pub change_every: Duration,
+    /// Whether clients whose library has persistent recursive watches set one.
+    pub trees: bool,
 }
 
 impl Load {
@@ -37,6 +40,7 @@ impl Load {
             timeout_ms: 6000,
             rate: 10.0,
             change_every: Duration::from_millis(100),
+            trees: true,
         }
     }
 }
@@ -95,6 +99,7 @@ impl Running {
                 library,
                 timeout_ms: load.timeout_ms,
                 rate: load.rate,
+                tree: load.trees && library.plants(),
             })
             .collect();
         for spec in &specs {
@@ -107,7 +112,7 @@ impl Running {
         }
         let clients = start_all(&specs, servers)?;
         let changers = clients.iter().map(|client| {
-            let tree = client.spec().library.plants().then(|| ensemble.direct(timeout)).transpose()?;
+            let tree = client.spec().tree.then(|| ensemble.direct(timeout)).transpose()?;
             let root = root(&client.spec().name);
             Ok(Changer::start(&root, client.told(), ensemble.direct(timeout)?, tree, load.change_every))
         });
@@ -164,13 +169,10 @@ impl Running {
         let clients = self.clients.into_iter().zip(changes).zip(ephemerals).zip(self.stuck);
         for (((client, changes), ephemerals), mut stuck) in clients {
             let (spec, told) = (client.spec().clone(), client.told());
-            let lines = match client.stop() {
-                Ok(lines) => lines,
-                Err(_) => {
-                    stuck.push(self.restarts + 1);
-                    told.look(<[Line]>::to_vec)
-                }
-            };
+            let lines = client.stop().unwrap_or_else(|_| {
+                stuck.push(self.restarts + 1);
+                told.look(<[Line]>::to_vec)
+            });
             let root = root(&spec.name);
             let left_behind = left_behind(&mut self.direct, &root, spec.timeout_ms)?;
             let truth = truth(&mut self.direct, &root)?;
@@ -208,7 +210,7 @@ fn judge(
         writes: judge_writes(&ops, truth),
         watches: judge_watches(&before_end, &changes.made),
         unwatched: changes.unwatched,
-        tree: spec.library.plants().then(|| judge_tree(&before_end, &changes.planted)),
+        tree: spec.tree.then(|| judge_tree(&before_end, &changes.planted)),
         stuck,
         lines,
     }
@@ -305,21 +307,56 @@ fn truth(direct: &mut Direct, root: &str) -> Result<Truth> {
     Ok(Truth { register: (text(value), stat.version), sequence, nodes })
 }
 
-/// Starts an ensemble, rolls it `rolls` times under clients that connect to it themselves, and judges. `say` hears of each
-/// roll.
-pub fn roll_directly(
-    spec: EnsembleSpec,
-    load: &Load,
-    how: Roll,
-    rolls: usize,
-    mut say: impl FnMut(&str),
-) -> Result<Vec<Row>> {
-    let mut ensemble = Ensemble::with(spec)?;
-    let servers = ensemble.servers();
-    let mut running = Running::start(&ensemble, load, &servers)?;
-    for roll in 1..=rolls {
-        say(&format!("roll {roll} of {rolls}, {how:?}"));
-        running.roll(&mut ensemble, how)?;
+/// Through what clients reach the servers.
+#[derive(Clone, Copy, Debug)]
+pub enum Through<'a> {
+    /// They know the servers' own addresses.
+    Nothing,
+    /// They know only Evenkeel's, which is this binary.
+    Evenkeel(&'a Path),
+}
+
+/// Rolls of an ensemble under load.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// The ensemble.
+    pub spec: EnsembleSpec,
+    /// The clients.
+    pub load: Load,
+    /// How servers are stopped.
+    pub how: Roll,
+    /// How often each of them.
+    pub rolls: usize,
+}
+
+/// What became of a [`Course`].
+#[derive(Debug)]
+pub struct Ending {
+    /// What each client went through.
+    pub rows: Vec<Row>,
+    /// The sidecar, still running; its clients have ended.
+    pub sidecar: Option<Sidecar>,
+    /// The ensemble, whole.
+    pub ensemble: Ensemble,
+}
+
+impl Course {
+    /// Goes through it from beginning to end. `say` hears of each roll.
+    pub fn run(&self, through: Through<'_>, mut say: impl FnMut(&str)) -> Result<Ending> {
+        let mut ensemble = Ensemble::with(self.spec)?;
+        let (sidecar, servers) = match through {
+            Through::Nothing => (None, ensemble.servers()),
+            Through::Evenkeel(binary) => {
+                let (mut sidecar, listen) = Sidecar::zookeeper(binary, &ensemble.servers(), "", "")?;
+                sidecar.wait_ready(PATIENCE)?;
+                (Some(sidecar), listen.to_string())
+            }
+        };
+        let mut running = Running::start(&ensemble, &self.load, &servers)?;
+        for roll in 1..=self.rolls {
+            say(&format!("roll {roll} of {}, {:?}", self.rolls, self.how));
+            running.roll(&mut ensemble, self.how)?;
+        }
+        Ok(Ending { rows: running.finish()?, sidecar, ensemble })
     }
-    running.finish()
 }
