@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// How many batches of a producer a broker remembers for each partition.
-const REMEMBERED: u32 = 5;
+pub(super) const REMEMBERED: u32 = 5;
 /// Produce versions from this one on carry record batches of format 2.
 const WITH_BATCHES: i16 = 3;
 /// Produce versions from this one on call topics by their id.
@@ -145,7 +145,7 @@ pub(super) fn producer_of(records: Option<&Bytes>) -> i64 {
 }
 
 /// The sequence behind a batch: they wrap at 2³¹ to 0.
-fn after(base: i32, last_offset_delta: i32) -> i32 {
+pub(super) fn after(base: i32, last_offset_delta: i32) -> i32 {
     let next = i64::from(base) + i64::from(last_offset_delta) + 1;
     i32::try_from(next % (1 << 31)).unwrap_or(0)
 }

@@ -91,6 +91,8 @@ pub struct Item {
     pub restamps: u8,
     /// It was stamped as a part, and counts among the undecided batches of its partition.
     pub counted: bool,
+    /// It went with acks=1 in place of acks=all, and what would have proven it did not land. Only while its answer is judged.
+    pub unproven: bool,
     /// How often its connection was lost after it had been written.
     pub losses: u32,
 }
@@ -113,6 +115,7 @@ impl Item {
             restamp: false,
             restamps: 0,
             counted: false,
+            unproven: false,
             losses: 0,
         }
     }
@@ -141,6 +144,7 @@ impl Item {
     }
 
     pub(super) fn decide(&mut self, judgement: Judgement) {
+        self.unproven = false;
         match judgement {
             Judgement::Done(answer) => self.progress = Progress::Done(Box::new(answer)),
             Judgement::Again(again) => {

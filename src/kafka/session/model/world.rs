@@ -101,6 +101,7 @@ impl World {
             producers: 100,
         };
         world.run();
+        scenario.prelude.iter().for_each(|action| world.act(*action));
         world
     }
 
