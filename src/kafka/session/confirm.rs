@@ -15,6 +15,7 @@ use super::slot::State;
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::wire::{self, Struct};
 use bytes::Bytes;
+use std::collections::HashSet;
 use std::time::Instant;
 
 /// What proves a partition of a lowered request: the one that is nearest behind it with acks=all.
@@ -43,7 +44,7 @@ impl Lowered {
 
 impl Gathering {
     /// A request with acks=all is decided, or could not be sent: only these partitions of it landed.
-    pub(super) fn prove(&mut self, by: u64, landed: &[Lane]) {
+    pub(super) fn prove(&mut self, by: u64, landed: &HashSet<Lane>) {
         for lowered in self.sent.iter_mut().filter_map(|gathered| gathered.lowered.as_mut()) {
             for proof in lowered.proofs.extract_if(.., |proof| proof.by == by) {
                 if !landed.contains(&proof.lane) && !made(Mistake::ProofUnread) {
@@ -135,26 +136,26 @@ impl Session {
     }
 
     /// The partitions of a request with acks=all whose batches are in the log, and so those before them.
-    fn landed(&self, members: &[Member], frame: &Bytes) -> Vec<Lane> {
+    fn landed(&self, members: &[Member], frame: &Bytes) -> HashSet<Lane> {
         let Some((&(first, _), shape)) = members.first().zip(crate::kafka::split::shape(PRODUCE)) else {
-            return Vec::new();
+            return HashSet::new();
         };
         let version = self.slot(first).map_or(0, |slot| slot.version);
-        let Ok((_, answer)) = wire::decode_response(PRODUCE, version, frame) else { return Vec::new() };
+        let Ok((_, answer)) = wire::decode_response(PRODUCE, version, frame) else { return HashSet::new() };
         let side = &shape.answer;
-        let good: Vec<_> = answer
+        let good: HashSet<_> = answer
             .structs(side.topics)
             .flat_map(|topic| topic.structs(side.partitions).map(move |row| (topic, row)))
             .filter(|(_, row)| row.i16("error_code") == 0)
             .map(|(topic, row): (&Struct, &Struct)| (side.key(topic), row.i32(side.index)))
             .collect();
-        let mut landed = Vec::new();
+        let mut landed = HashSet::new();
         for &(number, part) in members {
             let Some(slot) = self.slot(number) else { continue };
             let State::Split(split) = &slot.state else { continue };
             for (item, lane) in split.items().iter().zip(slot.lanes()).filter(|(item, _)| item.is_in(part)) {
-                if good.iter().any(|(topic, index)| *topic == item.topic && *index == item.partition) {
-                    landed.push(*lane);
+                if good.contains(&(item.topic.clone(), item.partition)) {
+                    landed.insert(*lane);
                 }
             }
         }

@@ -15,6 +15,7 @@ use crate::kafka::split::{Part, Side};
 use crate::kafka::wire::{self, Struct, batch};
 use crate::metrics::ReplayVerdict;
 use bytes::{Bytes, BytesMut};
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 /// Numbers of gathered requests, where slots have theirs.
@@ -85,18 +86,23 @@ fn join(side: &Side, into: &mut Struct, mut part: Struct) {
     into.set_structs(side.topics, topics);
 }
 
-/// Which of the requests behind a lowered one prove it: of each partition the nearest with acks=all.
-fn proofs(loads: &[Load], requests: &[Packed], at: usize, number: &dyn Fn(usize) -> u64) -> Vec<Proof> {
-    let rows = |packed: &Packed| {
-        let of: Vec<&Load> = packed.loads.iter().filter_map(|at| loads.get(*at)).collect();
-        of.into_iter().flat_map(|load| load.rows.iter().map(|row| (load.node, row.lane)))
+/// What becomes of requests that go with acks=1: each of their partitions is proven by the nearest request behind with
+/// acks=all that has it.
+fn lowered(loads: &[Load], requests: &[Packed], number: &dyn Fn(usize) -> u64) -> Vec<Option<Lowered>> {
+    let mut behind: HashMap<(i32, Lane), u64> = HashMap::new();
+    let of = |(at, packed): (usize, &Packed)| {
+        let loads = packed.loads.iter().filter_map(|at| loads.get(*at));
+        let rows = loads.flat_map(|load| load.rows.iter().map(|row| (load.node, row.lane)));
+        if !packed.lowered {
+            behind.extend(rows.map(|row| (row, number(at))));
+            return None;
+        }
+        let proof = |row: (i32, Lane)| behind.get(&row).map(|by| Proof { lane: row.1, by: *by });
+        Some(Lowered::new(rows.filter_map(proof).collect()))
     };
-    let proof = |row: (i32, Lane)| {
-        let mut behind = requests.iter().enumerate().skip(at + 1).filter(|(_, packed)| !packed.lowered);
-        let (by, _) = behind.find(|(_, packed)| rows(packed).any(|other| other == row))?;
-        Some(Proof { lane: row.1, by: number(by) })
-    };
-    requests.get(at).into_iter().flat_map(rows).filter_map(proof).collect()
+    let mut found: Vec<_> = requests.iter().enumerate().rev().map(of).collect();
+    found.reverse();
+    found
 }
 
 impl Session {
@@ -161,9 +167,9 @@ impl Session {
         // What proves others must be known by its number before it is sent.
         let first = self.gathering.count + 1;
         self.gathering.count += requests.len() as u64;
-        for (at, packed) in requests.iter().enumerate() {
-            let number = |at: usize| GATHERED | (first + at as u64);
-            let lowered = packed.lowered.then(|| Lowered::new(proofs(&loads, &requests, at, &number)));
+        let number = |at: usize| GATHERED | (first + at as u64);
+        let lowered = lowered(&loads, &requests, &number);
+        for (at, (packed, lowered)) in requests.iter().zip(lowered).enumerate() {
             let members = packed.loads.iter().filter_map(|at| parts.get_mut(*at)?.take()).collect();
             self.send_packed(members, number(at), lowered, now);
         }
@@ -197,7 +203,7 @@ impl Session {
             }
             self.gathering.sent.push(Gathered { number, node, members, lowered });
         } else {
-            self.gathering.prove(number, &[]);
+            self.gathering.prove(number, &HashSet::new());
             for (number, part) in members {
                 self.take_back(number, part);
             }
