@@ -123,7 +123,9 @@ async fn what_was_to_prove_the_others_fails() {
     let says = |code: i16| {
         change(move |answer: &mut Struct| {
             let topic = answer.structs_mut("responses").next().unwrap();
-            topic.structs_mut("partition_responses").for_each(|row| row.set_i16("error_code", code));
+            for row in topic.structs_mut("partition_responses") {
+                row.set_i16("error_code", code);
+            }
         })
     };
     let fates = [

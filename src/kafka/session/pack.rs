@@ -167,8 +167,8 @@ mod tests {
 
     const NODE: i32 = 1;
 
-    fn stretch(first: i32) -> Option<Stretch> {
-        Some(Stretch { producer: 7, epoch: 0, first, next: first + 1 })
+    fn stretch(first: i32) -> Stretch {
+        Stretch { producer: 7, epoch: 0, first, next: first + 1 }
     }
 
     fn load(rows: &[(Lane, Option<Stretch>)]) -> Load {
@@ -178,7 +178,7 @@ mod tests {
 
     /// Batches of one partition, with the sequences 0, 1, …
     fn lane(lane: Lane, count: i32) -> Vec<Load> {
-        (0..count).map(|n| load(&[(lane, stretch(n))])).collect()
+        (0..count).map(|n| load(&[(lane, Some(stretch(n)))])).collect()
     }
 
     fn packed(loads: &[Load]) -> Vec<(Vec<usize>, bool)> {
@@ -200,11 +200,14 @@ mod tests {
 
     #[test]
     fn a_part_with_a_last_batch_in_it_is_not_lowered() {
-        let both = load(&[(0, stretch(0)), (1, stretch(0))]);
-        assert_eq!(packed(&[both.clone(), load(&[(0, stretch(1))])]), [(vec![0], false), (vec![1], false)]);
-        let next = load(&[(0, stretch(1)), (1, stretch(1))]);
+        let both = load(&[(0, Some(stretch(0))), (1, Some(stretch(0)))]);
+        assert_eq!(
+            packed(&[both.clone(), load(&[(0, Some(stretch(1)))])]),
+            [(vec![0], false), (vec![1], false)]
+        );
+        let next = load(&[(0, Some(stretch(1))), (1, Some(stretch(1)))]);
         assert_eq!(packed(&[both.clone(), next]), [(vec![0], true), (vec![1], false)]);
-        let ends = [both, load(&[(0, stretch(1))]), load(&[(1, stretch(1))])];
+        let ends = [both, load(&[(0, Some(stretch(1)))]), load(&[(1, Some(stretch(1)))])];
         assert_eq!(packed(&ends), [(vec![0], true), (vec![1, 2], false)]);
     }
 
@@ -221,7 +224,9 @@ mod tests {
         elsewhere[1].node = 2;
         assert_eq!(packed(&elsewhere), [(vec![0], false), (vec![1], false)]);
         let mut weak = lane(0, 2);
-        weak.iter_mut().for_each(|load| load.acks = 1);
+        for load in &mut weak {
+            load.acks = 1;
+        }
         assert_eq!(packed(&weak), [(vec![0], false), (vec![1], false)], "it is what the client asked for");
     }
 

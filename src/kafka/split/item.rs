@@ -60,6 +60,7 @@ pub enum Judgement {
 
 /// One partition of a request.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is known of it by itself")]
 pub struct Item {
     /// Its topic, as the request calls it.
     pub topic: TopicKey,

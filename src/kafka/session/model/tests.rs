@@ -113,13 +113,13 @@ fn a_batch_that_the_next_one_proves() {
     is_right(&BACKLOG_LOSS, 1000);
     is_right(&BACKLOG_MOVE, 3000);
     is_right(&BACKLOG_SHORT, 2000);
-    is_right(&BACKLOG_EXPIRY, 1);
-    is_right(&BACKLOG_OWN, 1);
+    is_right(&BACKLOG_EXPIRY, 4000);
+    is_right(&BACKLOG_OWN, 3000);
     is_right_wide(&BACKLOG_KILL, 11_000);
     is_right_wide(&BACKLOG_LATE, 10_000);
     is_right_wide(&BACKLOG_MOVES, 20_000);
-    is_right_wide(&BACKLOG_LOSSES, 1);
-    is_right_wide(&BACKLOG_OWN_LOSS, 1);
+    is_right_wide(&BACKLOG_LOSSES, 20_000);
+    is_right_wide(&BACKLOG_OWN_LOSS, 5_000);
 }
 
 #[test]

@@ -101,7 +101,9 @@ impl World {
             producers: 100,
         };
         world.run();
-        scenario.prelude.iter().for_each(|action| world.act(*action));
+        for action in scenario.prelude {
+            world.act(*action);
+        }
         world
     }
 
