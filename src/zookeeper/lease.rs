@@ -321,8 +321,8 @@ impl Lease {
         self.counted + self.slack() + self.told / 3 * thirds
     }
 
-    /// L3.
-    fn closes_at(&self) -> Boot {
+    /// L3: when the client's socket must be closed, unless an answer comes.
+    pub fn closes_at(&self) -> Boot {
         if made(Mistake::NeverClosed) {
             return Boot::at(Duration::MAX);
         }
