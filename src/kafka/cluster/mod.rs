@@ -20,7 +20,7 @@ mod view;
 mod watch;
 
 pub use dial::{DialError, Dialed, dial};
-pub use identity::{Fetched, Producer};
+pub use identity::{Fetched, Producer, Whose};
 pub use offsets::{Doubtful, Range, ranges};
 pub use topics::{Leader, TOPIC_LAG};
 pub use versions::{API_VERSIONS, Versions, answer as versions_answer, is_supported, unsupported};
