@@ -15,7 +15,7 @@ const STEADY: Duration = Duration::from_millis(200);
 const OF_THE_WAIT: u32 = 50;
 /// However long somebody has waited.
 const SLOWEST: Duration = Duration::from_secs(1);
-/// A pause is so many times as long as looks take to be answered: of a fleet, no more than one in twenty has one under way.
+/// A pause is so many times as long as looks take to be answered: of a fleet, about one in twenty has one under way at most.
 const TIMES_THE_ANSWER: u32 = 20;
 /// Looks in each second, and at once after a rest, however much is news.
 const BUDGET: u32 = 20;
@@ -36,12 +36,7 @@ pub(super) struct Pace {
 impl Pace {
     /// Nobody waits yet.
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            since: None,
-            pause: Duration::ZERO,
-            answer: Duration::ZERO,
-            budget: Budget::new(BUDGET, now),
-        }
+        Self { since: None, pause: Duration::ZERO, answer: Duration::ZERO, budget: Budget::new(BUDGET, now) }
     }
 
     /// A look was answered after so long.

@@ -43,7 +43,11 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
     for load in loads {
         let topic = load.topic().to_owned();
         let report = load.finish(&mut scene.cluster)?;
-        let _ = writeln!(finding.figures, "{}:\n", if topic == "direct" { "Directly" } else { "Through Evenkeel" });
+        let _ = writeln!(
+            finding.figures,
+            "{}:\n",
+            if topic == "direct" { "Directly" } else { "Through Evenkeel" }
+        );
         if topic == "direct" {
             finding.figures.push_str(&rolls::table(&report));
         } else {
