@@ -131,15 +131,14 @@ impl Client {
             _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![key.clone()]),
         })?;
         self.ask(heard, &ListOffsetsRequest::default().with_replica_id((-1).into()))?;
-        self.ask_as(heard, |version| match version {
-            0..8 => {
-                OffsetFetchRequest::default().with_group_id(key.clone().into()).with_topics(Some(Vec::new()))
+        self.ask_as(heard, |version| {
+            let group = key.clone().into();
+            if version < 8 {
+                return OffsetFetchRequest::default().with_group_id(group).with_topics(Some(Vec::new()));
             }
             // Brokers of 3.9 never answer one that names no group.
-            _ => {
-                let group = OffsetFetchRequestGroup::default().with_group_id(key.clone().into());
-                OffsetFetchRequest::default().with_groups(vec![group.with_topics(Some(Vec::new()))])
-            }
+            let group = OffsetFetchRequestGroup::default().with_group_id(group).with_topics(Some(Vec::new()));
+            OffsetFetchRequest::default().with_groups(vec![group])
         })?;
         self.ask(heard, &OffsetForLeaderEpochRequest::default().with_replica_id((-1).into()))?;
         self.ask(heard, &DescribeGroupsRequest::default())?;

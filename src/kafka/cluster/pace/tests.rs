@@ -59,7 +59,7 @@ fn news_makes_the_next_looks_quick_within_the_budget() {
     assert!(!pace.news(start + at + quick), "looks are quick yet");
     // News all the time.
     let (begun, mut count) = (at, 0);
-    while at - begun < Duration::from_secs(10) {
+    while at.saturating_sub(begun) < Duration::from_secs(10) {
         pace.news(start + at);
         at += pace.next(FIRST, start + at, &mut rng);
         count += 1;
@@ -123,7 +123,7 @@ fn fleet(sidecars: usize, left: usize, service: Duration, election: Duration) ->
         broker.free_at = served;
         let back = served + TRAVEL;
         if served >= election {
-            fleet.delays.push(back - election);
+            fleet.delays.push(back.saturating_sub(election));
             continue;
         }
         let pace = &mut paces[sidecar];

@@ -111,7 +111,7 @@ fn dropped(scene: &Scene) -> Result<Vec<serde_json::Value>> {
     let (_, status) = scene.sidecar.get("/v1/clusters/bed")?;
     let status: serde_json::Value =
         serde_json::from_str(&status).map_err(|error| Error::program("status", error.to_string()))?;
-    let dropped = status["dropped_versions"].as_array();
+    let dropped = status.get("dropped_versions").and_then(serde_json::Value::as_array);
     dropped.cloned().ok_or_else(|| Error::program("status", format!("no dropped_versions in {status}")))
 }
 
