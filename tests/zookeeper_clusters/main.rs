@@ -5,3 +5,4 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects")]
 
 mod direct;
+mod rolls;

@@ -148,10 +148,15 @@ impl Sidecar {
 
     /// Status and body of an admin path such as `/metrics`.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        self.ask("GET", path)
+    }
+
+    /// A request without a body: status and body of the answer.
+    pub fn ask(&self, method: &str, path: &str) -> Result<(u16, String)> {
         let ask = || {
             let mut stream = TcpStream::connect_timeout(&self.admin, Duration::from_secs(2))?;
             stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin)?;
+            write!(stream, "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin)?;
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer)?;
             Ok(String::from_utf8_lossy(&answer).into_owned())

@@ -19,6 +19,6 @@ pub use direct::{Change, Direct, Places, Stat};
 pub use ensemble::{Ensemble, EnsembleSpec, Mode};
 pub use observer::Ephemerals;
 pub use programs::{Client, ClientSpec, ZooKeeperLibrary};
-pub use report::table;
+pub use report::{breaches_of, table};
 pub use story::{Course, Ending, Load, Row, Running, Through};
 pub use version::ZooKeeperVersion;

@@ -122,6 +122,25 @@ impl Row {
     }
 }
 
+/// What is promised behind Evenkeel and was not kept, of all clients. Where an outcome can't be known and a library doesn't know
+/// CONNECTIONLOSS, the promise is to close its connection: as many disconnects as Evenkeel counts `closed` on purpose are no
+/// breach, nor what follows from them for that client; a session that expired and an ephemeral node that is gone are.
+pub fn breaches_of(rows: &[Row], closed: usize) -> Vec<String> {
+    let disconnects: usize = rows.iter().map(|row| row.sessions.disconnects).sum();
+    let excused = disconnects <= closed;
+    let each = rows.iter().flat_map(|row| {
+        if !excused || row.sessions.disconnects == 0 {
+            return row.breaches();
+        }
+        let mut found = row.lies();
+        if row.sessions.expired > 0 || !row.ephemerals.lost.is_empty() || !row.stuck.is_empty() {
+            found.push(format!("{}: its session or what hung on it is lost after a close", row.title));
+        }
+        found
+    });
+    each.collect()
+}
+
 /// Enough to begin to search with.
 fn first(list: &[String]) -> String {
     list.iter().take(3).cloned().collect::<Vec<_>>().join("; ")

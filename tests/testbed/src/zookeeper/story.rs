@@ -14,6 +14,8 @@ use super::{Direct, Ensemble, EnsembleSpec};
 use crate::scene::micros;
 use crate::{Error, Result, Roll, Sidecar, wait};
 
+/// What a sidecar logs.
+const LOG: &str = "[log]\nlevel = \"info,evenkeel::zookeeper=debug\"\n";
 /// How long a client may take to go on after a restart.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -149,12 +151,32 @@ impl Running {
     pub fn roll(&mut self, ensemble: &mut Ensemble, how: Roll) -> Result<()> {
         let mut done = Vec::new();
         while let Some(id) = ensemble.next_to_roll(&done) {
-            ensemble.restart(id, how)?;
+            self.restart(ensemble, id, how)?;
             done.push(id);
-            self.restarts += 1;
-            self.go_on()?;
         }
         Ok(())
+    }
+
+    /// The same, and each server is drained before it is stopped.
+    pub fn roll_drained(&mut self, ensemble: &mut Ensemble, how: Roll, sidecar: &Sidecar) -> Result<()> {
+        let mut done = Vec::new();
+        while let Some(id) = ensemble.next_to_roll(&done) {
+            let path = format!("/v1/clusters/bed/members/{}/drain", ensemble.addr(id));
+            wait::until("the end of a drain", PATIENCE, || {
+                matches!(sidecar.ask("PUT", &path), Ok((200, _)))
+            })?;
+            self.restart(ensemble, id, how)?;
+            sidecar.ask("DELETE", &path)?;
+            done.push(id);
+        }
+        Ok(())
+    }
+
+    /// Restarts one server and lets the clients go on.
+    pub fn restart(&mut self, ensemble: &mut Ensemble, id: u8, how: Roll) -> Result<()> {
+        ensemble.restart(id, how)?;
+        self.restarts += 1;
+        self.go_on()
     }
 
     /// Ends the changes, then the clients, and judges by what is in the ensemble.
@@ -327,6 +349,10 @@ pub struct Course {
     pub how: Roll,
     /// How often each of them.
     pub rolls: usize,
+    /// Whether Evenkeel is told before: its clients leave each server first (see `PUT …/drain`).
+    pub announced: bool,
+    /// Keys of Evenkeel's `[[zookeeper]]`, one on each line.
+    pub keys: &'static str,
 }
 
 /// What became of a [`Course`].
@@ -344,10 +370,11 @@ impl Course {
     /// Goes through it from beginning to end. `say` hears of each roll.
     pub fn run(&self, through: Through<'_>, mut say: impl FnMut(&str)) -> Result<Ending> {
         let mut ensemble = Ensemble::with(self.spec)?;
+        let keys = format!("tick_time = \"{}ms\"\n{}", self.spec.tick_ms, self.keys);
         let (sidecar, servers) = match through {
             Through::Nothing => (None, ensemble.servers()),
             Through::Evenkeel(binary) => {
-                let (mut sidecar, listen) = Sidecar::zookeeper(binary, &ensemble.servers(), "", "")?;
+                let (mut sidecar, listen) = Sidecar::zookeeper(binary, &ensemble.servers(), LOG, &keys)?;
                 sidecar.wait_ready(PATIENCE)?;
                 (Some(sidecar), listen.to_string())
             }
@@ -355,7 +382,10 @@ impl Course {
         let mut running = Running::start(&ensemble, &self.load, &servers)?;
         for roll in 1..=self.rolls {
             say(&format!("roll {roll} of {}, {:?}", self.rolls, self.how));
-            running.roll(&mut ensemble, self.how)?;
+            match &sidecar {
+                Some(sidecar) if self.announced => running.roll_drained(&mut ensemble, self.how, sidecar)?,
+                _ => running.roll(&mut ensemble, self.how)?,
+            }
         }
         Ok(Ending { rows: running.finish()?, sidecar, ensemble })
     }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use testbed::zookeeper::{Course, Load, Row, Through, ZooKeeperLibrary, table};
+use testbed::zookeeper::{Course, Load, Row, Through, ZooKeeperLibrary, breaches_of, table};
 use testbed::{EnsembleSpec, Result, Roll, ZooKeeperVersion};
 
 use super::{Bench, Finding};
@@ -25,7 +25,9 @@ fn rolled(bench: &Bench, version: ZooKeeperVersion, how: Roll) -> Result<Finding
     load.trees = how == Roll::Soft;
     let spec = EnsembleSpec::new(version);
     let run = |through, title: &str| {
-        let course = Course { spec, load: load.clone(), how, rolls: ROLLS };
+        let announced = how == Roll::Soft;
+        let keys = if announced { "persistent_watches = \"keep\"" } else { "" };
+        let course = Course { spec, load: load.clone(), how, rolls: ROLLS, announced, keys };
         course.run(through, |text| bench.say(&format!("{title}, {text}")))
     };
     let direct = run(Through::Nothing, "directly")?;
@@ -42,6 +44,11 @@ fn rolled(bench: &Bench, version: ZooKeeperVersion, how: Roll) -> Result<Finding
     }
     let behind = run(Through::Evenkeel(&bench.binary), "through Evenkeel")?;
     let _ = write!(figures, "\nThrough Evenkeel:\n\n{}", table(&behind.rows));
-    breaches.extend(behind.rows.iter().flat_map(Row::breaches));
+    let closed = behind.sidecar.as_ref().map_or(Ok(0.0), |sidecar| {
+        sidecar.metric_sum("evenkeel_zookeeper_lease_closes_total", &["reason=\"unknown_outcome\""])
+    })?;
+    let _ = writeln!(figures, "\nConnections that Evenkeel closed for an unknown outcome: {closed}.");
+    let closed = format!("{closed}").parse().unwrap_or(0);
+    breaches.extend(breaches_of(&behind.rows, closed));
     Ok(Finding { figures, breaches })
 }
