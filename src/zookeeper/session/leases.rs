@@ -30,6 +30,7 @@ impl Session {
                 LeaseMode::Direct => lease::Mode::Direct,
                 LeaseMode::Strict => lease::Mode::Strict,
             },
+            pace: None,
         };
         self.lease = Some(Lease::new(rules, told, grant, sent, at.boot));
     }
