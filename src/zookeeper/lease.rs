@@ -189,10 +189,10 @@ impl Lease {
         self.granted
     }
 
-    /// Evenkeel is awake. To be told before anything else, whenever the session task runs: if it runs later than
-    /// [`Self::deadline`] by more than a little, it was frozen.
+    /// Evenkeel is awake. To be told before anything else, whenever the session task runs: if it runs later than it has to look
+    /// again whatever is due, by more than a little, it was frozen.
     pub fn awake(&mut self, now: Boot) {
-        let late = now.since(self.deadline());
+        let late = now.since(self.awake + self.pace());
         if late > self.told / 12 {
             self.thawed = Some(now);
         }

@@ -231,7 +231,10 @@ impl World {
             self.close();
             self.over = true;
         } else if self.open && self.lease.must_close(NOW) {
-            let early = self.newest < scenario.told * 2 / 3 && self.runs && scenario.client == Kind::Native;
+            let early = self.newest < scenario.told * 2 / 3
+                && NOW < self.lease.counted + units(scenario.granted)
+                && self.runs
+                && scenario.client == Kind::Native;
             if prompt && early {
                 self.broken = Some("a socket is closed earlier than a client would do it");
             }

@@ -83,8 +83,8 @@ fn a_leader_that_dies() {
 
 #[test]
 fn clients_that_send_when_they_like_and_clients_without_a_timer() {
-    is_right(&LAZY, 190_000);
-    is_right(&TIMERLESS, 240_000);
+    is_right(&LAZY, 137_000);
+    is_right(&TIMERLESS, 198_000);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn other_answers_to_an_attach() {
 #[test]
 fn clients_that_die_or_are_frozen() {
     is_right(&CLIENTS, 1000);
-    is_right(&LONG_END, 1700);
+    is_right(&LONG_END, 1600);
     is_right(&LONG, 1000);
 }
 
