@@ -36,7 +36,11 @@ async fn an_old_server_that_goes_too_early_may_have_taken_events_along() {
     assert_eq!(client.frame().await, None, "it has to look anew");
     assert!(matches!(run.end().await, End::Closed(_)));
     let closes = &bed.ensemble.metrics.lease_closes;
-    assert_eq!(closes.get(CloseReason::PersistentWatches).get(), 1, "at once, and not when its lease is over");
+    assert_eq!(
+        closes.get(CloseReason::PersistentWatches).get(),
+        1,
+        "at once, and not when its lease is over"
+    );
 }
 
 #[tokio::test]
