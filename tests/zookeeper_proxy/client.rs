@@ -123,6 +123,11 @@ impl Client {
         self.write(&Writer::frame().i32(xid).i32(code).raw(payload).finish()).await;
     }
 
+    /// The answer to one more ping is due.
+    pub fn expects_pong(&mut self) {
+        self.early.push(-2);
+    }
+
     pub async fn ping(&mut self) {
         self.send_as(-2, 11, &[]).await;
     }

@@ -32,8 +32,14 @@ pub enum Act {
     Swallow,
     /// Doesn't do it: this body, without an error.
     Body(Bytes),
-    /// Does it; this error instead of the answer.
-    ApplyThenFail(i32),
+    /// Does it, as ever.
+    Serve,
+    /// Does it; and this happens at once, before anything else does.
+    Then(Arc<dyn Fn(&mut World) + Send + Sync>),
+}
+
+pub fn then(what: impl Fn(&mut World) + Send + Sync + 'static) -> Act {
+    Act::Then(Arc::new(what))
 }
 
 /// What a server does with one `ConnectRequest` instead of serving it.
@@ -165,6 +171,26 @@ impl World {
                     None => drop(conn.out.send(Out::Frame(frame))),
                 }
             }
+        }
+    }
+
+    /// Another client's write.
+    pub fn write(&mut self, code: i32, payload: &Bytes) {
+        let mut changes = Vec::new();
+        let request = Request::decode(code, payload).unwrap();
+        self.tree.write(&request, 0x77, &mut changes).unwrap();
+        self.tell(&changes);
+    }
+
+    pub fn set(&mut self, path: &str, data: &str) {
+        self.write(5, &make::set_data(path, data, -1));
+    }
+
+    /// The server has caught up.
+    pub fn catch_up(&mut self, id: u8) {
+        let backlog = self.servers.get_mut(&id).unwrap().lag.take();
+        for (conn, frame) in backlog.unwrap_or_default().1 {
+            self.send(conn, Out::Frame(frame));
         }
     }
 
@@ -325,15 +351,6 @@ impl Fake {
         world.servers.get_mut(&id).unwrap().lag = Some((zxid, Vec::new()));
     }
 
-    /// It has caught up.
-    pub fn catch_up(&self, id: u8) {
-        let mut world = self.world();
-        let backlog = world.servers.get_mut(&id).unwrap().lag.take();
-        for (conn, frame) in backlog.unwrap_or_default().1 {
-            world.send(conn, Out::Frame(frame));
-        }
-    }
-
     /// Requests of this kind, in the order in which servers got them.
     pub fn seen(&self, code: i32) -> Vec<Seen> {
         self.world().seen.iter().filter(|seen| seen.code == code).cloned().collect()
@@ -391,11 +408,7 @@ impl Fake {
 
     /// Another client's write.
     pub fn write(&self, code: i32, payload: &Bytes) {
-        let mut world = self.world();
-        let mut changes = Vec::new();
-        let request = Request::decode(code, payload).unwrap();
-        world.tree.write(&request, 0x77, &mut changes).unwrap();
-        world.tell(&changes);
+        self.world().write(code, payload);
     }
 
     pub fn create(&self, path: &str) {
@@ -403,7 +416,7 @@ impl Fake {
     }
 
     pub fn set(&self, path: &str, data: &str) {
-        self.write(5, &make::set_data(path, data, -1));
+        self.world().set(path, data);
     }
 
     pub fn delete(&self, path: &str) {

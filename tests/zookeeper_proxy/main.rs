@@ -31,3 +31,11 @@ mod told;
 mod tree;
 
 mod connect;
+mod shield;
+mod steady;
+mod loss;
+mod unknown;
+mod lease;
+mod watches;
+mod bounds;
+mod moves;

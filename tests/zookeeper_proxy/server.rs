@@ -68,9 +68,13 @@ pub async fn connection(world: Shared, id: u8, stream: TcpStream) {
         return;
     }
     let (work, todo) = mpsc::unbounded_channel();
+    // What came before the peer closed is done, as a server does.
+    let reading = async {
+        read_all(&world, id, conn, &mut read, frozen.clone(), &work).await;
+        drop(work);
+    };
     tokio::select! {
-        () = read_all(&world, id, conn, &mut read, frozen.clone(), &work) => {}
-        () = work_all(&world, conn, todo) => {}
+        _ = async { tokio::join!(reading, work_all(&world, conn, todo)) } => {}
         () = write_all(&mut write, outgoing, frozen) => {}
     }
 }
@@ -172,7 +176,7 @@ async fn read_all(
         };
         if matches!(header.opcode, opcode::PING | opcode::AUTH | opcode::SASL) {
             if !one(world, conn, &frame, act).await {
-                return;
+                end(world, conn).await;
             }
         } else if work.send((frame, act)).is_err() {
             return;
@@ -183,9 +187,15 @@ async fn read_all(
 async fn work_all(world: &Shared, conn: u64, mut todo: mpsc::UnboundedReceiver<Todo>) {
     while let Some((frame, act)) = todo.recv().await {
         if !one(world, conn, &frame, act).await {
-            return;
+            end(world, conn).await;
         }
     }
+}
+
+/// Nothing more is done here; what has been said before still goes out.
+async fn end(world: &Shared, conn: u64) {
+    world.lock().unwrap().send(conn, Out::Close);
+    std::future::pending().await
 }
 
 async fn write_all(
@@ -196,7 +206,7 @@ async fn write_all(
     while let Some(Out::Frame(frame)) = outgoing.recv().await {
         let _ = frozen.wait_for(|frozen| !frozen).await;
         if write.write_all(&frame).await.is_err() {
-            return;
+            std::future::pending().await // it reads on
         }
     }
 }
@@ -218,14 +228,9 @@ async fn one(world: &Shared, conn: u64, frame: &Bytes, act: Option<Act>) -> bool
             serve(&mut world, conn, header.opcode, request_payload(frame))
         }
     };
-    let Some((mut err, mut body, close)) = served else {
-        // What it has said before still goes out.
-        world.lock().unwrap().send(conn, Out::Close);
-        return true;
-    };
-    match act {
+    let Some((err, body, close)) = served else { return false };
+    match &act {
         Some(Act::ApplyThenClose) => return false,
-        Some(Act::ApplyThenFail(other)) => (err, body) = (other, Vec::new()),
         Some(Act::AnswerLater(gate)) => gate.acquire().await.unwrap().forget(),
         _ => {}
     }
@@ -243,6 +248,9 @@ async fn one(world: &Shared, conn: u64, frame: &Bytes, act: Option<Act>) -> bool
     world.send(conn, Out::Frame(build::reply(number, zxid, err, body)));
     if close {
         world.send(conn, Out::Close);
+    }
+    if let Some(Act::Then(what)) = act {
+        what(&mut world);
     }
     true
 }
