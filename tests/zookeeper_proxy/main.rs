@@ -39,3 +39,4 @@ mod lease;
 mod watches;
 mod bounds;
 mod moves;
+mod operations;

@@ -69,8 +69,9 @@ pub async fn connection(world: Shared, id: u8, stream: TcpStream) {
     }
     let (work, todo) = mpsc::unbounded_channel();
     // What came before the peer closed is done, as a server does.
+    let thawed = frozen.clone();
     let reading = async {
-        read_all(&world, id, conn, &mut read, frozen.clone(), &work).await;
+        read_all(&world, id, conn, &mut read, thawed, &work).await;
         drop(work);
     };
     tokio::select! {
