@@ -4,7 +4,7 @@ use crate::bed::{Bed, eventually};
 use crate::fake::{Act, Fake, gate};
 use crate::make::*;
 use bytes::Bytes;
-use evenkeel::kafka::wire::{Struct, batch as wire_batch};
+use evenkeel::kafka::wire::{self, Struct, batch as wire_batch};
 use std::time::{Duration, Instant};
 
 /// Evenkeel with injection, and topic `t` with a partition for each of `leaders`.
@@ -89,6 +89,35 @@ async fn connections_have_ids_and_partitions_have_sequences() {
     assert_eq!(identity(&seen[1].frame, "b-of-1"), (id, 0, 1));
     let (other, _, base) = identity(&seen[2].frame, "other");
     assert!(other != id && base == 0);
+}
+
+/// What a client leaves in a broker's socket may be appended late. Its next connection goes on under the next epoch, so that
+/// the broker refuses that from then on.
+#[tokio::test]
+async fn a_client_that_comes_back_takes_its_identity_over_under_the_next_epoch() {
+    let bed = injecting(&[1], &[1], "").await;
+    let mut client = bed.client_of(1).await;
+    client.ask(PRODUCE, 9, &produce(-1, &[(0, bare("landed", 1))])).await;
+    let gate = gate();
+    bed.fake.script(1, PRODUCE, Act::Wait(gate.clone()));
+    client.send(PRODUCE, 9, &produce(-1, &[(0, bare("stale", 1))])).await;
+    eventually("the stale batch at its broker", || bed.fake.seen(PRODUCE).len() == 2).await;
+    drop(client);
+    let came = |text: &str| {
+        let all = bed.fake.seen(PRODUCE);
+        let of = all.iter().find(|seen| seen.frame.windows(text.len()).any(|w| w == text.as_bytes()));
+        identity(&of.unwrap().frame, text)
+    };
+    for (n, text) in ["next", "another"].into_iter().enumerate() {
+        let mut client = bed.client_of(1).await;
+        client.ask(18, 3, &wire::request(18).unwrap().new()).await; // by then the end of the first is noticed
+        client.ask(18, 3, &wire::request(18).unwrap().new()).await;
+        client.ask(PRODUCE, 9, &produce(-1, &[(0, bare(text, 1))])).await;
+        let ((id, ..), (its, epoch, base)) = (came("stale"), came(text));
+        // The one after that has its own: nothing is left.
+        assert_eq!((its == id, epoch, base), (n == 0, i16::from(n == 0), 0), "{text}");
+    }
+    gate.add_permits(1);
 }
 
 /// A client names a topic by its id as soon as it knows that, and by its name until then (Java, v12 and v13 on one

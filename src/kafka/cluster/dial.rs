@@ -29,6 +29,9 @@ pub enum DialError {
     /// The node is not known (yet).
     #[error("node {0} is not known")]
     UnknownNode(i32),
+    /// It went down while others were to be connected first.
+    #[error("node {0} is down")]
+    Down(i32),
     /// No address of it could be connected.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -70,9 +73,16 @@ pub(super) struct Opened {
     pub asked: Instant,
 }
 
-/// Connects to `node` at its present address, checks who answers, and notes its health and versions.
+/// Connects to `node` at its present address when its turn has come, checks who answers, and notes its health and versions.
 pub async fn dial(cluster: &Arc<Cluster>, node: i32) -> Result<Dialed, DialError> {
+    let turn = cluster.ramp_of(node).turn().await;
+    if turn.as_ref().is_some_and(|turn| turn.waited) && cluster.read(|view| view.is_down(node)) {
+        return Err(DialError::Down(node));
+    }
     let opened = open_node(cluster, node).await?;
+    if let Some(turn) = turn {
+        turn.succeeded();
+    }
     Ok(Dialed { stream: opened.channel.into_stream(), versions: opened.versions })
 }
 

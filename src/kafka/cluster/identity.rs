@@ -1,9 +1,16 @@
 //! Producer ids that brokers hand out for clients that have none.
 //!
 //! A session says that it wants one; the watch task asks for it (`InitProducerId`) and keeps it until it is fetched.
+//!
+//! A client that gives its connection up may have batches in a broker's socket, which that has not read yet: it would append
+//! them behind what the client sends on its next connection. So that one takes the identity over, under the next epoch: a
+//! broker that has seen this refuses what is older.
 
 use super::{Cluster, lock};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+
+/// No more identities than this wait for their clients to come back.
+const LEFT_MAX: usize = 1024;
 
 /// A producer id and its epoch, from a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +27,14 @@ pub(super) struct Producers {
     pub(super) ready: VecDeque<Producer>,
     pub(super) wanted: HashSet<u64>,
     denied: bool,
+    /// By session.
+    clients: HashMap<u64, Whose>,
+    /// Identities of connections that are gone with batches that may still land, oldest first, under their next epochs.
+    left: VecDeque<(Whose, Producer)>,
 }
+
+/// Whose connection it is: the client id, and the port of the broker that it means. A client that comes back has the same.
+pub type Whose = (Box<[u8]>, Option<u16>);
 
 /// What a session that wants a producer id gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +47,25 @@ pub enum Fetched {
     Denied,
 }
 
+impl Producers {
+    /// What an earlier connection of the same client has left.
+    fn take_over(&mut self, session: u64) -> Option<Producer> {
+        let whose = self.clients.get(&session)?;
+        let at = self.left.iter().position(|(of, _)| of == whose)?;
+        self.left.remove(at).map(|(_, producer)| producer)
+    }
+}
+
 impl Cluster {
     /// A producer id for the session `session`; without one there, it is asked for.
     pub fn fetch_producer(&self, session: u64) -> Fetched {
         let mut producers = lock(&self.producers);
         if producers.denied {
             return Fetched::Denied;
+        }
+        if let Some(producer) = producers.take_over(session) {
+            producers.wanted.remove(&session);
+            return Fetched::Producer(producer);
         }
         if let Some(producer) = producers.ready.pop_front() {
             producers.wanted.remove(&session);
@@ -51,9 +78,31 @@ impl Cluster {
         Fetched::Wait
     }
 
+    /// Whose session this is.
+    pub fn note_client(&self, session: u64, whose: Whose) {
+        lock(&self.producers).clients.insert(session, whose);
+    }
+
+    /// The client of a session is gone, and batches under these identities may still land. Nothing new is stamped with them.
+    pub fn leave_producers(&self, session: u64, left: impl IntoIterator<Item = Producer>) {
+        let mut producers = lock(&self.producers);
+        let Some(whose) = producers.clients.get(&session).cloned() else { return };
+        for Producer { id, epoch } in left {
+            // At the last epoch an identity is used up.
+            if let Some(epoch) = epoch.checked_add(1).filter(|epoch| *epoch < i16::MAX) {
+                producers.left.push_back((whose.clone(), Producer { id, epoch }));
+            }
+        }
+        while producers.left.len() > LEFT_MAX {
+            producers.left.pop_front();
+        }
+    }
+
     /// A session ends: it wants none any more.
     pub fn forget_producer(&self, session: u64) {
-        lock(&self.producers).wanted.remove(&session);
+        let mut producers = lock(&self.producers);
+        producers.wanted.remove(&session);
+        producers.clients.remove(&session);
     }
 
     /// How many ids are to be asked for now.

@@ -1,6 +1,7 @@
 //! What happens to members: seen for the first time, moved, up, down, forgotten. Each is logged and counted once.
 
 use super::dial::DialError;
+use super::ramp::Ramp;
 use super::versions::Versions;
 use super::{Changes, Cluster, Health, lock};
 use crate::kafka::wire::Struct;
@@ -49,6 +50,7 @@ impl Cluster {
             self.made_anew.fetch_add(1, Relaxed);
         }
         if changes.leaders > 0 {
+            self.news();
             self.metrics.kafka_leader_changes.inc_by(changes.leaders);
         }
         for outage in &changes.outages {
@@ -82,12 +84,16 @@ impl Cluster {
         if let Health::Down(since) = before {
             let down_for = now().saturating_duration_since(since);
             tracing::info!(node, ?down_for, "broker is up again");
+            if let Some(before) = lock(&self.ramps).insert(node, Ramp::new()) {
+                before.close();
+            }
         }
         if before != Health::Up {
             self.metrics.member(&node.to_string()).up.set(1);
             if lock(&self.not_ready).take().is_some() {
                 tracing::info!(node, "ready: a broker has been reached");
             }
+            self.news();
             self.wake_all();
         }
     }
@@ -109,8 +115,14 @@ impl Cluster {
             tracing::warn!(node, %error, "broker is down");
             self.metrics.member(&node.to_string()).up.set(0);
             self.probe_of(node).notify_one();
+            self.news();
             self.wake_all();
         }
+    }
+
+    /// What a client's connection to `node` waits for.
+    pub(super) fn ramp_of(&self, node: i32) -> Arc<Ramp> {
+        Arc::clone(lock(&self.ramps).entry(node).or_insert_with(Ramp::new))
     }
 
     /// A connection to `node` was lost, or something it said is odd: its probe looks at once.
@@ -142,6 +154,7 @@ impl Cluster {
             tracing::info!(node, ?retention, "broker is no longer listed: forgotten");
             self.metrics.forget_member(&node.to_string());
             lock(&self.budgets).remove(&node);
+            lock(&self.ramps).remove(&node);
             // Its probe wakes, finds it gone and ends.
             if let Some(probe) = lock(&self.probes).remove(&node) {
                 probe.notify_one();

@@ -10,7 +10,9 @@ mod members;
 #[cfg(test)]
 mod model;
 mod offsets;
+mod pace;
 mod pin;
+mod ramp;
 mod status;
 mod topics;
 mod versions;
@@ -18,7 +20,7 @@ mod view;
 mod watch;
 
 pub use dial::{DialError, Dialed, dial};
-pub use identity::{Fetched, Producer};
+pub use identity::{Fetched, Producer, Whose};
 pub use offsets::{Doubtful, Range, ranges};
 pub use topics::{Leader, TOPIC_LAG};
 pub use versions::{API_VERSIONS, Versions, answer as versions_answer, is_supported, unsupported};
@@ -87,7 +89,9 @@ pub struct Cluster {
     producers: Mutex<identity::Producers>,
     made_anew: AtomicU64,
     poke: Notify,
+    news: Notify,
     probes: Mutex<BTreeMap<i32, Arc<Notify>>>,
+    ramps: Mutex<BTreeMap<i32, Arc<ramp::Ramp>>>,
     not_ready: Mutex<Option<Block>>,
     bypassed: AtomicBool,
     pin: Mutex<Pin>,
@@ -122,7 +126,9 @@ impl Cluster {
             producers: Mutex::default(),
             made_anew: AtomicU64::new(0),
             poke: Notify::new(),
+            news: Notify::new(),
             probes: Mutex::default(),
+            ramps: Mutex::default(),
             not_ready: Mutex::new(Some(not_ready)),
             bypassed: AtomicBool::new(false),
             pin: Mutex::default(),
@@ -225,6 +231,11 @@ impl Cluster {
         if idle {
             self.poke.notify_one();
         }
+    }
+
+    /// Something has just changed in the cluster: what is looked up for those who wait is looked up soon.
+    pub fn news(&self) {
+        self.news.notify_one();
     }
 
     /// Asks for a coordinator (`kind` 0: group, 1: transaction) to be looked up.

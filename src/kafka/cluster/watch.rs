@@ -2,6 +2,7 @@
 //! waits for them, one question in flight; and one probe for each broker.
 
 use super::dial::{Opened, open, open_node};
+use super::pace::Pace;
 use super::{Cluster, Producer, TopicKey};
 use crate::kafka::channel::{Channel, ChannelError, Question};
 use crate::kafka::wire::{self, Struct};
@@ -26,8 +27,6 @@ const INIT_PRODUCER_ID_VERSION: i16 = 1;
 const PRODUCERS_AT_ONCE: usize = 16;
 /// A broker that doesn't answer a look for so long is left for another.
 const LOOK_BOUND: Duration = Duration::from_secs(2);
-/// While somebody waits, looks slow down from `leader_poll` to this.
-const SLOWEST_LOOK: Duration = Duration::from_millis(200);
 
 /// Watches a cluster for as long as the process lives: what is held when it drains is still to be saved.
 pub async fn watch(cluster: Arc<Cluster>) {
@@ -38,7 +37,7 @@ pub async fn watch(cluster: Arc<Cluster>) {
         rng,
         channel: None,
         cluster,
-        look: Duration::ZERO,
+        pace: Pace::new(now()),
         probed: BTreeSet::new(),
         probes: JoinSet::new(),
     };
@@ -50,7 +49,7 @@ struct Watcher {
     channel: Option<(Option<i32>, Opened)>,
     rng: StdRng,
     turn: usize,
-    look: Duration,
+    pace: Pace,
     probed: BTreeSet<i32>,
     /// End with this task.
     probes: JoinSet<()>,
@@ -85,6 +84,7 @@ impl Watcher {
         let asked = now();
         let version = opened.versions.highest(METADATA, METADATA_NEWEST);
         let answer = ask_metadata(&mut opened.channel, version, &topics).await?;
+        self.pace.answered(now().saturating_duration_since(asked));
         if answer.structs("brokers").next().is_none() {
             return Err(ChannelError::Closed); // it has just come up and knows nobody: ask another
         }
@@ -149,15 +149,25 @@ impl Watcher {
     /// Until the next look: short while somebody waits, else until it is time or somebody asks.
     async fn pause(&mut self) {
         let settings = self.cluster.settings();
-        let (topics, coordinators) = self.cluster.wanted(now());
-        if topics.is_empty() && coordinators.is_empty() && self.cluster.producers_wanted() == 0 {
-            self.look = settings.kafka.leader_poll;
-            let _ = tokio::time::timeout(settings.kafka.metadata_refresh, self.cluster.poke.notified()).await;
-        } else {
-            let jitter = self.rng.random::<f64>() + 0.5;
-            tokio::time::sleep(self.look.mul_f64(jitter)).await;
-            self.look = (self.look * 5 / 4).min(SLOWEST_LOOK.max(settings.kafka.leader_poll));
+        let (first, refresh) = (settings.kafka.leader_poll, settings.kafka.metadata_refresh);
+        if self.nobody_waits() {
+            self.pace.rest();
+            let _ = tokio::time::timeout(refresh, self.cluster.poke.notified()).await;
+            if self.nobody_waits() {
+                return;
+            }
         }
+        let mut until = now() + self.pace.next(first, now(), &mut self.rng);
+        while tokio::time::timeout_at(until.into(), self.cluster.news.notified()).await.is_ok() {
+            if self.pace.news(now()) {
+                until = now() + self.pace.next(first, now(), &mut self.rng);
+            }
+        }
+    }
+
+    fn nobody_waits(&self) -> bool {
+        let (topics, coordinators) = self.cluster.wanted(now());
+        topics.is_empty() && coordinators.is_empty() && self.cluster.producers_wanted() == 0
     }
 
     /// One probe for each node that is listed, whoever learned of it; a forgotten one ends by itself.

@@ -121,8 +121,12 @@ impl Session {
         self.cluster.metrics.masked_errors.kafka(code).inc();
         let not_before = self.pause(number, now, Duration::from_millis(10));
         if let Some(trouble) = self.trouble(number, now) {
+            let news = trouble.refused.is_none_or(|before| before.node != node);
             trouble.refused = Some(Refusal { node, at: now });
             trouble.not_before = not_before;
+            if news {
+                self.cluster.news();
+            }
         }
         let trigger = match code {
             14..=16 => HoldTrigger::Coordinator,

@@ -396,6 +396,7 @@ fn raise(frame: &mut BytesMut, at: usize, timeout_ms: i32) {
     }
 }
 
+mod left;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -46,6 +46,7 @@ impl Session {
         {
             self.client_id = String::from_utf8_lossy(id.get(..id.len().min(200)).unwrap_or(id)).into_owned();
             self.library = library("", &self.client_id);
+            self.cluster.note_client(self.id, (id.into(), self.home.port));
         }
         let (mut silent, mut barriers) = (false, Vec::new());
         if op.key == PRODUCE {

@@ -25,6 +25,22 @@ pub(super) fn after_losses(losses: u32, now: Instant) -> Instant {
 }
 
 impl Session {
+    /// The client will send nothing more.
+    pub(super) fn client_gone(&mut self) {
+        if self.unsettled > 0 {
+            self.abandon_held();
+        } else {
+            self.leave_identities();
+        }
+    }
+
+    /// What is at brokers and undecided may be appended late: behind what its client sends on its next connection.
+    pub(super) fn leave_identities(&mut self) {
+        if !std::mem::replace(&mut self.left, true) {
+            self.cluster.leave_producers(self.id, self.injection.left());
+        }
+    }
+
     /// A node can't be connected: what waits for it is routed anew.
     pub(super) fn on_refused(&mut self, node: i32, error: &DialError) {
         tracing::debug!(client = %self.client_id, node, %error, "no connection to a broker");

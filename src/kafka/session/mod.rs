@@ -157,6 +157,8 @@ pub struct Session {
     lost: Option<String>,
     /// The client will send nothing more.
     eof: bool,
+    /// What it has left in brokers' sockets has been said.
+    left: bool,
 }
 
 impl Session {
@@ -212,6 +214,7 @@ impl Session {
             mode: Mode::of(&cluster),
             lost: None,
             eof: false,
+            left: false,
             cluster,
         }
     }
@@ -233,8 +236,8 @@ impl Session {
                 | self.poll_links(cx, now)
                 | self.poll_guard(cx)
                 | self.watch_links(now);
-            if self.eof && self.unsettled > 0 {
-                self.abandon_held();
+            if self.eof {
+                self.client_gone();
             }
             if self.is_bypassing() {
                 moved |= self.unsettled > 0 && self.advance_bypassed(now);
@@ -431,6 +434,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.unknown_left();
+        self.leave_identities();
         self.own.gone();
         self.cluster.forget_waker(self.id);
         self.cluster.forget_producer(self.id);

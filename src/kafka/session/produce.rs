@@ -13,7 +13,7 @@ use crate::kafka::cluster::{TopicKey, View};
 use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::order::Barrier;
-use crate::kafka::split::{Again, Item, Judgement, error_for};
+use crate::kafka::split::{Again, Item, Judgement, Refusal, error_for};
 use crate::kafka::wire::{self, Struct, TopicRef, produce};
 use crate::metrics::{HoldTrigger, ReleaseOutcome, UnknownAction};
 use bytes::Bytes;
@@ -201,6 +201,9 @@ impl Session {
                 self.trusted.remove(&(topic, partition));
             }
         }
+        if found.news {
+            self.cluster.news();
+        }
         for stray in found.strays {
             self.stray.add(stray.0, stray.1, now);
         }
@@ -272,6 +275,8 @@ struct Findings {
     read: Vec<(TopicKey, i32, i64)>,
     /// Raised acks have to fall back, for this error.
     lower: Vec<(TopicKey, i32, i16)>,
+    /// A node has refused what it had not refused before.
+    news: bool,
 }
 
 impl Findings {
@@ -292,6 +297,8 @@ impl Findings {
             self.unknown.push((Doubt::of(item), Action::Gap(again.code), "a predecessor was cut off"));
         }
         self.trust.push((item.key.clone(), item.partition, None));
+        let other_than = |before: Refusal| before.node != look.node;
+        self.news |= again.refused.is_some() && item.refused.is_none_or(other_than);
         if again.refused.is_some() && at_home {
             self.strays.push((item.key.clone(), item.partition));
         }

@@ -27,6 +27,7 @@ import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.errors.ElectionNotNeededException;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /** Answers one command for each line (its words separated by tabs) with one JSON object; {@code read} with many. */
@@ -193,9 +194,16 @@ final class AdminLoop {
         return new KafkaConsumer<>(p, new ByteArrayDeserializer(), new ByteArrayDeserializer());
     }
 
+    /** Of a topic that must be there. A broker that has not heard of it yet makes the library say that it has no partitions. */
     private List<TopicPartition> partitions(KafkaConsumer<?, ?> reader, String topic) {
         List<TopicPartition> out = new ArrayList<>();
-        reader.partitionsFor(topic).forEach(i -> out.add(new TopicPartition(topic, i.partition())));
+        long patience = System.nanoTime() + 10_000_000_000L;
+        while (out.isEmpty()) {
+            reader.partitionsFor(topic).forEach(i -> out.add(new TopicPartition(topic, i.partition())));
+            if (out.isEmpty() && System.nanoTime() > patience) {
+                throw new UnknownTopicOrPartitionException("no broker knows a topic " + topic);
+            }
+        }
         return out;
     }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::{
     ApiVersionsRequest, ConsumerGroupDescribeRequest, DescribeClusterRequest, DescribeConfigsRequest,
     DescribeGroupsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
@@ -38,20 +39,28 @@ pub struct Heard {
     pub wrong: Vec<String>,
 }
 
+/// By API key: the oldest and the newest version that a client is told of.
+pub type Offered = BTreeMap<i16, (i16, i16)>;
+
 /// Such clients, one for each address. Dropping it stops them.
 #[derive(Debug)]
 pub struct Told {
     stop: Arc<AtomicBool>,
     heard: Arc<Mutex<Heard>>,
     threads: Vec<JoinHandle<()>>,
+    offered: Option<Offered>,
 }
 
 impl Told {
     /// Connects to each of `addrs`, asks for the versions, and starts asking.
     pub fn start(addrs: &[SocketAddr]) -> Result<Self> {
-        let mut told = Self { stop: Arc::default(), heard: Arc::default(), threads: Vec::new() };
+        let mut told =
+            Self { stop: Arc::default(), heard: Arc::default(), threads: Vec::new(), offered: None };
         for &addr in addrs {
             let mut client = Client::connect(addr).map_err(Error::io(format!("asking {addr}")))?;
+            if told.offered.get_or_insert_with(|| client.told.clone()) != &client.told {
+                return Err(Error::program("told", format!("{addr} offers other versions than the others")));
+            }
             let (stop, heard) = (Arc::clone(&told.stop), Arc::clone(&told.heard));
             told.threads.push(std::thread::spawn(move || {
                 while !stop.load(Ordering::Acquire) {
@@ -72,6 +81,16 @@ impl Told {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).answers
     }
 
+    /// What all of them were told.
+    pub fn offered(&self) -> Offered {
+        self.offered.clone().unwrap_or_default()
+    }
+
+    /// What went wrong so far.
+    pub fn wrong(&self) -> Vec<String> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).wrong.clone()
+    }
+
     /// Ends them, each after its round; gives what they heard.
     pub fn stop(mut self) -> Result<Heard> {
         self.stop.store(true, Ordering::Release);
@@ -90,8 +109,7 @@ impl Drop for Told {
 
 struct Client {
     wire: Wire,
-    /// By API: the oldest and the newest version.
-    told: BTreeMap<i16, (i16, i16)>,
+    told: Offered,
 }
 
 impl Client {
@@ -113,11 +131,14 @@ impl Client {
             _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![key.clone()]),
         })?;
         self.ask(heard, &ListOffsetsRequest::default().with_replica_id((-1).into()))?;
-        self.ask_as(heard, |version| match version {
-            0..8 => {
-                OffsetFetchRequest::default().with_group_id(key.clone().into()).with_topics(Some(Vec::new()))
+        self.ask_as(heard, |version| {
+            let group = key.clone().into();
+            if version < 8 {
+                return OffsetFetchRequest::default().with_group_id(group).with_topics(Some(Vec::new()));
             }
-            _ => OffsetFetchRequest::default(),
+            // Brokers of 3.9 never answer one that names no group.
+            let group = OffsetFetchRequestGroup::default().with_group_id(group).with_topics(Some(Vec::new()));
+            OffsetFetchRequest::default().with_groups(vec![group])
         })?;
         self.ask(heard, &OffsetForLeaderEpochRequest::default().with_replica_id((-1).into()))?;
         self.ask(heard, &DescribeGroupsRequest::default())?;
@@ -174,29 +195,36 @@ fn software() -> ApiVersionsRequest {
 mod tests {
     use super::*;
     use kafka_protocol::messages::api_versions_response::ApiVersion;
-    use kafka_protocol::messages::{ApiVersionsResponse, ListGroupsResponse, ResponseHeader};
-    use kafka_protocol::protocol::Encodable;
+    use kafka_protocol::messages::{
+        ApiVersionsResponse, ListGroupsResponse, OffsetFetchResponse, RequestHeader, ResponseHeader,
+    };
+    use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
 
-    /// Reads a request; gives its API key and version, and answers with this.
-    fn answer<R: Encodable + kafka_protocol::protocol::HeaderVersion>(
-        stream: &mut TcpStream,
-        body: &R,
-    ) -> (i16, i16) {
+    fn read(stream: &mut TcpStream) -> bytes::Bytes {
         let mut length = [0; 4];
         stream.read_exact(&mut length).unwrap();
         let mut request = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap()];
         stream.read_exact(&mut request).unwrap();
-        let short = |at: usize| i16::from_be_bytes([request[at], request[at + 1]]);
-        let correlation = i32::from_be_bytes(request[4..8].try_into().unwrap());
+        request.into()
+    }
+
+    fn reply<R: Encodable + HeaderVersion>(stream: &mut TcpStream, correlation: i32, version: i16, body: &R) {
         let mut frame = bytes::BytesMut::from(&[0; 4][..]);
         let head = ResponseHeader::default().with_correlation_id(correlation);
-        head.encode(&mut frame, R::header_version(short(2))).unwrap();
-        body.encode(&mut frame, short(2)).unwrap();
+        head.encode(&mut frame, R::header_version(version)).unwrap();
+        body.encode(&mut frame, version).unwrap();
         let length = u32::try_from(frame.len() - 4).unwrap();
         frame[..4].copy_from_slice(&length.to_be_bytes());
         stream.write_all(&frame).unwrap();
+    }
+
+    /// Reads a request; gives its API key and version, and answers with this.
+    fn answer<R: Encodable + HeaderVersion>(stream: &mut TcpStream, body: &R) -> (i16, i16) {
+        let request = read(stream);
+        let short = |at: usize| i16::from_be_bytes([request[at], request[at + 1]]);
+        reply(stream, i32::from_be_bytes(request[4..8].try_into().unwrap()), short(2), body);
         (short(0), short(2))
     }
 
@@ -206,18 +234,27 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let broker = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let list_groups = ApiVersion::default().with_api_key(16).with_min_version(1).with_max_version(3);
-            let told = ApiVersionsResponse::default().with_api_keys(vec![list_groups]);
+            let api = |key: i16, min: i16, max: i16| {
+                ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max)
+            };
+            let told = ApiVersionsResponse::default().with_api_keys(vec![api(9, 8, 8), api(16, 1, 3)]);
             assert_eq!(answer(&mut stream, &told), (18, 3));
+            let mut request = read(&mut stream);
+            let head = RequestHeader::decode(&mut request, 2).unwrap();
+            let offsets = OffsetFetchRequest::decode(&mut request, 8).unwrap();
+            assert_eq!(offsets.groups.len(), 1, "a broker of 3.9 would never answer it");
+            reply(&mut stream, head.correlation_id, 8, &OffsetFetchResponse::default());
             let good = ListGroupsResponse::default();
             let asked = [answer(&mut stream, &good), answer(&mut stream, &good.with_error_code(35))];
             assert_eq!(asked, [(16, 1), (16, 3)]);
         });
         let told = Told::start(&[addr]).unwrap();
+        assert_eq!(told.offered(), BTreeMap::from([(9, (8, 8)), (16, (1, 3))]));
         broker.join().unwrap();
         crate::wait::until("its end", PATIENCE, || told.threads.iter().all(JoinHandle::is_finished)).unwrap();
         let heard = told.stop().unwrap();
-        assert_eq!((heard.answers, heard.asked), (2, BTreeMap::from([(16, BTreeSet::from([1, 3]))])));
+        let asked = BTreeMap::from([(9, BTreeSet::from([8])), (16, BTreeSet::from([1, 3]))]);
+        assert_eq!((heard.answers, heard.asked), (3, asked));
         let [refused, ended] = &heard.wrong[..] else { panic!("{:?}", heard.wrong) };
         assert!(refused.contains("UNSUPPORTED_VERSION to API key 16 version 3"), "{refused}");
         assert!(ended.contains("the connection ended"), "{ended}");

@@ -62,6 +62,9 @@ fn kafka_4_3_1_serves_and_comes_back_from_a_kill() {
         verdict.missed.is_empty() && verdict.twice.is_empty() && verdict.errors.is_empty(),
         "{verdict:?}"
     );
+    // A broker may hear of a new topic a moment later than its leader: nothing known is not nothing there.
+    let unheard = cluster.admin().read_topic("unheard-of");
+    assert!(unheard.is_err(), "{unheard:?}");
     cluster.restart(2, Roll::Hard).unwrap();
     assert_eq!(cluster.admin().nodes().unwrap().len(), 3);
 }

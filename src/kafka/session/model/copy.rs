@@ -35,12 +35,12 @@ impl Session {
         let Self {
             id, reader, out, home, slots, base, unsettled, unsettled_others, lanes, laned_to, looked_to, gathering, links,
             stray, trusted, moved, zone, own, injection, paced, published, held_bytes, library, client_id, offered, looked_at,
-            is_draining, mode, lost, eof, wake_at: _, armed: _,
+            is_draining, mode, lost, eof, left, wake_at: _, armed: _,
             // Made anew by each look; of Fetch alone, which isn't sent here; or of no weight for what it does.
             cluster: _, client: _, host: _, ahead: _, watermarks: _, guard: _, in_use: _, client_info: _, _connected: _,
             rng: _, timer: _, drain: _, draining: _,
         } = self;
-        assert!(out.is_empty() && reader.buffered() == 0 && !eof && !is_draining && lost.is_none());
+        assert!(out.is_empty() && reader.buffered() == 0 && !eof && !left && !is_draining && lost.is_none());
         let node = home.port.and_then(|port| cluster.node_at(port)).unwrap();
         let mut copy = Self::modelled(cluster, client, node);
         copy.id = *id;

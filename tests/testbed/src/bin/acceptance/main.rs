@@ -13,6 +13,7 @@ mod elections;
 mod garbage;
 mod kills;
 mod memory;
+mod outage;
 mod rolls;
 mod transactions;
 mod upgrade;
@@ -121,6 +122,12 @@ const PROOFS: &[Proof] = &[
         name: "memory",
         shows: "A full hold stops reading its clients, stays within its budget (resident memory), and drops nothing.",
         run: memory::run,
+    },
+    Proof {
+        name: "outage",
+        shows: "Two of three brokers freeze for longer than requests are held and clients wait: there are errors, and nothing is lost, repeated or out \
+                of order.",
+        run: outage::run,
     },
     Proof {
         name: "acks1",
