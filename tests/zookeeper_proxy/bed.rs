@@ -171,9 +171,8 @@ impl Bed {
     /// No client is left: every gauge is back at nothing, the book of held requests balances, and nothing poisonous came
     /// through.
     pub async fn settled(&self) {
-        let none = |member: &Value| {
-            ["sessions", "connections", "in_flight"].iter().all(|key| member[key] == 0)
-        };
+        let none =
+            |member: &Value| ["sessions", "connections", "in_flight"].iter().all(|key| member[key] == 0);
         let nothing = |status: &Value| {
             let hold = &status["hold"];
             status["clients"] == 0

@@ -1,6 +1,6 @@
 //! Bounds, and bytes that are no client's: what is held has a limit and nothing of it is dropped; words and garbage.
 //!
-//! That Curator follows `/zookeeper/config` past a proxy was seen with 5.x; the text of words and refusals on 3.8.6 and 3.9.5.
+//! The texts of words, and of their refusal, are those of 3.8.6 and 3.9.5. A server ends the connection of an `auth` that it can't read.
 
 use crate::bed::Bed;
 use crate::client::{Client, LONG, hello};
@@ -13,7 +13,9 @@ use std::time::Duration;
 /// By number and by bytes: a full hold stops reading, and everything is served in the end, in order.
 #[tokio::test]
 async fn a_full_hold_drops_nothing() {
-    for (top, most) in [("hold.requests = 5", 5), ("hold.connection_bytes = \"4KiB\"\nhold.bytes = \"16KiB\"", 5)] {
+    for (top, most) in
+        [("hold.requests = 5", 5), ("hold.connection_bytes = \"4KiB\"\nhold.bytes = \"16KiB\"", 5)]
+    {
         let bed = Bed::with(2, top, "").await;
         let mut client = bed.client().await;
         client.did(SYNC, &path("/")).await;
@@ -117,12 +119,15 @@ async fn garbage_ends_its_own_connection() {
         ("negative", [0xff, 0xff, 0xff, 0xf0, 1].to_vec()),
         ("empty frame", frame(&[])),
         ("short frame", frame(&[0, 0, 0, 0, 1])),
-        ("a password longer than the frame", frame(&[0; 24].into_iter().chain([0, 0, 1, 0]).collect::<Vec<_>>())),
+        (
+            "a password longer than the frame",
+            frame(&[0; 24].into_iter().chain([0, 0, 1, 0]).collect::<Vec<_>>()),
+        ),
     ];
     for (what, bytes) in &first {
         let mut client = Client::connect(bed.listen).await;
         client.write(bytes).await;
-        assert!(client.to_end().await.is_empty(), "{what}");
+        assert!(client.rest().await.is_empty(), "{what}");
         good.did(GET_DATA, &read("/", false)).await;
     }
     assert_eq!(bed.fake.attaches().len(), 1, "no server heard of them");
@@ -147,10 +152,35 @@ async fn garbage_ends_its_own_connection() {
     bed.end(good).await;
 }
 
+/// SIGTERM: what is under way is answered, nothing new is taken, and the process ends when its clients have their answers.
+#[tokio::test]
+async fn a_stop_lets_answers_go_out() {
+    let bed = Bed::new(1).await;
+    let mut client = bed.client().await;
+    let gate = crate::fake::gate();
+    bed.fake.script(1, CREATE, Act::AnswerLater(gate.clone()));
+    client.send(CREATE, &create("/a", "", 0)).await;
+    crate::bed::eventually("it is under way", || bed.fake.seen(CREATE).len() == 1).await;
+    bed.signals.send(evenkeel::lifecycle::Signal::Terminate).await.unwrap();
+    let gone = |addr| async move { tokio::net::TcpStream::connect(addr).await.is_err() };
+    let end = std::time::Instant::now() + crate::client::PATIENCE;
+    while !gone(bed.listen).await {
+        assert!(std::time::Instant::now() < end, "it still listens");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    client.send(GET_DATA, &read("/a", false)).await;
+    gate.add_permits(1);
+    assert_eq!(client.answer().await.err, 0);
+    client.closed().await;
+    assert!(bed.fake.seen(GET_DATA).is_empty(), "what came behind the stop is not begun");
+    let exit = tokio::time::timeout(crate::client::PATIENCE, bed.run).await.unwrap().unwrap();
+    assert!(matches!(exit, evenkeel::app::Exit::Drained), "{exit:?}");
+}
+
 async fn word(bed: &Bed, word: &str) -> String {
     let mut client = Client::connect(bed.listen).await;
     client.write(word.as_bytes()).await;
-    String::from_utf8(client.to_end().await).unwrap()
+    String::from_utf8(client.rest().await).unwrap()
 }
 
 /// Words: two are answered here, one is a server's, the rest are refused unless they are allowed.
@@ -196,7 +226,9 @@ async fn the_config_node_names_the_sidecar() {
         let shown = String::from_utf8(data.unwrap().to_vec()).unwrap();
         assert_eq!(
             shown,
-            format!("server.1=zk-1:2888:3888:participant;{here}\nserver.2=zk-2:2888:3888:observer;{here}\nversion={version}")
+            format!(
+                "server.1=zk-1:2888:3888:participant;{here}\nserver.2=zk-2:2888:3888:observer;{here}\nversion={version}"
+            )
         );
         assert_eq!(stat.data_length as usize, shown.len());
         let answer = client.did(RECONFIG, &reconfig("server.9=zk-9:2888:3888;zk-9:2181")).await;

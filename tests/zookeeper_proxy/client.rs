@@ -44,7 +44,6 @@ pub struct Answer {
     pub zxid: i64,
     pub err: i32,
     pub body: Bytes,
-    pub frame: Bytes,
 }
 
 /// What a client opens with.
@@ -175,7 +174,7 @@ impl Client {
         assert_eq!(header.xid, expected, "answers are in the order of the requests");
         self.zxid = self.zxid.max(header.zxid);
         let body = frame.slice(frame.len() - reply_body(&frame).len()..);
-        Some(Answer { xid: header.xid, zxid: header.zxid, err: header.err, body, frame })
+        Some(Answer { xid: header.xid, zxid: header.zxid, err: header.err, body })
     }
 
     /// The next answer in order.
@@ -239,7 +238,7 @@ impl Client {
     }
 
     /// All bytes until the end.
-    pub async fn to_end(&mut self) -> Vec<u8> {
+    pub async fn rest(&mut self) -> Vec<u8> {
         let mut all = self.buffer.split().to_vec();
         let end = tokio::time::timeout(PATIENCE, self.stream.read_to_end(&mut all)).await;
         let _ = end.expect("the connection stays open");

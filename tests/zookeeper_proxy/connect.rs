@@ -14,9 +14,7 @@ use std::time::{Duration, Instant};
 #[tokio::test]
 async fn the_answer_is_the_servers_own() {
     let bed = Bed::new(1).await;
-    for (read_only, request_length, length) in
-        [(None, 44, 36), (Some(false), 45, 37), (Some(true), 45, 37)]
-    {
+    for (read_only, request_length, length) in [(None, 44, 36), (Some(false), 45, 37), (Some(true), 45, 37)] {
         let mut client = Client::connect(bed.listen).await;
         let frame = client.greet(hello(LONG, read_only)).await.unwrap();
         assert_eq!(frame.len(), length);
@@ -130,7 +128,7 @@ async fn without_servers_a_client_waits_for_a_while() {
     let began = Instant::now();
     assert_eq!(client.greet(hello(2000, Some(false))).await, None);
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(1000) && took < Duration::from_secs(8), "{took:?}");
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(8), "{took:?}");
     // One that comes in time is found.
     let mut client = Client::connect(bed.listen).await;
     let (greeted, ()) = tokio::join!(client.greet(hello(LONG, Some(false))), bed.fake.up(2));
@@ -147,8 +145,10 @@ async fn while_the_ensemble_is_dead_nobody_is_let_in() {
     let client = Client::open(bed.listen, 1000, Some(false)).await;
     drop(client);
     bed.fake.all_down().await;
-    bed.until("all down", |status| status["members"].as_array().unwrap().iter().all(|m| m["state"] == "down"))
-        .await;
+    bed.until("all down", |status| {
+        status["members"].as_array().unwrap().iter().all(|m| m["state"] == "down")
+    })
+    .await;
     let end = Instant::now() + PATIENCE;
     loop {
         let mut client = Client::connect(bed.listen).await;
@@ -169,8 +169,7 @@ async fn while_the_ensemble_is_dead_nobody_is_let_in() {
 /// The ensemble may be asked for more than the client asks for; the client is told its own.
 #[tokio::test]
 async fn a_longer_time_out_upstream_is_the_clients_own_to_the_client() {
-    let bed =
-        Bed::over(Fake::start(1).await, "", "session.min_upstream_timeout = \"20s\"").await;
+    let bed = Bed::over(Fake::start(1).await, "", "session.min_upstream_timeout = \"20s\"").await;
     bed.ready().await;
     let mut client = Client::open(bed.listen, 1500, Some(false)).await;
     assert_eq!(client.timeout, 1500);

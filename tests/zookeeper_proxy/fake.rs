@@ -55,8 +55,6 @@ pub enum Attach {
     Timeout(i32),
     /// Says that the session is another one.
     Session(i64),
-    /// Says that the session is over.
-    Expired,
 }
 
 /// Opened once for each that waits at it.
@@ -71,7 +69,6 @@ pub fn gate() -> Gate {
 pub struct Seen {
     pub server: u8,
     pub conn: u64,
-    pub session: i64,
     pub xid: i32,
     pub code: i32,
     pub frame: Bytes,

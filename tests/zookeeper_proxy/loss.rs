@@ -1,7 +1,7 @@
 //! The server is lost: what was not sent, what only reads, the session itself, its authentications.
 //!
-//! Seen on 3.8.0, 3.8.7 and 3.9.6: what a reattach is answered (the same session; time-out 0 when it is over), and −118 with the end of the
-//! connection once a session has moved. Another session's id is what ClickHouse Keeper hands out.
+//! Seen on 3.8.0, 3.8.7 and 3.9.6: what a reattach is answered (the same session; time-out 0 when it is over), and the end of
+//! the old connection at a write once a session has moved. −118 in an answer is what that error's code stands for; servers close instead. Another session's id is what `ClickHouse` Keeper hands out.
 
 use crate::bed::{Bed, eventually};
 use crate::client::{Client, LONG};
@@ -24,12 +24,21 @@ async fn an_idle_session_goes_to_another_server() {
     let last = client.zxid;
     bed.fake.hang_up(2);
     eventually("attached elsewhere", || bed.fake.place(client.session) == Some(1)).await;
-    let request = bed.fake.attaches().pop().unwrap().request;
+    let attach = bed.fake.attaches().pop().unwrap();
+    let request = attach.request;
+    assert_eq!(attach.server, 1);
     assert_eq!((request.session, request.password.clone()), (client.session, client.password.clone()));
-    assert_eq!((request.timeout, request.last_zxid), (LONG, last), "the original time-out, the zxid it was shown");
+    assert_eq!(
+        (request.timeout, request.last_zxid),
+        (LONG, last),
+        "the original time-out, the zxid it was shown"
+    );
     client.did(CREATE, &create("/a", "", EPHEMERAL)).await;
     client.pong().await;
-    assert_eq!(bed.metric("zookeeper_session_moves_total", "kind=\"unplanned\",outcome=\"moved\"").await, 1.0);
+    assert_eq!(
+        bed.metric("zookeeper_session_moves_total", "kind=\"unplanned\",outcome=\"moved\"").await,
+        1.0
+    );
     bed.end(client).await;
 }
 
@@ -100,6 +109,22 @@ async fn reads_go_again_with_their_watches() {
     bed.fake.set("/a", "x");
     bed.fake.create("/b");
     client.until("both events", |client| client.events.len() == 2).await;
+    bed.end(client).await;
+}
+
+/// Somebody else has attached the session elsewhere: a write ends this connection, is found not to be done, and goes where the
+/// session is brought back to.
+#[tokio::test]
+async fn a_session_that_was_taken_away_is_taken_back() {
+    let (bed, mut client) = two().await;
+    let mut other = Client::connect(bed.fake.addr(1)).await;
+    other.greet(client.again()).await.unwrap();
+    assert_eq!(bed.on(&client), 1);
+    client.did(GET_DATA, &read("/", false)).await;
+    client.did(CREATE, &create("/a", "", EPHEMERAL)).await;
+    assert_eq!((bed.fake.seen(CREATE).len(), bed.fake.seen(MULTI).len()), (2, 1));
+    assert_eq!(bed.fake.stat("/a").unwrap().ephemeral_owner, client.session);
+    drop(other);
     bed.end(client).await;
 }
 

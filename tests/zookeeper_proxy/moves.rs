@@ -94,7 +94,8 @@ async fn an_old_follower_is_heard_out() {
         bed.fake.script(2, PING, then(|world| world.catch_up(2)));
         bed.fake.forget();
         bed.drained(2).await;
-        let told: Vec<_> = ["/a", "/b", "/a"].map(|path| (EventType::NodeDataChanged, path.to_owned())).into();
+        let told: Vec<_> =
+            ["/a", "/b", "/a"].map(|path| (EventType::NodeDataChanged, path.to_owned())).into();
         client.until("three events", |client| client.events.len() >= 3).await;
         client.did(GET_DATA, &read("/a", false)).await;
         client.pong().await;

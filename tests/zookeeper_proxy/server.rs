@@ -3,14 +3,16 @@
 //!
 //! What mimics a real server was seen on 3.8.0, 3.8.7 and 3.9.6: the answer to a `ConnectRequest` mirrors its last byte; a
 //! wrong password and an expired session look the same (time-out 0, id 0); a server behind the client's zxid closes without a
-//! word; once a session has moved, the old follower answers its reads and pings and a write with −118 before it closes, the
-//! old leader closes at any request, and a move within one server closes the old connection at once; a write that can't be decoded, and
+//! word; once a session has moved, the old follower answers its reads and pings and closes at a write, without an answer, the
+//! old leader at any request, and a move within one server closes the old connection at once; a write that can't be decoded, and
 //! a lone `check`, stop an ensemble.
 
 use crate::fake::{Act, Attach, Conn, Known, Out, Seen, SeenAttach, World};
 use crate::told::Watches;
 use bytes::{BufMut, Bytes, BytesMut};
-use evenkeel::zookeeper::wire::{ConnectRequest, ConnectResponse, Request, build, errors, opcode, request_header};
+use evenkeel::zookeeper::wire::{
+    ConnectRequest, ConnectResponse, Request, build, errors, opcode, request_header,
+};
 use evenkeel::zookeeper::wire::{request_payload, xid};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -42,8 +44,8 @@ pub async fn connection(world: Shared, id: u8, stream: TcpStream) {
     }
     let _ = frozen.wait_for(|frozen| !frozen).await;
     if first[0] != 0 {
-        let word = String::from_utf8_lossy(&first).into_owned();
-        let text = word_answer(&world, id, &word);
+        let asked = String::from_utf8_lossy(&first).into_owned();
+        let text = word_answer(&world, id, &asked);
         let _ = write.write_all(text.as_bytes()).await;
         return;
     }
@@ -62,7 +64,7 @@ pub async fn connection(world: Shared, id: u8, stream: TcpStream) {
         _ => {}
     }
     let (out, outgoing) = mpsc::unbounded_channel();
-    let Some((response, conn)) = attach(&world, id, &request, act, out) else { return };
+    let Some((response, conn)) = attach(&world, id, &request, act.as_ref(), out) else { return };
     let _place = Place(Arc::clone(&world), conn);
     if write.write_all(&response.encode()).await.is_err() || response.is_expired() {
         return;
@@ -80,17 +82,17 @@ pub async fn connection(world: Shared, id: u8, stream: TcpStream) {
     }
 }
 
-fn word_answer(world: &Shared, id: u8, word: &str) -> String {
+fn word_answer(world: &Shared, id: u8, asked: &str) -> String {
     let mut world = world.lock().unwrap();
-    if word == "srvr" {
+    if asked == "srvr" {
         let mode = world.servers[&id].mode;
         return match mode {
             "none" => "This ZooKeeper instance is not currently serving requests\n".to_owned(),
             mode => format!("Zookeeper version: 3.9.6-fake, built on x\nMode: {mode}\nNode count: 5\n"),
         };
     }
-    world.words.push(word.to_owned());
-    if word == "isro" { "rw".to_owned() } else { format!("{word} of a server") }
+    world.words.push(asked.to_owned());
+    if asked == "isro" { "rw".to_owned() } else { format!("{asked} of a server") }
 }
 
 async fn rest(read: &mut OwnedReadHalf, length: [u8; 4]) -> Option<Bytes> {
@@ -103,7 +105,7 @@ fn attach(
     world: &Shared,
     id: u8,
     request: &ConnectRequest,
-    act: Option<Attach>,
+    act: Option<&Attach>,
     out: mpsc::UnboundedSender<Out>,
 ) -> Option<(ConnectResponse, u64)> {
     let mut world = world.lock().unwrap();
@@ -121,11 +123,8 @@ fn attach(
         world.sessions.insert(session, Known { password, timeout: 0, owner: 0, alive: true });
     }
     let known = world.sessions.get_mut(&session);
-    let known = known.filter(|known| {
-        known.alive
-            && (request.session == 0 || known.password == request.password)
-            && !matches!(act, Some(Attach::Expired))
-    });
+    let known =
+        known.filter(|known| known.alive && (request.session == 0 || known.password == request.password));
     let read_only = request.read_only.map(|_| false);
     let Some(known) = known else {
         let password = Bytes::from_static(&[0; 16]);
@@ -141,8 +140,8 @@ fn attach(
     world.conns.insert(conn, Conn { server: id, session, out, watches: Watches::default() });
     let mut response = ConnectResponse { protocol: 0, timeout, session, password, read_only };
     match act {
-        Some(Attach::Timeout(timeout)) => response.timeout = timeout,
-        Some(Attach::Session(session)) => response.session = session,
+        Some(Attach::Timeout(timeout)) => response.timeout = *timeout,
+        Some(Attach::Session(session)) => response.session = *session,
         _ => {}
     }
     Some((response, conn))
@@ -168,9 +167,8 @@ async fn read_all(
         let header = request_header(&frame).unwrap();
         let act = {
             let mut world = world.lock().unwrap();
-            let session = world.conns[&conn].session;
             let (xid, code) = (header.xid, header.opcode);
-            let seen = Seen { server: id, conn, session, xid, code, frame: frame.clone(), at: Instant::now() };
+            let seen = Seen { server: id, conn, xid, code, frame: frame.clone(), at: Instant::now() };
             world.seen.push(seen);
             let scripts = &mut world.servers.get_mut(&id).unwrap().scripts;
             scripts.get_mut(&code).and_then(std::collections::VecDeque::pop_front)
@@ -196,7 +194,7 @@ async fn work_all(world: &Shared, conn: u64, mut todo: mpsc::UnboundedReceiver<T
 /// Nothing more is done here; what has been said before still goes out.
 async fn end(world: &Shared, conn: u64) {
     world.lock().unwrap().send(conn, Out::Close);
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn write_all(
@@ -207,7 +205,7 @@ async fn write_all(
     while let Some(Out::Frame(frame)) = outgoing.recv().await {
         let _ = frozen.wait_for(|frozen| !frozen).await;
         if write.write_all(&frame).await.is_err() {
-            std::future::pending().await // it reads on
+            std::future::pending::<()>().await; // it reads on
         }
     }
 }
@@ -279,15 +277,14 @@ fn serve(world: &mut World, conn: u64, code: i32, payload: &[u8]) -> Option<(i32
         return (code != opcode::AUTH).then(|| (errors::MARSHALLING_ERROR, Vec::new(), false));
     };
     let (err, body) = match request {
-        Request::Ping => (0, Vec::new()),
         Request::Check { .. } => {
             world.poisoned = Some(Bytes::copy_from_slice(payload));
             (0, Vec::new())
         }
-        Request::Auth { auth, .. } if auth == Some(b"wrong") => {
+        Request::Auth { auth: Some(b"wrong"), .. } => {
             return Some((errors::AUTH_FAILED, Vec::new(), true));
         }
-        Request::Auth { .. } => (0, Vec::new()),
+        Request::Ping | Request::Auth { .. } => (0, Vec::new()),
         Request::Sasl { token } => {
             let mut body = BytesMut::new();
             body.put_i32(token.unwrap_or_default().len() as i32);
@@ -320,7 +317,7 @@ fn serve(world: &mut World, conn: u64, code: i32, payload: &[u8]) -> Option<(i32
         }
         _ if is_write(&request) => {
             if !owns {
-                return Some((errors::SESSION_MOVED, Vec::new(), true));
+                return None;
             }
             let mut changes = Vec::new();
             let answer = world.tree.write(&request, session, &mut changes);

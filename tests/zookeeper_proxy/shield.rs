@@ -84,7 +84,8 @@ async fn what_cant_be_decoded_is_answered_here() {
 async fn a_multi_is_decoded_to_its_end() {
     let bed = Bed::new(1).await;
     let mut client = bed.client().await;
-    let part = |kind: i32, payload: &[u8]| Writer::record().i32(kind).bool(false).i32(-1).raw(payload).finish();
+    let part =
+        |kind: i32, payload: &[u8]| Writer::record().i32(kind).bool(false).i32(-1).raw(payload).finish();
     let end = Writer::record().i32(-1).bool(true).i32(-1).finish();
     let join = |parts: &[&[u8]]| parts.concat();
     let check = part(CHECK, &path_and("/", -1));

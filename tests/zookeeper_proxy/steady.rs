@@ -1,8 +1,8 @@
 //! All is well: bytes are forwarded as they came, answers in order, and the few requests that servers must not get are refused.
 //!
 //! Seen on 3.8.0, 3.8.7 and 3.9.6: an unknown operation gets −6 and the end; a lone `check` destroys a 3.8.0 ensemble; 20 ends the
-//! connection without an answer, −10 gets a bare `ConnectResponse`; node counts xids from 0, go uses positive ones for
-//! `auth` and `setWatches`, C and Java −4 and −8.
+//! connection without an answer, −10 gets a bare `ConnectResponse`. From the libraries' sources: node counts xids from 0, go uses
+//! positive ones for `auth` and `setWatches`, C and Java −4 and −8.
 
 use crate::bed::Bed;
 use crate::client::Client;

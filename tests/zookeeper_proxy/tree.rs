@@ -94,9 +94,7 @@ impl Tree {
         match *request {
             Request::Create(create) => self.create(&create, session, changes),
             Request::Delete { path, version } => self.delete(&string(path)?, version, changes),
-            Request::SetData { path, data, version } => {
-                self.set_data(&string(path)?, data, version, changes)
-            }
+            Request::SetData { path, data, version } => self.set_data(&string(path)?, data, version, changes),
             Request::SetAcl { path, acl, version } => {
                 let path = string(path)?;
                 let text = |text: Option<Text<'_>>| text.unwrap_or_default().lossy().into_owned();
@@ -143,8 +141,7 @@ impl Tree {
         up.stat.pzxid = zxid;
         let owner = if mode.is_ephemeral() { session } else { 0 };
         let owner = if mode == CreateMode::Container { i64::MIN } else { owner };
-        let stat =
-            Stat { czxid: zxid, mzxid: zxid, pzxid: zxid, ephemeral_owner: owner, ..Stat::default() };
+        let stat = Stat { czxid: zxid, mzxid: zxid, pzxid: zxid, ephemeral_owner: owner, ..Stat::default() };
         let node = Node { data: create.data.map(<[u8]>::to_vec), acl: open(), stat, ever: 0 };
         self.nodes.insert(path.clone(), node);
         changes.push((EventType::NodeCreated, path.clone()));
@@ -225,7 +222,11 @@ impl Tree {
             *self = Self { zxid, ..before };
             changes.truncate(mark);
             for at in 0..done.len() {
-                let code = if at < first { 0 } else if at == first { err } else { -2 };
+                let code = match at.cmp(&first) {
+                    std::cmp::Ordering::Less => 0,
+                    std::cmp::Ordering::Equal => err,
+                    std::cmp::Ordering::Greater => -2,
+                };
                 body = body.i32(-1).bool(false).i32(code).i32(code);
             }
         } else {
@@ -255,9 +256,10 @@ impl Tree {
             Request::GetAcl { path } => {
                 let (path, stat) = there(path)?;
                 let acl = &self.nodes[&path].acl;
-                let each = acl.iter().fold(Writer::record().i32(acl.len() as i32), |w, (perms, scheme, id)| {
-                    w.i32(*perms).text(scheme.as_bytes()).text(id.as_bytes())
-                });
+                let each =
+                    acl.iter().fold(Writer::record().i32(acl.len() as i32), |w, (perms, scheme, id)| {
+                        w.i32(*perms).text(scheme.as_bytes()).text(id.as_bytes())
+                    });
                 stat.write(each).finish().to_vec()
             }
             Request::GetChildren { path, .. } => list(self.children(&there(path)?.0)).finish().to_vec(),
@@ -270,7 +272,9 @@ impl Tree {
                 let each = multi.iter().fold(Writer::record(), |w, op| {
                     let (kind, answer) = match op {
                         Op::GetData { path } => (4, self.data(&string(path).unwrap())),
-                        other => (8, Ok(list(self.children(&string(other.path()).unwrap())).finish().to_vec())),
+                        other => {
+                            (8, Ok(list(self.children(&string(other.path()).unwrap())).finish().to_vec()))
+                        }
                     };
                     match answer {
                         Ok(body) => w.i32(kind).bool(false).i32(0).raw(&body),

@@ -81,7 +81,11 @@ async fn what_was_done_is_answered() {
         (CREATE, create("/a/es-", "", SEQUENTIAL | EPHEMERAL), "/a/es-0000000000"),
         (CREATE, create(curator, "", SEQUENTIAL), &format!("{curator}0000000000")),
         (SET_DATA, set_data("/a", "new", 0), "/a"),
-        (MULTI, multi(&[(CREATE, create("/a/e", "", EPHEMERAL)), (SET_DATA, set_data("/d", "x", 0))]), "/a/e"),
+        (
+            MULTI,
+            multi(&[(CREATE, create("/a/e", "", EPHEMERAL)), (SET_DATA, set_data("/d", "x", 0))]),
+            "/a/e",
+        ),
     ];
     for (code, payload, at) in rounds {
         let (bed, client, answer) = lost(code, &payload, Act::ApplyThenClose).await;
@@ -218,7 +222,11 @@ async fn later_requests_wait_for_the_verdict() {
     assert!(bed.fake.seen(SET_DATA).is_empty());
     gate.add_permits(1);
     assert_eq!(client.answer().await.err, 0);
-    assert_eq!(reply::names(&client.answer().await.body).unwrap().len(), 1, "it sees what was sent before it");
+    assert_eq!(
+        reply::names(&client.answer().await.body).unwrap().len(),
+        1,
+        "it sees what was sent before it"
+    );
     assert_eq!(client.answer().await.err, 0);
     bed.end(client).await;
 }
