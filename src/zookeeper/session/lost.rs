@@ -79,7 +79,8 @@ impl Session {
         self.close("it has persistent watches, whose events in between nobody can tell");
     }
 
-    fn lost_slot(&mut self, number: u64, verdict: Verdict) {
+    /// A request has lost its server: what becomes of it by its row.
+    pub(super) fn lost_slot(&mut self, number: u64, verdict: Verdict) {
         let metrics = Arc::clone(&self.ensemble.metrics);
         let answered = self.answered;
         let Some(slot) = self.slot_mut(number) else { return };
