@@ -7,7 +7,7 @@
 //! T is the timeout that the client was told, G the one that the ensemble granted (the same, unless
 //! `session.min_upstream_timeout` asked for more), S = G − T. A is the time of sending of the newest upstream frame that
 //! was answered. C, never later than A, is the time of sending of the newest frame whose touch the leader surely has
-//! ([`touches`]).
+//! (`touches`).
 //!
 //! - L1. Bytes that evenkeel makes up go out only until **C + S + T/3** ([`Lease::may_make_up`]). A client that hears
 //!   something waits 2T/3 more, so it can't believe in its session after C + G, before which the ensemble expires nothing,

@@ -223,7 +223,7 @@ impl Ensemble {
     /// where its end would take every client's connection (see [`Servers::is_quiet`]), those with writes under way. Nothing if there is
     /// no such server.
     ///
-    /// A drain that nobody repeats ends by itself after [`DRAIN_LASTS`]: a controller that dies leaves nothing blocked.
+    /// A drain that nobody repeats ends by itself after 10 minutes: a controller that dies leaves nothing blocked.
     pub fn drain(&self, member: &str, on: bool) -> Option<usize> {
         let now = now();
         let mut servers = lock(&self.servers);

@@ -167,7 +167,7 @@ impl Servers {
     }
 
     /// It closed an attach without a word: since it serves nobody, or because of what that one session asked. Of a server that
-    /// is up the first is believed only when nothing has worked for [`DOUBT`] more.
+    /// is up the first is believed only when nothing has worked for `DOUBT` more.
     pub fn is_refusing(&mut self, at: &HostPort, now: Instant) -> bool {
         let Some(server) = self.get_mut(at) else { return false };
         let doubted = *server.doubted.get_or_insert(now);
