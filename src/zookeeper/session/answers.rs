@@ -36,7 +36,11 @@ impl Session {
 
     fn on_answer(&mut self, due: Due, header: ReplyHeader, frame: Bytes, at: Moment) {
         if header.err == errors::SESSION_MOVED {
-            // Another connection of this session was attached later than this one; the server closes this one next.
+            // Another connection of this session was attached later than this one; the server closes this one next. It was
+            // refused for that alone, so it was not applied.
+            if let Who::Slot(number) = due.who {
+                self.not_applied(number);
+            }
             return self.on_lost("the session is on another server", at);
         }
         self.lease_answered(&due, at);

@@ -104,6 +104,11 @@ impl Session {
         };
     }
 
+    /// A request was refused for no fault of its own: it goes again.
+    pub(super) fn not_applied(&mut self, number: u64) {
+        self.lost_slot(number, Verdict::NotSent);
+    }
+
     /// Everything that waits is held from now on.
     fn hold_all(&mut self, at: Moment) {
         for number in self.base..self.base + self.slots.len() as u64 {
