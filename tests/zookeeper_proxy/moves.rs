@@ -155,8 +155,10 @@ async fn without_another_server_it_stays() {
     let (bed, mut client) = three(2, "", "").await;
     bed.fake.down(1).await;
     bed.fake.down(3).await;
+    bed.drain(3, true).await; // servers are looked at more often then
     let down = |status: &Value, id: usize| status["members"][id - 1]["state"] == "down";
     bed.until("the others are down", |status| down(status, 1) && down(status, 3)).await;
+    bed.drain(3, false).await;
     bed.drain(2, true).await;
     client.did(GET_DATA, &read("/a", false)).await;
     client.did(SET_DATA, &set_data("/a", "x", -1)).await;
