@@ -146,6 +146,8 @@ pub struct Lease {
     heard: Boot,
     /// Whether the client's socket is open.
     client: bool,
+    /// Whether frames of evenkeel's own are withheld.
+    muted: bool,
     /// When the session task last ran.
     awake: Boot,
     /// When evenkeel went on after it had been frozen, until something that was sent later counts.
@@ -169,6 +171,7 @@ impl Lease {
             sent,
             heard: now,
             client: true,
+            muted: false,
             awake: now,
             thawed: None,
         }
@@ -197,6 +200,12 @@ impl Lease {
             self.thawed = Some(now);
         }
         self.awake = self.awake.max(now);
+    }
+
+    /// Frames of evenkeel's own are withheld from now on, or no longer: none is due meanwhile, and that none goes out is no sign
+    /// of a freeze.
+    pub fn mute(&mut self, on: bool) {
+        self.muted = on;
     }
 
     /// A frame goes upstream. Told when it is handed to the write queue, which can only make the lease shorter.
@@ -320,7 +329,9 @@ impl Lease {
     /// When this must be asked again, though nothing happens: the next own frame, the end of L3, the end of the session; and
     /// while a client is there never much later than the last time, or a freeze would not be noticed.
     pub fn deadline(&self) -> Boot {
-        let own = self.own_due().filter(|due| *due < self.minds_until());
+        // One that was due at the very end of L6, and came too late for it, is due no more.
+        let minded = |due: &Boot| (*due).max(self.awake) < self.minds_until();
+        let own = self.own_due().filter(minded);
         let client = self.client.then(|| self.closes_at().min(self.awake + self.pace()));
         let times = [own, client, self.ends_at()];
         times.into_iter().flatten().min().unwrap_or(self.awake + self.granted)
@@ -359,7 +370,7 @@ impl Lease {
     fn own_due(&self) -> Option<Boot> {
         let client = self.client || made(Mistake::GoneForgotten);
         let due = self.thawed.filter(|thawed| *thawed > self.sent).unwrap_or(self.sent + self.pace());
-        (self.upstream && client).then_some(due)
+        (self.upstream && client && !self.muted).then_some(due)
     }
 
     /// How long nothing may be sent upstream. Often enough that C is never far behind, and that L1 leaves time where half a

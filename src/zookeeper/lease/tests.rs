@@ -158,3 +158,35 @@ fn an_outage_refuses_new_clients_when_it_is_longer_than_the_timeout() {
     outage.over();
     assert!(!outage.refuses(SECOND, at(1001)));
 }
+
+/// Runs every 20 ms for a while, without a word from anybody.
+fn runs(lease: &mut Lease, from: u64, until: u64) {
+    for ms in (from..until).step_by(20) {
+        lease.awake(at(ms));
+    }
+}
+
+#[test]
+fn frames_that_are_withheld_are_no_sign_of_a_freeze() {
+    for muted in [false, true] {
+        let mut lease = lease(Mode::Direct);
+        lease.heard(at(10));
+        lease.mute(muted);
+        runs(&mut lease, 10, 4500);
+        assert_eq!(lease.may_pass(at(4500)), muted, "L1 is over, so that only what is fresh passes");
+    }
+}
+
+#[test]
+fn a_frame_that_missed_the_end_of_l6_is_due_no_more() {
+    let mut lease = lease(Mode::Direct);
+    // Its last frame was sent so that the next one is due 5 ms before the client is minded no longer.
+    lease.heard(at(0));
+    lease.sent(Frame::Ping, at(3255));
+    let due = lease.deadline();
+    runs(&mut lease, 10, 3990);
+    assert!(due <= at(4005), "{due:?}");
+    lease.awake(at(4010));
+    assert_eq!(lease.own_frame(at(4010)), None);
+    assert!(lease.deadline() > at(4010), "or its task would run for ever");
+}

@@ -7,6 +7,7 @@ use crate::config::HostPort;
 use crate::metrics::ReleaseOutcome;
 use crate::metrics::zookeeper::WatchKind;
 use crate::net::Stream;
+use crate::retry::Verdict;
 use crate::zookeeper::config_node;
 use crate::zookeeper::ensemble::Ensemble;
 use crate::zookeeper::lease::Frame;
@@ -36,10 +37,10 @@ impl Session {
 
     fn on_answer(&mut self, due: Due, header: ReplyHeader, frame: Bytes, at: Moment) {
         if header.err == errors::SESSION_MOVED {
-            // Another connection of this session was attached later than this one; the server closes this one next. It was
-            // refused for that alone, so it was not applied.
+            // Another connection of this session was attached later than this one; the server closes this one next. It has refused
+            // this request, and nothing else is known of it.
             if let Who::Slot(number) = due.who {
-                self.not_applied(number);
+                self.lost_slot(number, Verdict::NotSent);
             }
             return self.on_lost("the session is on another server", at);
         }

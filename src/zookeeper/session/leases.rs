@@ -43,7 +43,10 @@ impl Session {
             self.close("no server took the session in time");
             return true;
         }
-        let Some(lease) = &self.lease else { return false };
+        let asks_another = matches!(&self.phase, Phase::Moving(moving) if moving.is_attaching());
+        let Some(lease) = &mut self.lease else { return false };
+        // An old leader takes any request for a reason to close.
+        lease.mute(asks_another);
         if lease.must_end_session(at.boot) {
             return self.end_session(at);
         }

@@ -79,7 +79,8 @@ impl Session {
         self.close("it has persistent watches, whose events in between nobody can tell");
     }
 
-    fn lost_slot(&mut self, number: u64, verdict: Verdict) {
+    /// A request has lost its server: what becomes of it by its row.
+    pub(super) fn lost_slot(&mut self, number: u64, verdict: Verdict) {
         let metrics = Arc::clone(&self.ensemble.metrics);
         let answered = self.answered;
         let Some(slot) = self.slot_mut(number) else { return };
@@ -102,11 +103,6 @@ impl Session {
                 State::Unknown
             }
         };
-    }
-
-    /// A request was refused for no fault of its own: it goes again.
-    pub(super) fn not_applied(&mut self, number: u64) {
-        self.lost_slot(number, Verdict::NotSent);
     }
 
     /// Everything that waits is held from now on.

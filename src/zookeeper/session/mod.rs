@@ -216,6 +216,8 @@ impl Session {
             let mut moved = self.poll_attach(cx, at) | self.poll_upstream(cx, at) | self.poll_move(cx, at);
             if self.ending.is_none() {
                 moved |= self.keep_lease(at) | self.follow_servers(cx, at) | self.advance(at);
+            } else if let Some(lease) = &mut self.lease {
+                lease.mute(true);
             }
             moved |= self.hand_out(at);
             // Nothing is written to a client that has gone: that would only end what is still done for it.
