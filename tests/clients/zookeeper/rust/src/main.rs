@@ -268,8 +268,9 @@ async fn call(mut line: Value, what: impl Future<Output = Done>) -> Option<Value
         }
         Err(error) => {
             let name = match &error {
-                // An error of the connection that the library passes on as it is.
-                Error::Custom(_) => "ConnectionLoss".to_owned(),
+                // An error of the connection that the library passes on as it is; and CONNECTIONLOSS in an answer, for which it
+                // has no name.
+                Error::Custom(_) | Error::UnexpectedErrorCode(-4) => "ConnectionLoss".to_owned(),
                 other => format!("{other:?}").split(['(', ' ']).next().unwrap_or("").to_owned(),
             };
             line["err"] = json!(name);
