@@ -124,7 +124,6 @@ impl Session {
             sent: at.now,
             upstream: Duration::ZERO,
             events: Vec::new(),
-            replayed: false,
         });
         if waits && !matches!(self.phase, Phase::Serving) {
             self.hold(number, HoldTrigger::Order, at);

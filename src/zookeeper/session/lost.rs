@@ -93,7 +93,6 @@ impl Session {
                 State::Waiting
             }
             (_, Loss::Replay | Loss::AfterWatches | Loss::Credentials) => {
-                slot.replayed = true;
                 metrics.replays.inc(ReplayVerdict::Unknown);
                 State::Waiting
             }

@@ -144,7 +144,6 @@ impl Session {
             }
             Verdict::Replay => {
                 ensemble.metrics.replays.inc(ReplayVerdict::Verified);
-                slot.replayed = true;
                 State::Waiting
             }
             Verdict::Unknown { likely } => return self.unknown(number, likely),
@@ -202,7 +201,6 @@ impl Session {
         for slot in &mut self.slots {
             if matches!(slot.state, State::Unknown) && slot.loss() == Loss::Reattach {
                 slot.state = State::Waiting;
-                slot.replayed = true;
             }
         }
         self.phase = Phase::Serving;

@@ -1,7 +1,7 @@
 //! One request of a client, from its arrival to its answer.
 
 use crate::hold::Ticket;
-use crate::zookeeper::operations::{Kind, Loss, Operation};
+use crate::zookeeper::operations::{Loss, Operation};
 use crate::zookeeper::tally::name_of;
 use crate::zookeeper::wire::{opcode, request_payload};
 use bytes::Bytes;
@@ -32,8 +32,6 @@ pub(super) struct Slot {
     pub ticket: Option<Ticket>,
     /// Events that came behind its answer, while that can't go out.
     pub events: Vec<Bytes>,
-    /// Whether it was sent again though an earlier attempt may have been applied, or was settled by looking.
-    pub replayed: bool,
 }
 
 /// How far a request has come.
@@ -80,7 +78,7 @@ impl Slot {
 
     /// Whether the leader has a part in it: what the leader's end makes unknown.
     pub(super) fn needs_leader(&self) -> bool {
-        matches!(self.op.map(|op| op.kind), Some(Kind::Write | Kind::Sync))
+        self.op.is_some_and(Operation::proves_leader)
     }
 
     /// What follows its header.
