@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::admin::{self, Admin, ClusterStatus};
+use crate::admin::{self, Admin, ClusterStatus, MemberDrain};
 use crate::config::{self, Config, Problems};
 use crate::dns::{DnsError, DnsOptions, Resolver};
 use crate::hold::Ledger;
@@ -22,6 +22,8 @@ use crate::lifecycle::{DrainOutcome, DrainTrigger, Readiness, ServiceManager, Si
 use crate::metrics::Metrics;
 use crate::net::ListenError;
 use crate::telemetry::Telemetry;
+use crate::zookeeper::ensemble::Ensemble;
+use crate::zookeeper::service as zookeeper;
 
 /// The time that answers of the admin listener get at the very end.
 const ADMIN_GRACE: Duration = Duration::from_secs(2);
@@ -41,7 +43,7 @@ pub enum AppError {
     },
     /// A cluster's listener can't be bound.
     #[error("{key}: {error}")]
-    Kafka {
+    Cluster {
         /// The table in the configuration.
         key: String,
         /// What is wrong.
@@ -91,6 +93,7 @@ pub struct App {
     readiness: Readiness,
     admin: Vec<TcpListener>,
     kafka: Vec<Service>,
+    zookeeper: Vec<zookeeper::Service>,
     shared: Shared,
 }
 
@@ -101,16 +104,28 @@ struct Shared {
     resolver: Resolver,
 }
 
-/// A cluster as the admin listener shows it.
-struct Shown {
+/// A Kafka cluster as the admin listener shows it.
+struct ShownCluster {
     name: String,
     cluster: Arc<Cluster>,
+}
+
+/// An ensemble as the admin listener shows it.
+struct ShownEnsemble {
+    name: String,
+    ensemble: Arc<Ensemble>,
+}
+
+/// What is served, for those who follow its configuration.
+struct Served {
+    clusters: Vec<Arc<Cluster>>,
+    ensembles: Vec<Arc<Ensemble>>,
 }
 
 impl App {
     /// Binds every listener. Nothing is answered before [`App::run`]; connections wait in the kernel until then.
     ///
-    /// Errors: the first address that can't be bound, with its key.
+    /// Errors: the first address that can't be bound, with its key; or an ensemble, which is not served yet.
     pub async fn bind(config: Config) -> Result<Self, AppError> {
         let metrics = Metrics::new();
         let readiness = Readiness::new();
@@ -126,9 +141,10 @@ impl App {
             min_ttl: config.dns.min_ttl,
             timeout: config.dns.timeout,
         };
-        let handles: Vec<_> =
-            config.kafka.iter().map(|kafka| metrics.cluster(&kafka.name, "kafka")).collect();
-        let counters: Vec<_> = handles.iter().map(|handle| handle.dns_changes.clone()).collect();
+        let handles: Vec<_> = config.kafka.iter().map(|kafka| metrics.kafka(&kafka.name)).collect();
+        let ensembles: Vec<_> = config.zookeeper.iter().map(|zk| metrics.zookeeper(&zk.name)).collect();
+        let changes = handles.iter().map(|handle| handle.dns_changes.clone());
+        let counters: Vec<_> = changes.chain(ensembles.iter().map(|e| e.dns_changes.clone())).collect();
         // One resolver serves all clusters: a change of a name counts for each of them.
         let on_change: crate::dns::OnChange =
             Arc::new(move |_, _, _| counters.iter().for_each(prometheus::IntCounter::inc));
@@ -140,22 +156,36 @@ impl App {
             let block = readiness.block(format!("kafka {}: no broker reached yet", settings.kafka.name));
             let (ledger, resolver) = (Arc::clone(&shared.ledger), shared.resolver.clone());
             let bound = Service::bind(settings, config.state_dir.as_deref(), resolver, handle, ledger, block);
-            kafka.push(bound.map_err(|error| AppError::Kafka { key: format!("kafka[{index}]"), error })?);
+            kafka.push(bound.map_err(|error| AppError::Cluster { key: format!("kafka[{index}]"), error })?);
+        }
+        let mut zookeeper = Vec::new();
+        for (index, handle) in ensembles.into_iter().enumerate() {
+            let Some(settings) = zookeeper::settings(&config, index) else { continue };
+            let name = &settings.zookeeper.name;
+            let block = readiness.block(format!("zookeeper {name}: no server reached yet"));
+            let (ledger, resolver) = (Arc::clone(&shared.ledger), shared.resolver.clone());
+            let bound = zookeeper::Service::bind(settings, resolver, handle, ledger, block);
+            let key = format!("zookeeper[{index}]");
+            zookeeper.push(bound.map_err(|error| AppError::Cluster { key, error })?);
         }
         let (config, _) = watch::channel(Arc::new(config));
         metrics.before_render({
             let (metrics, readiness) = (Arc::downgrade(&metrics), readiness.clone());
             let clusters: Vec<_> = kafka.iter().map(Service::cluster).collect();
+            let ensembles: Vec<_> = zookeeper.iter().map(zookeeper::Service::ensemble).collect();
             move || {
                 for cluster in &clusters {
                     cluster.before_render();
+                }
+                for ensemble in &ensembles {
+                    ensemble.before_render();
                 }
                 if let Some(metrics) = metrics.upgrade() {
                     metrics.ready.set(i64::from(readiness.is_ready()));
                 }
             }
         });
-        Ok(Self { config, metrics, readiness, admin, kafka, shared })
+        Ok(Self { config, metrics, readiness, admin, kafka, zookeeper, shared })
     }
 
     /// Where the admin listener is, one address for each of `admin.listen`: with the real ports where those were 0.
@@ -166,6 +196,11 @@ impl App {
     /// Where the bootstrap listeners of each Kafka cluster are, in the order of the configuration.
     pub fn kafka_addrs(&self) -> Vec<Vec<SocketAddr>> {
         self.kafka.iter().map(Service::bootstrap_addrs).collect()
+    }
+
+    /// Where the listeners of each `ZooKeeper` ensemble are, in the order of the configuration.
+    pub fn zookeeper_addrs(&self) -> Vec<Vec<SocketAddr>> {
+        self.zookeeper.iter().map(zookeeper::Service::addrs).collect()
     }
 
     /// Whether evenkeel serves.
@@ -184,11 +219,14 @@ impl App {
         for address in self.admin_addrs() {
             tracing::info!(%address, "admin listens");
         }
-        let clusters: Vec<Arc<Cluster>> = self.kafka.iter().map(Service::cluster).collect();
+        let served = Served {
+            clusters: self.kafka.iter().map(Service::cluster).collect(),
+            ensembles: self.zookeeper.iter().map(zookeeper::Service::ensemble).collect(),
+        };
         let admin = Arc::new(Admin {
             metrics: Arc::clone(&self.metrics),
             readiness: self.readiness.clone(),
-            clusters: clusters.iter().map(shown).collect(),
+            clusters: served.shown(),
         });
         for listener in self.admin {
             let limits = admin::Limits::default();
@@ -197,8 +235,9 @@ impl App {
         drop(admin_holder);
         // Ended when this function is: what is held while clients are let finish may still find its broker.
         let _watches: Vec<_> = self.kafka.into_iter().map(|service| service.start(&holder)).collect();
+        let _looks: Vec<_> = self.zookeeper.into_iter().map(|service| service.start(&holder)).collect();
         drop(holder);
-        tokio::spawn(follow_config(self.config.subscribe(), clusters, self.shared));
+        tokio::spawn(follow_config(self.config.subscribe(), served, self.shared));
         tokio::spawn(tell_readiness(self.readiness.clone(), service));
         if let Some(every) = service.watchdog() {
             tokio::spawn(keep_alive(service, every));
@@ -223,8 +262,18 @@ impl App {
     }
 }
 
-fn shown(cluster: &Arc<Cluster>) -> Arc<dyn ClusterStatus> {
-    Arc::new(Shown { name: cluster.settings().kafka.name.clone(), cluster: Arc::clone(cluster) })
+impl Served {
+    fn shown(&self) -> Vec<Arc<dyn ClusterStatus>> {
+        let clusters = self.clusters.iter().map(|cluster| -> Arc<dyn ClusterStatus> {
+            let name = cluster.settings().kafka.name.clone();
+            Arc::new(ShownCluster { name, cluster: Arc::clone(cluster) })
+        });
+        let ensembles = self.ensembles.iter().map(|ensemble| -> Arc<dyn ClusterStatus> {
+            let name = ensemble.settings().zookeeper.name.clone();
+            Arc::new(ShownEnsemble { name, ensemble: Arc::clone(ensemble) })
+        });
+        clusters.chain(ensembles).collect()
+    }
 }
 
 /// Lets the clients finish, then the readers of metrics and probes, unless another signal comes.
@@ -333,25 +382,27 @@ async fn keep_alive(service: ServiceManager, every: Duration) {
 }
 
 /// Gives each cluster its part of every new configuration.
-async fn follow_config(
-    mut config: watch::Receiver<Arc<Config>>,
-    clusters: Vec<Arc<Cluster>>,
-    shared: Shared,
-) {
+async fn follow_config(mut config: watch::Receiver<Arc<Config>>, served: Served, shared: Shared) {
     while config.changed().await.is_ok() {
         let config = Arc::clone(&config.borrow_and_update());
         shared.ledger.set_limit(config.hold.bytes);
         shared.resolver.set_options(config.dns.min_ttl, config.dns.timeout);
-        for (index, cluster) in clusters.iter().enumerate() {
+        for (index, cluster) in served.clusters.iter().enumerate() {
             cluster.metrics.hold_limit_bytes.set(i64::try_from(config.hold.bytes).unwrap_or(i64::MAX));
             if let Some(settings) = service::settings(&config, index) {
                 cluster.set_settings(settings);
             }
         }
+        for (index, ensemble) in served.ensembles.iter().enumerate() {
+            ensemble.metrics.hold_limit_bytes.set(i64::try_from(config.hold.bytes).unwrap_or(i64::MAX));
+            if let Some(settings) = zookeeper::settings(&config, index) {
+                ensemble.set_settings(settings);
+            }
+        }
     }
 }
 
-impl ClusterStatus for Shown {
+impl ClusterStatus for ShownCluster {
     fn name(&self) -> &str {
         &self.name
     }
@@ -362,5 +413,31 @@ impl ClusterStatus for Shown {
 
     fn set_bypass(&self, on: bool) {
         self.cluster.set_bypass(on);
+    }
+    fn drain(&self, _: &str, _: bool) -> MemberDrain {
+        MemberDrain::Unsupported
+    }
+}
+
+impl ClusterStatus for ShownEnsemble {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn status(&self) -> Value {
+        self.ensemble.status_json()
+    }
+
+    fn set_bypass(&self, on: bool) {
+        self.ensemble.set_bypass(on);
+    }
+
+    fn drain(&self, member: &str, on: bool) -> MemberDrain {
+        match self.ensemble.drain(member, on) {
+            None => MemberDrain::Unknown,
+            Some(_) if !on => MemberDrain::Off,
+            Some(0) => MemberDrain::Drained,
+            Some(left) => MemberDrain::Draining { left },
+        }
     }
 }

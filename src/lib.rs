@@ -7,7 +7,7 @@
 //! 2. platform: [`net`], [`dns`]
 //! 3. resilience: [`retry`], [`hold`]; `upstream` (members and their health for every protocol) has its place here, and
 //!    comes with the second protocol
-//! 4. protocols: [`kafka`]
+//! 4. protocols: [`kafka`], [`zookeeper`]
 //! 5. operability: [`admin`]
 //!
 //! [`app`] alone sees everything.
@@ -24,3 +24,4 @@ pub mod net;
 pub mod retry;
 pub mod telemetry;
 pub mod time;
+pub mod zookeeper;

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::runtime::{Builder, Runtime};
@@ -18,7 +19,11 @@ use evenkeel::config::{self, Config, LogFormat, Problems};
 use evenkeel::lifecycle::Signals;
 use evenkeel::telemetry;
 
-/// A client-side resilience sidecar for Apache Kafka: applications connect to it as if it were the cluster.
+/// Between two looks at a drain.
+const DRAIN_LOOK: Duration = Duration::from_millis(200);
+
+/// A client-side resilience sidecar for Apache Kafka and Apache ZooKeeper: applications connect to it as if it were the
+/// cluster.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct CommandLine {
@@ -35,6 +40,10 @@ enum Command {
     /// Switch bypass of a cluster on or off in the sidecar that runs: nothing is held, stamped or sent elsewhere while it is
     /// on. Connections follow at their next request; a restart switches it off.
     Bypass(Bypass),
+    /// Make the clients of the sidecar that runs leave a member, and wait until none is left there.
+    Drain(Drain),
+    /// End the drain of a member.
+    Undrain(Undrain),
 }
 
 #[derive(Args)]
@@ -42,6 +51,36 @@ struct Bypass {
     switch: Switch,
     /// The name of the cluster in the configuration.
     cluster: String,
+    #[command(flatten)]
+    sidecar: Sidecar,
+}
+
+#[derive(Args)]
+struct Drain {
+    /// The name of the cluster in the configuration.
+    cluster: String,
+    /// The member, as `GET /v1/clusters/CLUSTER` names it.
+    member: String,
+    /// How long to wait, in seconds; 0 only begins.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait: u64,
+    #[command(flatten)]
+    sidecar: Sidecar,
+}
+
+#[derive(Args)]
+struct Undrain {
+    /// The name of the cluster in the configuration.
+    cluster: String,
+    /// The member.
+    member: String,
+    #[command(flatten)]
+    sidecar: Sidecar,
+}
+
+/// The sidecar that runs.
+#[derive(Args)]
+struct Sidecar {
     /// The admin listener of the sidecar; else the one of the configuration, else 127.0.0.1:9901.
     #[arg(long, value_name = "URL")]
     admin: Option<String>,
@@ -69,6 +108,8 @@ fn main() -> ExitCode {
         Command::Run(file) => run(&file.config),
         Command::Check(file) => check(&file.config),
         Command::Bypass(bypass) => switch(&bypass),
+        Command::Drain(drain) => leave(&drain),
+        Command::Undrain(undrain) => stay(&undrain),
     }
 }
 
@@ -82,39 +123,93 @@ fn check(path: &Path) -> ExitCode {
     }
 }
 
-/// Asks the sidecar that runs.
-fn switch(bypass: &Bypass) -> ExitCode {
-    let url = match (&bypass.admin, &bypass.config) {
-        (Some(url), _) => url.clone(),
-        (None, None) => admin_of(&config::Admin::default()),
-        (None, Some(path)) => match load(path) {
-            Ok(config) => admin_of(&config.admin),
-            Err(problems) => return refuse(&problems),
-        },
-    };
-    let method = match bypass.switch {
-        Switch::On => hyper::Method::PUT,
-        Switch::Off => hyper::Method::DELETE,
-    };
-    let path = format!("/v1/clusters/{}/bypass", bypass.cluster);
-    let answer = runtime(1).map_err(|error| format!("no runtime: {error}")).and_then(|runtime| {
-        runtime.block_on(client::ask(&url, method, &path)).map_err(|error| error.to_string())
-    });
-    match answer {
-        Ok((200, _)) => {
-            let state = if matches!(bypass.switch, Switch::On) { "on" } else { "off" };
-            println!("{}: bypass is {state}", bypass.cluster);
-            ExitCode::SUCCESS
-        }
-        Ok((status, text)) => {
-            eprintln!("evenkeel: {url}: {status}: {}", text.trim());
-            ExitCode::FAILURE
-        }
-        Err(text) => {
-            eprintln!("evenkeel: {text}");
-            ExitCode::FAILURE
+/// A runtime and the address of the sidecar that runs, to ask it things.
+struct Asking {
+    runtime: Runtime,
+    url: String,
+}
+
+impl Asking {
+    fn new(sidecar: &Sidecar) -> Result<Self, ExitCode> {
+        let url = match (&sidecar.admin, &sidecar.config) {
+            (Some(url), _) => url.clone(),
+            (None, None) => admin_of(&config::Admin::default()),
+            (None, Some(path)) => admin_of(&load(path).map_err(|problems| refuse(&problems))?.admin),
+        };
+        let runtime = runtime(1).map_err(|error| complain(&format!("no runtime: {error}")))?;
+        Ok(Self { runtime, url })
+    }
+
+    /// Status and text of the answer; what is not of the class 2xx is complained about.
+    fn ask(&self, method: hyper::Method, path: &str) -> Result<(u16, String), ExitCode> {
+        match self.runtime.block_on(client::ask(&self.url, method, path)) {
+            Ok((status, text)) if (200..300).contains(&status) => Ok((status, text)),
+            Ok((status, text)) => Err(complain(&format!("{}: {status}: {}", self.url, text.trim()))),
+            Err(error) => Err(complain(&error.to_string())),
         }
     }
+}
+
+fn complain(text: &str) -> ExitCode {
+    eprintln!("evenkeel: {text}");
+    ExitCode::FAILURE
+}
+
+fn told(result: Result<String, ExitCode>) -> ExitCode {
+    match result {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
+    }
+}
+
+fn switch(bypass: &Bypass) -> ExitCode {
+    let (method, state) = match bypass.switch {
+        Switch::On => (hyper::Method::PUT, "on"),
+        Switch::Off => (hyper::Method::DELETE, "off"),
+    };
+    let path = format!("/v1/clusters/{}/bypass", bypass.cluster);
+    told(Asking::new(&bypass.sidecar).and_then(|asking| {
+        asking.ask(method, &path)?;
+        Ok(format!("{}: bypass is {state}", bypass.cluster))
+    }))
+}
+
+/// Begins the drain of a member, and waits for its end: an answer of 200.
+fn leave(drain: &Drain) -> ExitCode {
+    let path = format!("/v1/clusters/{}/members/{}/drain", drain.cluster, drain.member);
+    let until = Instant::now() + Duration::from_secs(drain.wait);
+    told(Asking::new(&drain.sidecar).and_then(|asking| {
+        loop {
+            let (status, text) = asking.ask(hyper::Method::PUT, &path)?;
+            if status == 200 {
+                return Ok(format!("{}: {} is drained", drain.cluster, drain.member));
+            }
+            if drain.wait == 0 {
+                return Ok(format!("{}: {} is draining", drain.cluster, drain.member));
+            }
+            if Instant::now() >= until {
+                return Err(complain(&format!(
+                    "{}: {} is not drained within {} s: {}",
+                    drain.cluster,
+                    drain.member,
+                    drain.wait,
+                    text.trim()
+                )));
+            }
+            std::thread::sleep(DRAIN_LOOK);
+        }
+    }))
+}
+
+fn stay(undrain: &Undrain) -> ExitCode {
+    let path = format!("/v1/clusters/{}/members/{}/drain", undrain.cluster, undrain.member);
+    told(Asking::new(&undrain.sidecar).and_then(|asking| {
+        asking.ask(hyper::Method::DELETE, &path)?;
+        Ok(format!("{}: {} is not drained", undrain.cluster, undrain.member))
+    }))
 }
 
 /// Where the first admin listener of a configuration is reached from this host.
@@ -193,18 +288,17 @@ fn refuse(problems: &Problems) -> ExitCode {
 
 /// What is served, in one line.
 fn summary(config: &Config) -> String {
-    let clusters: Vec<String> = config
-        .kafka
-        .iter()
-        .map(|kafka| {
-            let listen: Vec<String> = kafka.listen.iter().map(ToString::to_string).collect();
-            format!(
-                "kafka {} on {}, brokers on ports {}",
-                kafka.name,
-                listen.join(" and "),
-                kafka.broker_ports
-            )
-        })
-        .collect();
-    clusters.join("; ")
+    let kafka = config.kafka.iter().map(|kafka| {
+        let (listen, ports) = (on(&kafka.listen), kafka.broker_ports);
+        format!("kafka {} on {listen}, brokers on ports {ports}", kafka.name)
+    });
+    let zookeeper = config.zookeeper.iter().map(|ensemble| {
+        let servers: Vec<String> = ensemble.servers.iter().map(ToString::to_string).collect();
+        format!("zookeeper {} on {}, servers {}", ensemble.name, on(&ensemble.listen), servers.join(", "))
+    });
+    kafka.chain(zookeeper).collect::<Vec<_>>().join("; ")
+}
+
+fn on(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }

@@ -2,8 +2,12 @@
 //!
 //! State machines take `now` as an argument; only the tasks around them ask this module, which follows tokio's
 //! clock, so that tests can pause it.
+//!
+//! [`now`] stands still while the machine is suspended. What a server on another machine counts does not: for that there
+//! is [`boot`].
 
-use std::time::Instant;
+use std::ops::{Add, Sub};
+use std::time::{Duration, Instant};
 
 /// The present moment by tokio's clock (which tests can pause and advance).
 pub fn now() -> Instant {
@@ -12,6 +16,58 @@ pub fn now() -> Instant {
         return at;
     }
     tokio::time::Instant::now().into_std()
+}
+
+/// A moment on the clock that goes on while the machine is suspended (`CLOCK_BOOTTIME`): the time since it was started.
+///
+/// Sums and differences stop at the ends of the range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Boot(Duration);
+
+impl Boot {
+    /// The moment so long after the start of the machine.
+    pub const fn at(since_start: Duration) -> Self {
+        Self(since_start)
+    }
+
+    /// How long ago `earlier` was; nothing if it is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Boot {
+    type Output = Self;
+
+    fn add(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(by))
+    }
+}
+
+impl Sub<Duration> for Boot {
+    type Output = Self;
+
+    fn sub(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(by))
+    }
+}
+
+/// The present moment by the clock that counts suspend.
+#[cfg(not(test))]
+pub fn boot() -> Boot {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // Neither is ever negative; a clock that said so would be at its start.
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Boot(Duration::new(seconds, nanos))
+}
+
+/// The present moment, an hour after the first call, by tokio's clock (which tests can pause and advance).
+#[cfg(test)]
+pub fn boot() -> Boot {
+    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(now);
+    let start = *START;
+    Boot(Duration::from_secs(3600) + now().saturating_duration_since(start))
 }
 
 #[cfg(test)]

@@ -27,6 +27,27 @@ pub trait ClusterStatus: Send + Sync {
 
     /// Switches bypass on or off. Must not block.
     fn set_bypass(&self, on: bool);
+
+    /// Makes clients leave a member, or ends that; says how far it has come. Idempotent. Must not block.
+    fn drain(&self, member: &str, on: bool) -> MemberDrain;
+}
+
+/// How far the drain of a member has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberDrain {
+    /// There is no such member.
+    Unknown,
+    /// Members of this protocol can't be drained (yet).
+    Unsupported,
+    /// It is not being drained.
+    Off,
+    /// So many sessions or connections are still there.
+    Draining {
+        /// How many.
+        left: usize,
+    },
+    /// Nobody is there any more.
+    Drained,
 }
 
 /// What the routes read.

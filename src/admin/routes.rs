@@ -7,7 +7,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::response::{Answer, answer, json, not_allowed, problem, text};
-use super::{Admin, ClusterStatus};
+use super::{Admin, ClusterStatus, MemberDrain};
 use crate::metrics;
 
 /// The longest path that can be meant.
@@ -23,6 +23,8 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET /v1/clusters/{c}", "one cluster, JSON"),
     ("PUT /v1/clusters/{c}/bypass", "nothing is held, stamped or sent elsewhere from now on"),
     ("DELETE /v1/clusters/{c}/bypass", "the end of that"),
+    ("PUT /v1/clusters/{c}/members/{m}/drain", "clients leave the member: 200 when none is left, else 202"),
+    ("DELETE /v1/clusters/{c}/members/{m}/drain", "the end of that"),
 ];
 
 /// What a path means.
@@ -35,6 +37,7 @@ enum Route<'a> {
     Clusters,
     Cluster(&'a str),
     Bypass(&'a str),
+    Drain(&'a str, &'a str),
 }
 
 impl<'a> Route<'a> {
@@ -50,6 +53,13 @@ impl<'a> Route<'a> {
                 Some(name) if !name.is_empty() && !name.contains('/') => Self::Cluster(name),
                 Some(rest) => match rest.split_once('/') {
                     Some((name, "bypass")) if !name.is_empty() => Self::Bypass(name),
+                    Some((name, rest)) if !name.is_empty() => {
+                        let member = rest.strip_prefix("members/")?.strip_suffix("/drain")?;
+                        if member.is_empty() || member.contains('/') {
+                            return None;
+                        }
+                        Self::Drain(name, member)
+                    }
                     _ => return None,
                 },
                 None => return None,
@@ -66,8 +76,10 @@ pub(super) async fn respond(admin: &Arc<Admin>, method: &Method, path: &str, loc
     let Some(route) = Route::of(path) else {
         return problem(StatusCode::NOT_FOUND, "no such route; / lists them");
     };
-    if let Route::Bypass(name) = route {
-        return bypass(admin, method, name, local);
+    match route {
+        Route::Bypass(name) => return bypass(admin, method, name, local),
+        Route::Drain(name, member) => return drain(admin, method, name, member, local),
+        _ => {}
     }
     if method != Method::GET && method != Method::HEAD {
         return not_allowed("GET, HEAD");
@@ -81,7 +93,7 @@ pub(super) async fn respond(admin: &Arc<Admin>, method: &Method, path: &str, loc
             let clusters: Vec<Value> = admin.clusters.iter().map(|cluster| cluster.status()).collect();
             json(&json!({ "clusters": clusters }))
         }
-        Route::Cluster(name) | Route::Bypass(name) => match find(admin, name) {
+        Route::Cluster(name) | Route::Bypass(name) | Route::Drain(name, _) => match find(admin, name) {
             Some(cluster) => json(&cluster.status()),
             None => no_cluster(),
         },
@@ -96,16 +108,51 @@ fn no_cluster() -> Answer {
     problem(StatusCode::NOT_FOUND, "no cluster of that name; /v1/clusters lists them")
 }
 
-/// The switch of one cluster. Idempotent; only from this host, since the listener has no credentials.
-fn bypass(admin: &Admin, method: &Method, name: &str, local: bool) -> Answer {
+/// Whether a change is switched on or off. Only from this host, since the listener has no credentials.
+fn switch(method: &Method, local: bool) -> Result<bool, Box<Answer>> {
     let on = match *method {
         Method::PUT => true,
         Method::DELETE => false,
-        _ => return not_allowed("PUT, DELETE"),
+        _ => return Err(Box::new(not_allowed("PUT, DELETE"))),
     };
-    if !local {
-        return problem(StatusCode::FORBIDDEN, "changes are taken from this host only");
+    if local {
+        Ok(on)
+    } else {
+        Err(Box::new(problem(StatusCode::FORBIDDEN, "changes are taken from this host only")))
     }
+}
+
+/// The drain of one member. Idempotent.
+fn drain(admin: &Admin, method: &Method, name: &str, member: &str, local: bool) -> Answer {
+    let on = match switch(method, local) {
+        Ok(on) => on,
+        Err(refusal) => return *refusal,
+    };
+    let Some(cluster) = find(admin, name) else { return no_cluster() };
+    // A member's id is HOST:PORT; some clients escape the colon.
+    let member = member.replace("%3A", ":").replace("%3a", ":");
+    let (status, phase, left) = match cluster.drain(&member, on) {
+        MemberDrain::Unknown => {
+            return problem(StatusCode::NOT_FOUND, "no member of that id; /v1/clusters/{c} lists them");
+        }
+        MemberDrain::Unsupported => {
+            return problem(StatusCode::NOT_IMPLEMENTED, "members of this protocol can't be drained yet");
+        }
+        MemberDrain::Off => (StatusCode::OK, "serving", None),
+        MemberDrain::Draining { left } => (StatusCode::ACCEPTED, "draining", Some(left)),
+        MemberDrain::Drained => (StatusCode::OK, "drained", Some(0)),
+    };
+    let mut answer = json(&json!({ "cluster": name, "member": member, "phase": phase, "sessions": left }));
+    *answer.status_mut() = status;
+    answer
+}
+
+/// The switch of one cluster. Idempotent.
+fn bypass(admin: &Admin, method: &Method, name: &str, local: bool) -> Answer {
+    let on = match switch(method, local) {
+        Ok(on) => on,
+        Err(refusal) => return *refusal,
+    };
     let Some(cluster) = find(admin, name) else { return no_cluster() };
     cluster.set_bypass(on);
     json(&json!({ "cluster": name, "bypass": on }))
@@ -115,7 +162,7 @@ fn index() -> String {
     let mut out = format!("evenkeel {}\n\n", env!("CARGO_PKG_VERSION"));
     for (route, purpose) in ROUTES {
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{route:<32}{purpose}");
+        let _ = writeln!(out, "{route:<44}{purpose}");
     }
     out
 }

@@ -25,6 +25,16 @@ impl ClusterStatus for Orders {
         json!({ "name": "orders", "members": [] })
     }
 
+    fn drain(&self, member: &str, on: bool) -> MemberDrain {
+        match (member, on) {
+            ("zk-1:2181", true) => MemberDrain::Draining { left: 2 },
+            ("zk-2:2181", true) => MemberDrain::Drained,
+            ("zk-1:2181" | "zk-2:2181", false) => MemberDrain::Off,
+            ("broker", _) => MemberDrain::Unsupported,
+            _ => MemberDrain::Unknown,
+        }
+    }
+
     fn set_bypass(&self, on: bool) {
         self.0.store(on, Relaxed);
     }
@@ -94,6 +104,27 @@ async fn bypass_is_a_switch() {
     let url = format!("http://{}", server.address);
     let (status, body) = client::ask(&url, hyper::Method::PUT, "/v1/clusters/orders/bypass").await.unwrap();
     assert_eq!((status, server.orders.0.load(Relaxed)), (200, true), "{body}");
+}
+
+#[tokio::test]
+async fn a_drain_says_how_far_it_has_come() {
+    let server = start(Limits::default()).await;
+    let path = |member: &str| format!("/v1/clusters/orders/members/{member}/drain");
+    for (method, member, status, phase, left) in [
+        ("PUT", "zk-1:2181", 202, "draining", json!(2)),
+        ("PUT", "zk-1%3A2181", 202, "draining", json!(2)),
+        ("PUT", "zk-2:2181", 200, "drained", json!(0)),
+        ("DELETE", "zk-1:2181", 200, "serving", Value::Null),
+    ] {
+        let (got, _, body) = ask(server.address, method, &path(member)).await;
+        assert_eq!(got, status, "{body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((&body["phase"], &body["sessions"]), (&json!(phase), &left));
+    }
+    assert_eq!(ask(server.address, "PUT", &path("nobody:1")).await.0, 404);
+    assert_eq!(ask(server.address, "PUT", &path("broker")).await.0, 501);
+    assert_eq!(ask(server.address, "GET", &path("zk-1:2181")).await.0, 405, "a look changes nothing");
+    assert_eq!(ask(server.address, "PUT", &path("a/b")).await.0, 404);
 }
 
 /// The listener has no credentials: what changes something is taken from this host only.

@@ -1,19 +1,19 @@
 //! Text to addresses: where to listen, whom to ask, which host to tell.
 //!
 //! Each function returns the value, or what is wrong and what to write instead. Nothing is resolved here.
-//! Pure; imports the folder's `types` and `units` only.
+//! Pure; imports the folder's `clusters` and `units` only.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::types::HostPort;
+use super::clusters::HostPort;
 use super::units::{port, quote};
 
-/// An address to listen on: a literal IP address and a port; port 0 takes any free port.
-pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
-    let address = socket_address(text, None, "127.0.0.1:9092")?;
+/// An address to listen on, such as `example`: a literal IP address and a port; port 0 takes any free port.
+pub(super) fn listen(text: &str, example: &str) -> Result<SocketAddr, String> {
+    let address = socket_address(text, None, example)?;
     match address.ip() {
         ip if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) => {
-            Err(format!("{} is not an address of one host; write such as \"127.0.0.1:9092\"", quote(text)))
+            Err(format!("{} is not an address of one host; write such as \"{example}\"", quote(text)))
         }
         _ => Ok(address),
     }
@@ -53,7 +53,11 @@ fn socket_address(text: &str, default_port: Option<u16>, example: &str) -> Resul
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return match default_port {
             Some(port) => Ok(SocketAddr::new(ip, port)),
-            None => Err(format!("{} has no port; write \"{}\"", quote(text), SocketAddr::new(ip, 9092))),
+            None => {
+                let port = port_of(example);
+                let address = if ip.is_ipv6() { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
+                Err(format!("{} has no port; write \"{address}\"", quote(text)))
+            }
         };
     }
     if text.contains(',') {
@@ -64,7 +68,7 @@ fn socket_address(text: &str, default_port: Option<u16>, example: &str) -> Resul
         if inner.parse::<IpAddr>().is_ok() && !inner.is_empty() {
             return Err(format!("{} is not a port; write a number from 1 to 65535", quote(port_text)));
         }
-        if port(port_text).is_some() && host_name(host).is_ok() {
+        if port(port_text).is_some() && host_name(host, example).is_ok() {
             return Err(format!(
                 "{} has a name where an IP address is needed; write such as \"{example}\"",
                 quote(text)
@@ -74,9 +78,8 @@ fn socket_address(text: &str, default_port: Option<u16>, example: &str) -> Resul
     Err(format!("{} is not an IP address and a port; write such as \"{example}\"", quote(text)))
 }
 
-/// A server to connect to: a name or a literal IP address, and a port.
-pub(super) fn host_port(text: &str) -> Result<HostPort, String> {
-    const EXAMPLE: &str = "kafka-1.example.net:9092";
+/// A server to connect to, such as `example`: a name or a literal IP address, and a port.
+pub(super) fn host_port(text: &str, example: &str) -> Result<HostPort, String> {
     no_zone(text)?;
     if let Some((_, rest)) = text.split_once("://") {
         return Err(format!("{} has a scheme; write {}", quote(text), quote(rest)));
@@ -85,29 +88,33 @@ pub(super) fn host_port(text: &str) -> Result<HostPort, String> {
         return Err(format!("{} is more than one server; write a list, [\"…\", \"…\"]", quote(text)));
     }
     if let Ok(ip) = text.parse::<Ipv6Addr>() {
-        return Err(format!("{} needs brackets and a port; write \"[{ip}]:9092\"", quote(text)));
+        return Err(format!(
+            "{} needs brackets and a port; write \"[{ip}]:{}\"",
+            quote(text),
+            port_of(example)
+        ));
     }
     let (host_text, port_text) = match text.rsplit_once(':') {
         Some((host, port)) if !host.ends_with(':') => (host, port),
-        _ => return Err(format!("{} has no port; write such as \"{EXAMPLE}\"", quote(text))),
+        _ => return Err(format!("{} has no port; write such as \"{example}\"", quote(text))),
     };
-    let host = host(host_text)?;
+    let host = host(host_text, host_of(example))?;
     let Some(port) = port(port_text) else {
         return Err(format!("{} is not a port; write a number from 1 to 65535", quote(port_text)));
     };
     if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
-        return Err(format!("{} is not an address to connect to; write such as \"{EXAMPLE}\"", quote(text)));
+        return Err(format!("{} is not an address to connect to; write such as \"{example}\"", quote(text)));
     }
     Ok(HostPort { host, port })
 }
 
-/// A host that clients are told: a name or a literal IP address, no port.
-pub(super) fn advertised_host(text: &str) -> Result<String, String> {
+/// A host that clients are told, such as `example`: a name or a literal IP address, no port.
+pub(super) fn advertised_host(text: &str, example: &str) -> Result<String, String> {
     no_zone(text)?;
-    if let Ok(server) = host_port(text) {
+    if let Ok(server) = host_port(text, example) {
         return Err(format!("{} has a port; write the host alone, {}", quote(text), quote(&server.host)));
     }
-    let host = host(text)?;
+    let host = host(text, example)?;
     if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
         return Err(format!(
             "{} is not an address that a client can connect to; write a name or an address",
@@ -117,8 +124,18 @@ pub(super) fn advertised_host(text: &str) -> Result<String, String> {
     Ok(host)
 }
 
+/// The host of an example, which has a port.
+fn host_of(example: &str) -> &str {
+    example.rsplit_once(':').map_or(example, |(host, _)| host)
+}
+
+/// The port of an example.
+fn port_of(example: &str) -> &str {
+    example.rsplit_once(':').map_or("", |(_, port)| port)
+}
+
 /// A name or a literal address, an IPv6 one with or without brackets; without them in the result.
-fn host(text: &str) -> Result<String, String> {
+fn host(text: &str, example: &str) -> Result<String, String> {
     if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return match inner.parse::<Ipv6Addr>() {
             Ok(ip) => Ok(ip.to_string()),
@@ -128,14 +145,12 @@ fn host(text: &str) -> Result<String, String> {
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Ok(ip.to_string());
     }
-    host_name(text)
+    host_name(text, example)
 }
 
 /// A name of DNS: labels of letters, digits, `-` and (seen in the wild) `_`, 1 to 63 long, 253 in all.
-fn host_name(text: &str) -> Result<String, String> {
-    let wrong = |why: &str| {
-        Err(format!("{} is not a host, {why}; write such as \"kafka-1.example.net\"", quote(text)))
-    };
+fn host_name(text: &str, example: &str) -> Result<String, String> {
+    let wrong = |why: &str| Err(format!("{} is not a host, {why}; write such as \"{example}\"", quote(text)));
     let name = text.strip_suffix('.').unwrap_or(text);
     if name.is_empty() {
         return wrong("it is empty");
@@ -179,6 +194,18 @@ fn no_zone(text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn listen(text: &str) -> Result<SocketAddr, String> {
+        super::listen(text, "127.0.0.1:9092")
+    }
+
+    fn host_port(text: &str) -> Result<HostPort, String> {
+        super::host_port(text, "kafka-1.example.net:9092")
+    }
+
+    fn advertised_host(text: &str) -> Result<String, String> {
+        super::advertised_host(text, "sidecar.example.net")
+    }
 
     #[test]
     fn listen_takes_literal_addresses_only() {
@@ -256,5 +283,18 @@ mod tests {
         assert!(advertised_host("sidecar.local:9092").unwrap_err().contains("write the host alone"));
         assert!(advertised_host("0.0.0.0").is_err());
         assert!(advertised_host("").is_err());
+    }
+
+    /// What to write instead looks like the key that it is written for.
+    #[test]
+    fn examples_are_those_of_the_key() {
+        let server = |text| super::host_port(text, "zk-1.example.net:2181").unwrap_err();
+        assert_eq!(server("zk-1"), "\"zk-1\" has no port; write such as \"zk-1.example.net:2181\"");
+        assert!(server("::1").ends_with("write \"[::1]:2181\""), "{}", server("::1"));
+        assert!(server("-a:1").ends_with("write such as \"zk-1.example.net\""), "{}", server("-a:1"));
+        let address = |text| super::listen(text, "127.0.0.1:2181").unwrap_err();
+        assert!(address("10.0.0.1").ends_with("write \"10.0.0.1:2181\""));
+        assert!(address("[::1]").ends_with("write \"[::1]:2181\""));
+        assert!(address("localhost:1").ends_with("write such as \"127.0.0.1:2181\""));
     }
 }

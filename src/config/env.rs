@@ -1,13 +1,13 @@
 //! Overrides from environment variables: `EVENKEEL_HOLD_MAX=5s`, `EVENKEEL_KAFKA_0_LISTEN=127.0.0.1:9092`.
 //!
 //! A variable is a key's path in upper case with `_` between its parts. Keys have underscores themselves,
-//! so names are matched against the table of keys, never split. The variables are passed in; this file
+//! so names are matched against the tables of keys, never split. The variables are passed in; this file
 //! never looks at the process. Imports files of this folder only.
 
 use std::collections::BTreeMap;
 
-use super::keys::{KAFKA, Key, ROOT};
-use super::parse::NO_ZOOKEEPER;
+use super::keys::{ROOT, Row, rows};
+use super::kinds::{KINDS, Kind};
 use super::problem::Place;
 use super::report::Report;
 use super::suggest::nearest;
@@ -20,20 +20,31 @@ const PREFIX: &str = "EVENKEEL_";
 const RESERVED: [&str; 1] = ["CONFIG"];
 
 /// A key that a variable names.
-#[derive(Debug, PartialEq, Eq)]
 enum Target {
-    /// A key outside of clusters, by its path.
-    Root(&'static str),
+    /// A key outside of clusters.
+    Root(&'static Row),
     /// A cluster's key.
-    Cluster { index: usize, key: &'static str },
-    /// One entry of a cluster's `node_ports`.
-    NodePort { index: usize, id: String },
+    Cluster(At, Inner),
+}
+
+/// Which cluster: its kind, and its index among those.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct At {
+    table: &'static str,
+    index: usize,
+}
+
+/// What a variable names in a cluster.
+enum Inner {
+    Key(&'static Row),
+    /// One entry of a key that holds a table.
+    Entry(&'static Row, String),
 }
 
 /// Puts the variables into the tree; reports those that name no key.
 pub(super) fn apply(tree: &mut Table, env: impl IntoIterator<Item = (String, String)>, report: &mut Report) {
     // Sorted by name, so that the result does not depend on the order of the environment.
-    let mut clusters: BTreeMap<usize, Vec<(Target, String, Node)>> = BTreeMap::new();
+    let mut clusters: BTreeMap<At, Vec<(Inner, Node)>> = BTreeMap::new();
     let env: BTreeMap<String, String> = env.into_iter().collect();
     for (variable, text) in env {
         let Some(name) = variable.strip_prefix(PREFIX) else { continue };
@@ -43,32 +54,37 @@ pub(super) fn apply(tree: &mut Table, env: impl IntoIterator<Item = (String, Str
         let place = Place::Variable(variable.clone());
         let node = Node { value: Value::Text(text), place };
         match target(name) {
-            Some(Target::Root(path)) => set(tree, path, node),
-            Some(target) => {
-                let (Target::Cluster { index, .. } | Target::NodePort { index, .. }) = target else {
-                    continue;
-                };
-                clusters.entry(index).or_default().push((target, variable, node));
-            }
+            Some(Target::Root(row)) => set(tree, row, node),
+            Some(Target::Cluster(at, inner)) => clusters.entry(at).or_default().push((inner, node)),
             None => report.add(&node.place, "", unknown(name)),
         }
     }
-    for (index, targets) in clusters {
-        into_cluster(tree, index, targets, report);
+    for (at, targets) in clusters {
+        into_cluster(tree, &at, targets, report);
     }
 }
 
 fn target(name: &str) -> Option<Target> {
-    if let Some(key) = ROOT.iter().find(|key| key.variable() == name) {
-        return Some(Target::Root(key.path));
+    if let Some(row) = rows(ROOT).into_iter().find(|row| row.variable() == name) {
+        return Some(Target::Root(row));
     }
-    let (index, rest) = name.strip_prefix("KAFKA_")?.split_once('_')?;
-    let index = number(index)?;
-    if let Some(key) = KAFKA.iter().find(|key| key.variable() == rest) {
-        return Some(Target::Cluster { index, key: key.path });
-    }
-    let id = rest.strip_prefix("NODE_PORTS_")?;
-    number(id).map(|_| Target::NodePort { index, id: id.to_owned() })
+    let (kind, index, rest) = KINDS.iter().find_map(|kind| {
+        let (index, rest) = indexed(kind, name)?.split_once('_')?;
+        Some((kind, number(index)?, rest))
+    })?;
+    let inner = kind.rows().into_iter().find_map(|row| {
+        if row.variable() == rest {
+            return Some(Inner::Key(row));
+        }
+        let id = rest.strip_prefix(&row.variable())?.strip_prefix('_')?;
+        (row.is_map() && number(id).is_some()).then(|| Inner::Entry(row, id.to_owned()))
+    })?;
+    Some(Target::Cluster(At { table: kind.table, index }, inner))
+}
+
+/// What follows the name of a kind: the index of a cluster, and a key.
+fn indexed<'a>(kind: &Kind, name: &'a str) -> Option<&'a str> {
+    name.strip_prefix(&kind.table.to_ascii_uppercase())?.strip_prefix('_')
 }
 
 /// A whole number without a sign or leading zeros.
@@ -93,16 +109,17 @@ fn is_service_link(name: &str, text: &str) -> bool {
         })
 }
 
-fn set(tree: &mut Table, path: &str, node: Node) {
+/// Writes a key, and the table that holds it where that isn't there yet.
+fn set(owner: &mut Table, row: &Row, node: Node) {
     let place = node.place.clone();
-    let Some((table, name)) = path.split_once('.') else {
-        tree.insert(path.to_owned(), Entry { key: place, node });
+    let Some(table) = row.table() else {
+        owner.insert(row.path.to_owned(), Entry { key: place, node });
         return;
     };
-    let holder = tree.entry(table.to_owned()).or_insert_with(|| empty_table(&place));
+    let holder = owner.entry(table.to_owned()).or_insert_with(|| empty_table(&place));
     // A holder that is no table is reported by the reader; there is nothing to override in it.
     if let Value::Table(table) = &mut holder.node.value {
-        table.insert(name.to_owned(), Entry { key: place, node });
+        table.insert(row.name().to_owned(), Entry { key: place, node });
     }
 }
 
@@ -111,65 +128,62 @@ fn empty_table(place: &Place) -> Entry {
     Entry { key: place.clone(), node }
 }
 
-fn into_cluster(tree: &mut Table, index: usize, targets: Vec<(Target, String, Node)>, report: &mut Report) {
-    let Some((_, _, first)) = targets.first() else { return };
+fn into_cluster(tree: &mut Table, at: &At, targets: Vec<(Inner, Node)>, report: &mut Report) {
+    let Some((_, first)) = targets.first() else { return };
     let place = first.place.clone();
-    let list = tree.entry("kafka".to_owned()).or_insert_with(|| Entry {
+    let list = tree.entry(at.table.to_owned()).or_insert_with(|| Entry {
         key: place.clone(),
         node: Node { value: Value::List(Vec::new()), place: place.clone() },
     });
     let Value::List(nodes) = &mut list.node.value else { return };
-    if index > nodes.len() {
-        let next = nodes.len();
-        for (_, _, node) in &targets {
+    if at.index > nodes.len() {
+        let next = format!("{PREFIX}{}_{}_…", at.table.to_ascii_uppercase(), nodes.len());
+        for (_, node) in &targets {
             report.add(
                 &node.place,
-                format!("kafka[{index}]"),
-                format!("there is no such cluster; the next one is EVENKEEL_KAFKA_{next}_…"),
+                format!("{}[{}]", at.table, at.index),
+                format!("there is no such cluster; the next one is {next}"),
             );
         }
         return;
     }
-    if index == nodes.len() {
+    if at.index == nodes.len() {
         nodes.push(empty_table(&place).node);
     }
-    let Some(Value::Table(table)) = nodes.get_mut(index).map(|node| &mut node.value) else { return };
+    let Some(Value::Table(table)) = nodes.get_mut(at.index).map(|node| &mut node.value) else { return };
     // NODE_PORTS sorts before NODE_PORTS_1001, so the single entries win over the whole.
-    for (target, _, node) in targets {
-        let place = node.place.clone();
-        match target {
-            Target::Root(_) => {}
-            Target::Cluster { key, .. } => {
-                table.insert(key.to_owned(), Entry { key: place, node });
-            }
-            Target::NodePort { id, .. } => {
-                let holder = table.entry("node_ports".to_owned()).or_insert_with(|| empty_table(&place));
-                match &mut holder.node.value {
-                    Value::Table(ports) => {
-                        ports.insert(id, Entry { key: place, node });
-                    }
-                    Value::Text(all) => {
-                        if let Value::Text(port) = &node.value {
-                            *all = format!("{all},{id}={port}");
-                        }
-                    }
-                    _ => {}
-                }
-            }
+    for (inner, node) in targets {
+        match inner {
+            Inner::Key(row) => set(table, row, node),
+            Inner::Entry(row, id) => set_entry(table, row, id, node),
         }
     }
 }
 
-fn unknown(name: &str) -> String {
-    if name.split('_').next() == Some("ZOOKEEPER") {
-        return NO_ZOOKEEPER.to_owned();
+/// Writes one entry of a key that holds a table, whether the whole came from the file or from a variable.
+fn set_entry(owner: &mut Table, row: &Row, id: String, node: Node) {
+    let place = node.place.clone();
+    let holder = owner.entry(row.path.to_owned()).or_insert_with(|| empty_table(&place));
+    match &mut holder.node.value {
+        Value::Table(entries) => {
+            entries.insert(id, Entry { key: place, node });
+        }
+        Value::Text(all) => {
+            if let Value::Text(value) = &node.value {
+                *all = format!("{all},{id}={value}");
+            }
+        }
+        _ => {}
     }
-    let index = name
-        .strip_prefix("KAFKA_")
-        .and_then(|rest| rest.split_once('_'))
-        .and_then(|(index, _)| number(index));
-    let mut known: Vec<String> = ROOT.iter().map(Key::variable).collect();
-    known.extend(KAFKA.iter().map(|key| format!("KAFKA_{}_{}", index.unwrap_or(0), key.variable())));
+}
+
+fn unknown(name: &str) -> String {
+    let mut known: Vec<String> = rows(ROOT).iter().map(|row| row.variable()).collect();
+    for kind in KINDS {
+        let index = indexed(kind, name).and_then(|rest| number(rest.split_once('_')?.0)).unwrap_or(0);
+        let table = kind.table.to_ascii_uppercase();
+        known.extend(kind.rows().iter().map(|row| format!("{table}_{index}_{}", row.variable())));
+    }
     match nearest(name, known.iter().map(String::as_str)) {
         Some(near) => format!("names no key; did you mean {PREFIX}{near}?"),
         None => {

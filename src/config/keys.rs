@@ -7,12 +7,14 @@
 
 use std::time::Duration;
 
+use super::clusters::{Kafka, ZooKeeper};
 use super::read::{self, Field};
 use super::report::Report;
-use super::types::{Config, Kafka};
+use super::types::Config;
 
-/// One key of the owner `T`: the whole configuration, or one cluster.
-pub(super) struct Key<T: 'static> {
+/// What is said of a key, whoever its owner is.
+#[derive(Debug)]
+pub(super) struct Row {
     /// `hold.max`, or inside a cluster `broker_ports`.
     pub(super) path: &'static str,
     /// Whether it must be written.
@@ -21,6 +23,12 @@ pub(super) struct Key<T: 'static> {
     pub(super) example: &'static str,
     /// Whether and when a change takes effect.
     pub(super) live: Live,
+}
+
+/// One key of the owner `T`: the whole configuration, or one cluster.
+pub(super) struct Key<T: 'static> {
+    /// What is said of it.
+    pub(super) row: Row,
     /// Reads the value into its field; a value that is wrong is reported and leaves the field alone.
     pub(super) read: fn(&mut T, &Field<'_>, &mut Report),
     /// Whether two owners agree on it.
@@ -65,15 +73,25 @@ impl Live {
     }
 }
 
-impl<T> Key<T> {
+impl Row {
     /// `hold.max` as in a variable's name: `HOLD_MAX`.
     pub(super) fn variable(&self) -> String {
         self.path.to_ascii_uppercase().replace('.', "_")
     }
 
+    /// The table that holds it, `hold`; none for a key that stands directly in its owner.
+    pub(super) fn table(&self) -> Option<&'static str> {
+        Some(self.path.split_once('.')?.0)
+    }
+
     /// The last part of the path.
     pub(super) fn name(&self) -> &'static str {
         self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+
+    /// Whether its value is a table whose entries can be overridden one by one.
+    pub(super) fn is_map(&self) -> bool {
+        self.example.starts_with('{')
     }
 }
 
@@ -87,10 +105,7 @@ macro_rules! key {
     (@ $path:expr, [$($field:tt)+], $need:ident, $example:literal, $live:ident,
      |$f:ident, $r:ident| $read:expr) => {
         Key {
-            path: $path,
-            need: Need::$need,
-            example: $example,
-            live: Live::$live,
+            row: Row { path: $path, need: Need::$need, example: $example, live: Live::$live },
             read: |into, $f, $r| {
                 if let Some(value) = $read {
                     into.$($field)+ = value;
@@ -105,16 +120,21 @@ macro_rules! key {
 const ZERO: Duration = Duration::ZERO;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 /// Longer is a mistake in every key but `member_retention`, and far from what overflows a clock.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What Linux takes for `TCP_KEEPIDLE`.
 const KEEPALIVE_MOST: Duration = Duration::from_secs(32767);
+/// Less than a round trip to another zone and back under load would never let a session attach.
+const ATTACH_LEAST: Duration = Duration::from_millis(50);
 /// RFC 8305, section 8: the delay must not be under 10 ms.
 const STAGGER_LEAST: Duration = Duration::from_millis(10);
 /// A frame's length is an `i32` on the wire.
 const FRAME_MOST: u64 = 0x7fff_ffff;
+/// What a client sends to get a session must pass.
+const JUTE_LEAST: u64 = 1024;
 const MEMORY_MOST: u64 = 1 << 40;
 
 /// The keys outside of clusters.
@@ -136,11 +156,11 @@ pub(super) const ROOT: &[Key<Config>] = &[
     }),
     key!(net.user_timeout, Default, r#""20s""#, NextConnect, |f, r| read::duration(f, r, MS, DAY)),
     key!(net.backlog, Default, "1024", Restart, |f, r| read::count(f, r, 1, 65535)),
-    key!(net.max_frame, Default, r#""100MiB""#, Restart, |f, r| read::size(f, r, FRAME_MOST)),
-    key!(net.write_queue, Default, r#""1MiB""#, Restart, |f, r| read::size(f, r, MEMORY_MOST)),
+    key!(net.max_frame, Default, r#""100MiB""#, Restart, |f, r| read::size(f, r, 1, FRAME_MOST)),
+    key!(net.write_queue, Default, r#""1MiB""#, Restart, |f, r| read::size(f, r, 1, MEMORY_MOST)),
     key!(hold.max, Default, r#""20s""#, Now, |f, r| read::duration(f, r, ZERO, DAY)),
-    key!(hold.bytes, Default, r#""64MiB""#, Now, |f, r| read::size(f, r, MEMORY_MOST)),
-    key!(hold.connection_bytes, Default, r#""16MiB""#, Now, |f, r| read::size(f, r, MEMORY_MOST)),
+    key!(hold.bytes, Default, r#""64MiB""#, Now, |f, r| read::size(f, r, 1, MEMORY_MOST)),
+    key!(hold.connection_bytes, Default, r#""16MiB""#, Now, |f, r| read::size(f, r, 1, MEMORY_MOST)),
     key!(hold.requests, Default, "1000", Now, |f, r| read::count(f, r, 1, 1_000_000)),
     key!(retry.min, Default, r#""50ms""#, Now, |f, r| read::duration(f, r, MS, HOUR)),
     key!(retry.max, Default, r#""1s""#, Now, |f, r| read::duration(f, r, MS, HOUR)),
@@ -169,9 +189,36 @@ pub(super) const KAFKA: &[Key<Kafka>] = &[
     key!(raise_acks, Default, r#""acks1""#, NextClient, |f, r| read::raise_acks(f, r)),
 ];
 
-/// The tables of [`ROOT`], in its order: `admin`, `log`, …
-pub(super) fn tables() -> Vec<&'static str> {
-    let mut tables: Vec<&str> = ROOT.iter().filter_map(|key| Some(key.path.split_once('.')?.0)).collect();
+/// The keys of one `[[zookeeper]]`.
+pub(super) const ZOOKEEPER: &[Key<ZooKeeper>] = &[
+    key!(name, Required, r#""coord""#, Restart, |f, r| read::cluster_name(f, r)),
+    key!(listen, Required, r#""127.0.0.1:2181""#, Restart, |f, r| read::listen(f, r)),
+    key!(servers, Required, r#"["zk-1.example.net:2181"]"#, Now, |f, r| read::servers(f, r)),
+    key!(tick_time, Default, r#""2s""#, Now, |f, r| read::duration(f, r, MS, HOUR)),
+    key!(lease, Default, r#""direct""#, NextClient, |f, r| read::lease(f, r)),
+    key!(session.min_upstream_timeout, Optional, r#""30s""#, NextClient, |f, r| {
+        read::duration(f, r, MS, DAY).map(Some)
+    }),
+    key!(jute_maxbuffer, Default, r#""1MiB""#, NextClient, |f, r| read::size(f, r, JUTE_LEAST, FRAME_MOST)),
+    key!(persistent_watches, Default, r#""close""#, NextClient, |f, r| read::persistent_watches(f, r)),
+    key!(unknown_outcome, Default, r#""error""#, NextClient, |f, r| read::unknown_outcome(f, r)),
+    key!(four_letter_words, Default, "[]", Now, |f, r| read::four_letter_words(f, r)),
+    key!(follow_config, Default, "false", Now, |f, r| read::flag(f, r)),
+    key!(advertise, Optional, r#""sidecar.example.net""#, NextClient, |f, r| {
+        read::advertised_host(f, r).map(Some)
+    }),
+    key!(attach_timeout, Default, r#""1s""#, Now, |f, r| read::duration(f, r, ATTACH_LEAST, MINUTE)),
+    key!(reattach_concurrency, Default, "64", Now, |f, r| read::count(f, r, 1, 100_000)),
+];
+
+/// What is said of each key of a table of keys, in its order.
+pub(super) fn rows<T>(keys: &'static [Key<T>]) -> Vec<&'static Row> {
+    keys.iter().map(|key| &key.row).collect()
+}
+
+/// The tables that hold keys of `rows`, in their order: `admin`, `log`, …
+pub(super) fn tables(rows: &[&'static Row]) -> Vec<&'static str> {
+    let mut tables: Vec<&str> = rows.iter().filter_map(|row| row.table()).collect();
     tables.dedup();
     tables
 }

@@ -4,35 +4,40 @@
 //! environment by itself, never logs, never keeps anything between two calls.
 //!
 //! The way of a configuration: text and variables become one tree (`tree`, `env`), the tree is read by
-//! the table of keys (`keys`, `parse`, `read`), rules between keys are checked (`validate`), and
+//! the tables of keys (`keys`, `parse`, `read`), rules between keys are checked (`validate`, `sockets`), and
 //! either a [`Config`] comes out or every problem at once ([`Problems`]).
 
 mod address;
+mod clusters;
 mod env;
 mod keys;
+mod kinds;
 mod parse;
 mod problem;
 mod read;
 mod reload;
 mod report;
+mod sockets;
 mod suggest;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod types;
 mod units;
+mod unknown;
 mod validate;
 
 use std::path::Path;
 
 use report::Report;
 
+pub use clusters::{
+    HostPort, Idempotence, Kafka, LeaseMode, PersistentWatches, PortRange, RaiseAcks, UnknownOutcome,
+    ZooKeeper, ZooKeeperSession,
+};
 pub use problem::{Place, Problem, Problems};
 pub use reload::{Change, changes, merge_live};
-pub use types::{
-    Admin, Config, Dns, Hold, HostPort, Idempotence, Kafka, Log, LogFormat, Net, PortRange, RaiseAcks, Retry,
-    Shutdown,
-};
+pub use types::{Admin, Config, Dns, Hold, Log, LogFormat, Net, Retry, Shutdown};
 
 /// Loads a configuration from a file, with the overrides found in `env` (pairs of name and value, of which
 /// only those that begin with `EVENKEEL_` are looked at; `std::env::vars` panics when any variable is not

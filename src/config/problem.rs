@@ -23,7 +23,8 @@ pub struct Problem {
     pub file: String,
     /// Where the value came from.
     pub place: Place,
-    /// The key's path (`kafka[0].broker_ports`); empty for a file that can't be read or isn't TOML.
+    /// The key's path (`kafka[0].broker_ports`); empty for what is wrong with the whole: a file that can't be read, isn't
+    /// TOML or has no cluster, a variable that names no key.
     pub path: String,
     /// What is wrong; what to write instead.
     pub text: String,

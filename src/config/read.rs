@@ -8,9 +8,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::clusters::{
+    HostPort, Idempotence, LeaseMode, PersistentWatches, PortRange, RaiseAcks, UnknownOutcome,
+};
 use super::report::Report;
 use super::tree::{Node, Value};
-use super::types::{HostPort, Idempotence, LogFormat, PortRange, RaiseAcks};
+use super::types::LogFormat;
 use super::{address, units};
 
 /// One key that is being read.
@@ -22,6 +25,11 @@ pub(super) struct Field<'a> {
 }
 
 impl Field<'_> {
+    /// The example without its TOML, the only element of it if it is a list.
+    fn first(&self) -> &str {
+        self.example.trim_matches(['[', ']', '"'])
+    }
+
     fn bad<T>(&self, report: &mut Report, text: impl Into<String>) -> Option<T> {
         report.add(&self.node.place, self.path, text);
         None
@@ -146,8 +154,8 @@ pub(super) fn duration(
     field.bad(report, format!("\"{value}\" is out of range; write \"{least}\" to \"{most}\""))
 }
 
-/// A size in bytes from 1 to `most`.
-pub(super) fn size(field: &Field<'_>, report: &mut Report, most: u64) -> Option<usize> {
+/// A size in bytes from `least` to `most`.
+pub(super) fn size(field: &Field<'_>, report: &mut Report, least: u64, most: u64) -> Option<usize> {
     let bytes = match &field.node.value {
         Value::Integer(number) => match u64::try_from(*number) {
             Ok(bytes) => bytes,
@@ -156,10 +164,10 @@ pub(super) fn size(field: &Field<'_>, report: &mut Report, most: u64) -> Option<
         _ => field.string(report, "a size", units::size)?,
     };
     match usize::try_from(bytes) {
-        Ok(size) if (1..=most).contains(&bytes) => Some(size),
+        Ok(size) if (least..=most).contains(&bytes) => Some(size),
         _ => {
-            let most = units::show_size(most);
-            field.bad(report, format!("{bytes} bytes is out of range; write 1 byte to \"{most}\""))
+            let [least, most] = [least, most].map(units::show_size);
+            field.bad(report, format!("{bytes} bytes is out of range; write \"{least}\" to \"{most}\""))
         }
     }
 }
@@ -184,16 +192,39 @@ pub(super) fn log_format(field: &Field<'_>, report: &mut Report) -> Option<LogFo
     field.string(report, "a string", units::log_format)
 }
 
+/// One of some words.
+fn choice<T: Copy>(field: &Field<'_>, report: &mut Report, choices: &[(&str, T)]) -> Option<T> {
+    field.string(report, "a string", |text| units::choice(text, choices))
+}
+
 /// Whether producers get an identity.
 pub(super) fn idempotence(field: &Field<'_>, report: &mut Report) -> Option<Idempotence> {
-    let choices = [("inject", Idempotence::Inject), ("off", Idempotence::Off)];
-    field.string(report, "a string", |text| units::choice(text, &choices))
+    choice(field, report, &[("inject", Idempotence::Inject), ("off", Idempotence::Off)])
 }
 
 /// Which acks are raised.
 pub(super) fn raise_acks(field: &Field<'_>, report: &mut Report) -> Option<RaiseAcks> {
-    let choices = [("acks1", RaiseAcks::Acks1), ("off", RaiseAcks::Off)];
-    field.string(report, "a string", |text| units::choice(text, &choices))
+    choice(field, report, &[("acks1", RaiseAcks::Acks1), ("off", RaiseAcks::Off)])
+}
+
+/// Which answers prove a session.
+pub(super) fn lease(field: &Field<'_>, report: &mut Report) -> Option<LeaseMode> {
+    choice(field, report, &[("direct", LeaseMode::Direct), ("strict", LeaseMode::Strict)])
+}
+
+/// What a gap means for persistent watches.
+pub(super) fn persistent_watches(field: &Field<'_>, report: &mut Report) -> Option<PersistentWatches> {
+    choice(field, report, &[("close", PersistentWatches::Close), ("keep", PersistentWatches::Keep)])
+}
+
+/// What is said of an unknown outcome.
+pub(super) fn unknown_outcome(field: &Field<'_>, report: &mut Report) -> Option<UnknownOutcome> {
+    choice(field, report, &[("error", UnknownOutcome::Error), ("close", UnknownOutcome::Close)])
+}
+
+/// Four-letter words, possibly none.
+pub(super) fn four_letter_words(field: &Field<'_>, report: &mut Report) -> Option<Vec<String>> {
+    field.list(report, true, &String::new(), units::four_letter_word)
 }
 
 /// A log filter.
@@ -203,13 +234,13 @@ pub(super) fn log_level(field: &Field<'_>, report: &mut Report) -> Option<String
 
 /// The host that clients are told.
 pub(super) fn advertised_host(field: &Field<'_>, report: &mut Report) -> Option<String> {
-    field.string(report, "a string", address::advertised_host)
+    field.string(report, "a string", |text| address::advertised_host(text, field.first()))
 }
 
 /// Addresses to listen on, at least one.
 pub(super) fn listen(field: &Field<'_>, report: &mut Report) -> Option<Vec<SocketAddr>> {
     let placeholder = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    field.list(report, false, &placeholder, address::listen)
+    field.list(report, false, &placeholder, |text| address::listen(text, field.first()))
 }
 
 /// Name servers, possibly none.
@@ -221,7 +252,7 @@ pub(super) fn name_servers(field: &Field<'_>, report: &mut Report) -> Option<Vec
 /// Servers to connect to, at least one.
 pub(super) fn servers(field: &Field<'_>, report: &mut Report) -> Option<Vec<HostPort>> {
     let placeholder = HostPort { host: String::new(), port: 0 };
-    field.list(report, false, &placeholder, address::host_port)
+    field.list(report, false, &placeholder, |text| address::host_port(text, field.first()))
 }
 
 /// A range of ports.

@@ -1,9 +1,11 @@
 //! What a reload changes: which keys differ between two configurations, and which of them can change live.
 //!
-//! Follows the table of keys. Imports files of this folder only.
+//! Follows the tables of keys. Imports files of this folder only.
 
-use super::keys::{KAFKA, Key, Live, ROOT};
-use super::types::{Config, Kafka};
+use super::clusters::{Kafka, ZooKeeper};
+use super::keys::{Key, Live, ROOT};
+use super::kinds::Cluster;
+use super::types::Config;
 
 /// One key that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,23 +19,11 @@ pub struct Change {
     pub note: &'static str,
 }
 
-/// The keys that differ, in the order of the table; clusters are told apart by name, not by place.
+/// The keys that differ, in the order of the tables; clusters are told apart by kind and name, not by place.
 pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = differing(ROOT, old, new, "");
-    for cluster in &old.kafka {
-        match named(new, &cluster.name) {
-            Some(other) => {
-                let prefix = format!("kafka[{}].", cluster.name);
-                changes.extend(differing(KAFKA, cluster, other, &prefix));
-            }
-            None => changes.push(came_or_went(cluster, "goes away after a restart")),
-        }
-    }
-    for cluster in &new.kafka {
-        if named(old, &cluster.name).is_none() {
-            changes.push(came_or_went(cluster, "is served after a restart"));
-        }
-    }
+    changes.extend(cluster_changes::<Kafka>(old, new));
+    changes.extend(cluster_changes::<ZooKeeper>(old, new));
     changes
 }
 
@@ -42,37 +32,61 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
 pub fn merge_live(old: &Config, new: &Config) -> Config {
     let mut merged = old.clone();
     copy_live(ROOT, &mut merged, new);
-    for cluster in &mut merged.kafka {
-        if let Some(other) = named(new, &cluster.name) {
-            copy_live(KAFKA, cluster, other);
+    merge_clusters::<Kafka>(&mut merged, new);
+    merge_clusters::<ZooKeeper>(&mut merged, new);
+    merged
+}
+
+fn cluster_changes<T: Cluster>(old: &Config, new: &Config) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for cluster in T::all(old) {
+        match named::<T>(new, cluster.name()) {
+            Some(other) => {
+                let prefix = format!("{}[{}].", T::TABLE, cluster.name());
+                changes.extend(differing(T::KEYS, cluster, other, &prefix));
+            }
+            None => changes.push(came_or_went(cluster, "goes away after a restart")),
         }
     }
-    merged
+    for cluster in T::all(new) {
+        if named::<T>(old, cluster.name()).is_none() {
+            changes.push(came_or_went(cluster, "is served after a restart"));
+        }
+    }
+    changes
+}
+
+fn merge_clusters<T: Cluster>(merged: &mut Config, new: &Config) {
+    for cluster in T::all_mut(merged) {
+        if let Some(other) = named::<T>(new, cluster.name()) {
+            copy_live(T::KEYS, cluster, other);
+        }
+    }
 }
 
 fn differing<T>(keys: &[Key<T>], old: &T, new: &T, prefix: &str) -> Vec<Change> {
     keys.iter()
         .filter(|key| !(key.same)(old, new))
         .map(|key| Change {
-            path: format!("{prefix}{}", key.path),
-            live: key.live.is_live(),
-            note: key.live.note(),
+            path: format!("{prefix}{}", key.row.path),
+            live: key.row.live.is_live(),
+            note: key.row.live.note(),
         })
         .collect()
 }
 
 fn copy_live<T>(keys: &[Key<T>], into: &mut T, from: &T) {
-    for key in keys.iter().filter(|key| key.live.is_live()) {
+    for key in keys.iter().filter(|key| key.row.live.is_live()) {
         (key.copy)(into, from);
     }
 }
 
-fn named<'a>(config: &'a Config, name: &str) -> Option<&'a Kafka> {
-    config.kafka.iter().find(|cluster| cluster.name == name)
+fn named<'a, T: Cluster>(config: &'a Config, name: &str) -> Option<&'a T> {
+    T::all(config).iter().find(|cluster| cluster.name() == name)
 }
 
-fn came_or_went(cluster: &Kafka, note: &'static str) -> Change {
-    Change { path: format!("kafka[{}]", cluster.name), live: Live::Restart.is_live(), note }
+fn came_or_went<T: Cluster>(cluster: &T, note: &'static str) -> Change {
+    Change { path: format!("{}[{}]", T::TABLE, cluster.name()), live: Live::Restart.is_live(), note }
 }
 
 #[cfg(test)]

@@ -2,13 +2,16 @@
 
 mod bad;
 mod overrides;
+mod zookeeper;
 
 use std::collections::BTreeSet;
 
-use super::keys::{KAFKA, Need, ROOT};
+use super::keys::{Need, ROOT, Row, rows};
+use super::kinds::{KINDS, Kind};
 use super::*;
 
 const MINIMAL: &str = include_str!("../../config/minimal.toml");
+const MINIMAL_ZOOKEEPER: &str = include_str!("../../config/minimal-zookeeper.toml");
 const FULL: &str = include_str!("../../config/full.toml");
 
 fn no_env() -> Vec<(String, String)> {
@@ -27,6 +30,19 @@ listen = \"127.0.0.1:9092\"
 bootstrap = \"kafka-1:9092\"
 broker_ports = \"19092-19191\"
 ";
+
+/// The same for ZooKeeper.
+const ENSEMBLE: &str = "\
+[[zookeeper]]
+name = \"coord\"
+listen = \"127.0.0.1:2181\"
+servers = \"zk-1:2181\"
+";
+
+/// A right cluster of that kind.
+fn right(kind: &Kind) -> &'static str {
+    if kind.table == "kafka" { CLUSTER } else { ENSEMBLE }
+}
 
 /// The problems of a text, one string each.
 fn wrongs(text: &str, env: &[(&str, &str)]) -> Vec<String> {
@@ -63,74 +79,100 @@ mod files {
     }
 
     #[test]
-    fn full_means_the_same_as_minimal() {
-        assert_eq!(parse(FULL, "full.toml", no_env()), parse(MINIMAL, "minimal.toml", no_env()));
+    fn minimal_for_zookeeper_gives_the_defaults() {
+        let config = parse(MINIMAL_ZOOKEEPER, "minimal-zookeeper.toml", no_env()).unwrap();
+        let server = |host: &str| HostPort { host: host.to_owned(), port: 2181 };
+        let ensemble = ZooKeeper {
+            name: "coord".to_owned(),
+            listen: vec!["127.0.0.1:2181".parse().unwrap()],
+            servers: ["zk-1.example.net", "zk-2.example.net", "zk-3.example.net"].map(server).to_vec(),
+            ..ZooKeeper::default()
+        };
+        assert_eq!(config, Config { zookeeper: vec![ensemble], ..Config::default() });
+    }
+
+    #[test]
+    fn full_means_the_same_as_both_minimal() {
+        let mut both = parse(MINIMAL, "minimal.toml", no_env()).unwrap();
+        both.zookeeper = parse(MINIMAL_ZOOKEEPER, "minimal-zookeeper.toml", no_env()).unwrap().zookeeper;
+        assert_eq!(parse(FULL, "full.toml", no_env()), Ok(both));
     }
 
     /// Every key is written out with its default; one without a default stands there as a comment.
     #[test]
     fn full_has_every_key() {
         let document = toml_edit::Document::parse(FULL).unwrap();
-        let cluster = document["kafka"].as_array_of_tables().unwrap().get(0).unwrap();
-        for key in ROOT {
-            let written = match key.path.split_once('.') {
-                Some((table, name)) => document[table].get(name).is_some(),
-                None => document.get(key.path).is_some(),
-            };
-            assert_eq!(written, key.need != Need::Optional, "{}", key.path);
+        let root: &dyn toml_edit::TableLike = document.as_table();
+        let mut owners = vec![(rows(ROOT), root)];
+        for kind in KINDS {
+            owners.push((kind.rows(), document[kind.table].as_array_of_tables().unwrap().get(0).unwrap()));
         }
-        for key in KAFKA {
-            assert_eq!(cluster.contains_key(key.path), key.need != Need::Optional, "kafka[].{}", key.path);
+        for (rows, owner) in owners {
+            for row in rows {
+                let written = match row.table() {
+                    Some(table) => owner.get(table).is_some_and(|table| table.get(row.name()).is_some()),
+                    None => owner.contains_key(row.path),
+                };
+                assert_eq!(written, row.need != Need::Optional, "{}", row.path);
+            }
         }
-        let optional = optional_lines();
-        let expected = ROOT.iter().filter(|key| key.need == Need::Optional).count()
-            + KAFKA.iter().filter(|key| key.need == Need::Optional).count();
+        let optional: Vec<String> = optional_lines(FULL);
+        let expected = all_rows().into_iter().filter(|row| row.need == Need::Optional).count();
         assert_eq!(optional.len(), expected, "{optional:?}");
     }
 
-    /// The lines of full.toml that are an optional key, commented out.
-    fn optional_lines() -> Vec<String> {
-        let keys: Vec<(&str, &str)> = ROOT
-            .iter()
-            .filter(|key| key.need == Need::Optional)
-            .map(|key| (key.path, key.example))
-            .chain(KAFKA.iter().filter(|key| key.need == Need::Optional).map(|key| (key.path, key.example)))
-            .collect();
-        let lines = keys.into_iter().map(|(path, example)| format!("# {path} = {example}"));
-        lines.filter(|line| FULL.lines().any(|written| written == line)).collect()
+    /// The rows of all tables of keys.
+    fn all_rows() -> Vec<&'static Row> {
+        rows(ROOT).into_iter().chain(KINDS.iter().flat_map(|kind| kind.rows())).collect()
+    }
+
+    /// The lines of a text that are an optional key, commented out.
+    fn optional_lines(text: &str) -> Vec<String> {
+        let optional = all_rows().into_iter().filter(|row| row.need == Need::Optional);
+        let lines: BTreeSet<String> =
+            optional.map(|row| format!("# {} = {}", row.path, row.example)).collect();
+        text.lines().filter(|line| lines.contains(*line)).map(str::to_owned).collect()
     }
 
     #[test]
     fn optional_keys_are_right_when_uncommented() {
         let mut text = FULL.to_owned();
-        for line in optional_lines() {
+        for line in optional_lines(FULL) {
             text = text.replace(&line, line.trim_start_matches("# "));
         }
         let config = parse(&text, "f", no_env()).unwrap();
         assert_eq!(config.state_dir, Some("/var/lib/evenkeel".into()));
         assert_eq!(config.kafka[0].advertise.as_deref(), Some("sidecar.example.net"));
+        assert_eq!(config.zookeeper[0].advertise.as_deref(), Some("sidecar.example.net"));
+        let timeout = config.zookeeper[0].session.min_upstream_timeout;
+        assert_eq!(timeout, Some(std::time::Duration::from_secs(30)));
     }
 
     #[test]
     fn a_key_marked_live_in_full_is_live() {
         let mut marked = BTreeSet::new();
         let mut live = false;
+        let mut heading = "";
         for line in FULL.lines().filter(|line| !line.starts_with("# [live] marks")) {
             if line.starts_with("# [live") {
                 live = true;
+            } else if line.starts_with('[') {
+                heading = line;
             } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") {
                 if live {
-                    marked.insert(key.to_owned());
+                    marked.insert(format!("{heading} {key}"));
                 }
                 live = false;
             }
         }
-        let table: BTreeSet<String> = ROOT
-            .iter()
-            .filter(|key| key.live.is_live())
-            .map(|key| key.name().to_owned())
-            .chain(KAFKA.iter().filter(|key| key.live.is_live()).map(|key| key.name().to_owned()))
-            .collect();
+        let is_live = |row: &&Row| row.live.is_live();
+        let root = rows(ROOT).into_iter().filter(is_live);
+        let mut table: BTreeSet<String> =
+            root.map(|row| format!("[{}] {}", row.table().unwrap_or_default(), row.name())).collect();
+        for kind in KINDS {
+            let live = kind.rows().into_iter().filter(is_live);
+            table.extend(live.map(|row| format!("[[{}]] {}", kind.table, row.path)));
+        }
         assert_eq!(marked, table);
     }
 
@@ -154,43 +196,71 @@ mod table {
     /// The fields of the types, read off their debug form, are the keys of the table: none is forgotten.
     #[test]
     fn every_field_is_a_key() {
-        fn fields(debug: &str, indent: usize) -> BTreeSet<String> {
-            let lines = debug.lines().filter(|line| line.len() - line.trim_start().len() == indent);
-            lines.filter_map(|line| Some(line.trim().split_once(": ")?.0.to_owned())).collect()
+        /// The paths of the fields, and of the fields in those; a value's own parts are no keys.
+        fn fields(debug: &str, rows: &[&'static Row]) -> BTreeSet<String> {
+            let mut paths = BTreeSet::new();
+            let mut outer = "";
+            for line in debug.lines() {
+                let Some((name, _)) = line.trim().split_once(": ") else { continue };
+                match line.len() - line.trim_start().len() {
+                    4 => {
+                        outer = name;
+                        paths.insert(name.to_owned());
+                    }
+                    8 if rows.iter().all(|row| row.path != outer) => {
+                        paths.insert(format!("{outer}.{name}"));
+                    }
+                    _ => {}
+                }
+            }
+            paths
         }
-        let config = format!("{:#?}", Config::default());
-        let nested: BTreeSet<String> =
-            ROOT.iter().filter(|key| key.path.contains('.')).map(|key| key.name().to_owned()).collect();
-        assert_eq!(fields(&config, 8), nested);
-        let mut outer: BTreeSet<String> = keys::tables().into_iter().map(str::to_owned).collect();
-        outer.extend(ROOT.iter().filter(|key| !key.path.contains('.')).map(|key| key.path.to_owned()));
-        outer.insert("kafka".to_owned());
-        assert_eq!(fields(&config, 4), outer);
-        let cluster: BTreeSet<String> = KAFKA.iter().map(|key| key.path.to_owned()).collect();
-        assert_eq!(fields(&format!("{:#?}", Kafka::default()), 4), cluster);
+        fn expected(rows: &[&'static Row]) -> BTreeSet<String> {
+            let paths = rows.iter().map(|row| row.path).chain(keys::tables(rows));
+            paths.map(str::to_owned).collect()
+        }
+        let root = rows(ROOT);
+        let mut own = expected(&root);
+        own.extend(KINDS.map(|kind| kind.table.to_owned()));
+        assert_eq!(fields(&format!("{:#?}", Config::default()), &root), own);
+        let clusters = [format!("{:#?}", Kafka::default()), format!("{:#?}", ZooKeeper::default())];
+        for (kind, cluster) in KINDS.iter().zip(clusters) {
+            assert_eq!(fields(&cluster, &kind.rows()), expected(&kind.rows()), "{}", kind.table);
+        }
     }
 
     /// What messages tell people to write is right, and is the default where there is one.
     #[test]
     fn every_example_reads_well() {
         let bare = parse(CLUSTER, "f", no_env()).unwrap();
-        for key in ROOT.iter().filter(|key| key.need == Need::Default) {
-            let text = format!("{} = {}\n{CLUSTER}", key.path, key.example);
-            assert_eq!(parse(&text, "f", no_env()).as_ref(), Ok(&bare), "{}", key.path);
+        for row in rows(ROOT).iter().filter(|row| row.need == Need::Default) {
+            let text = format!("{} = {}\n{CLUSTER}", row.path, row.example);
+            assert_eq!(parse(&text, "f", no_env()).as_ref(), Ok(&bare), "{}", row.path);
         }
-        for key in KAFKA.iter().filter(|key| key.need == Need::Default) {
-            let text = format!("{CLUSTER}{} = {}\n", key.path, key.example);
-            assert_eq!(parse(&text, "f", no_env()).as_ref(), Ok(&bare), "{}", key.path);
+        for kind in KINDS {
+            let bare = parse(right(kind), "f", no_env()).unwrap();
+            for row in kind.rows().iter().filter(|row| row.need == Need::Default) {
+                let text = format!("{}{} = {}\n", right(kind), row.path, row.example);
+                assert_eq!(parse(&text, "f", no_env()).as_ref(), Ok(&bare), "{}", row.path);
+            }
+            let lines: Vec<String> = kind
+                .rows()
+                .iter()
+                .filter(|row| row.need == Need::Required)
+                .map(|row| format!("{} = {}", row.path, row.example))
+                .collect();
+            let text = format!("[[{}]]\n{}", kind.table, lines.join("\n"));
+            assert!(parse(&text, "f", no_env()).is_ok(), "{text}");
         }
-        let required = KAFKA.iter().filter(|key| key.need == Need::Required);
-        let lines: Vec<String> = required.map(|key| format!("{} = {}", key.path, key.example)).collect();
-        assert!(parse(&format!("[[kafka]]\n{}", lines.join("\n")), "f", no_env()).is_ok());
     }
 
     #[test]
     fn no_two_keys_share_a_variable() {
-        let mut names: Vec<String> = ROOT.iter().map(keys::Key::variable).collect();
-        names.extend(KAFKA.iter().map(|key| format!("KAFKA_0_{}", key.variable())));
+        let mut names: Vec<String> = rows(ROOT).iter().map(|row| row.variable()).collect();
+        for kind in KINDS {
+            let table = kind.table.to_ascii_uppercase();
+            names.extend(kind.rows().iter().map(|row| format!("{table}_0_{}", row.variable())));
+        }
         let distinct: BTreeSet<&String> = names.iter().collect();
         assert_eq!(distinct.len(), names.len());
     }
@@ -199,21 +269,27 @@ mod table {
     #[test]
     fn every_key_has_a_variable_that_works() {
         let bare = |example: &str| example.replace(['"', '[', ']', '{', '}'], "");
-        for key in ROOT {
-            let name = format!("EVENKEEL_{}", key.variable());
-            let text = format!("{} = {}\n{CLUSTER}", key.path, key.example);
-            let written = parse(&text, "f", no_env()).unwrap();
-            let value = bare(key.example);
-            assert_eq!(parse(CLUSTER, "f", variables(&[(&name, &value)])), Ok(written), "{name}={value}");
+        let same = |text: &str, written: &str, name: &str, example: &str| {
+            let written = parse(written, "f", no_env()).unwrap();
+            let value = bare(example);
+            assert_eq!(parse(text, "f", variables(&[(name, &value)])), Ok(written), "{name}={value}");
+        };
+        for row in rows(ROOT) {
+            let written = format!("{} = {}\n{CLUSTER}", row.path, row.example);
+            same(CLUSTER, &written, &format!("EVENKEEL_{}", row.variable()), row.example);
         }
-        for key in KAFKA {
-            let name = format!("EVENKEEL_KAFKA_0_{}", key.variable());
-            let mut document: toml_edit::DocumentMut = CLUSTER.parse().unwrap();
-            document["kafka"][0][key.path] =
-                toml_edit::value(key.example.parse::<toml_edit::Value>().unwrap());
-            let written = parse(&document.to_string(), "f", no_env()).unwrap();
-            let value = bare(key.example);
-            assert_eq!(parse(CLUSTER, "f", variables(&[(&name, &value)])), Ok(written), "{name}={value}");
+        for kind in KINDS {
+            for row in kind.rows() {
+                let mut document: toml_edit::DocumentMut = right(kind).parse().unwrap();
+                let cluster = &mut document[kind.table][0];
+                let value = toml_edit::value(row.example.parse::<toml_edit::Value>().unwrap());
+                match row.table() {
+                    Some(table) => cluster[table][row.name()] = value,
+                    None => cluster[row.path] = value,
+                }
+                let name = format!("EVENKEEL_{}_0_{}", kind.table.to_ascii_uppercase(), row.variable());
+                same(right(kind), &document.to_string(), &name, row.example);
+            }
         }
     }
 }

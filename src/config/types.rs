@@ -1,14 +1,13 @@
 //! The configuration as the rest of the program sees it: plain data, checked before anyone gets it.
 //!
 //! The defaults live here and nowhere else (`Default`); `config/full.toml` repeats them for people and a
-//! test compares the two. Imports std only. Never reads a file, the environment or a clock.
+//! test compares the two. Clusters are in `clusters`, which alone is imported. Never reads a file, the environment or a clock.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use super::clusters::{Kafka, ZooKeeper};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -34,8 +33,10 @@ pub struct Config {
     pub retry: Retry,
     /// The orderly end.
     pub shutdown: Shutdown,
-    /// The clusters served; never empty in a configuration that was loaded.
+    /// The Kafka clusters served. A configuration that was loaded has a cluster of one kind or the other.
     pub kafka: Vec<Kafka>,
+    /// The ZooKeeper ensembles served.
+    pub zookeeper: Vec<ZooKeeper>,
 }
 
 /// The admin listener: metrics, probes, the HTTP API.
@@ -125,120 +126,6 @@ pub struct Shutdown {
     pub grace: Duration,
 }
 
-/// One Kafka cluster.
-///
-/// [`Default`] has no name, no listener and no bootstrap server: those are required in a file.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Kafka {
-    /// Its name in metrics, logs and the admin API; letters, digits, `_`, `.`, `-`; unique.
-    pub name: String,
-    /// Where applications connect first; port 0 takes any free port. The broker ports are bound on each
-    /// of these hosts.
-    pub listen: Vec<SocketAddr>,
-    /// Brokers to ask first, in this order.
-    pub bootstrap: Vec<HostPort>,
-    /// One port for each broker node id; the whole range is bound at the start.
-    pub broker_ports: PortRange,
-    /// Ports fixed by hand: node id to a port inside `broker_ports`.
-    pub node_ports: BTreeMap<i32, u16>,
-    /// The host that clients are told, instead of the address that they connected to.
-    pub advertise: Option<String>,
-    /// `client.id` of Evenkeel's own requests.
-    pub client_id: String,
-    /// The pause between looks at the metadata when all is well.
-    pub metadata_refresh: Duration,
-    /// The pause between looks at the metadata while a leader is sought.
-    pub leader_poll: Duration,
-    /// How long a broker that is missing from the metadata stays listed to clients.
-    pub member_retention: Duration,
-    /// How long all brokers must have shared newer API versions before new clients are offered them.
-    pub version_quiet: Duration,
-    /// Check the cluster id and the node id after each connect.
-    pub verify_node: bool,
-    /// The zone (the brokers' `broker.rack`) in which consumers are that name none.
-    pub zone: Option<String>,
-    /// Whether producers that have no producer id get one.
-    pub idempotence: Idempotence,
-    /// Which acks of such producers are raised to all.
-    pub raise_acks: RaiseAcks,
-}
-
-/// Whether producers without a producer id get one from Evenkeel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Idempotence {
-    /// Each of their batches is stamped, so that brokers recognise a repeat.
-    Inject,
-    /// Their batches pass as they are.
-    Off,
-}
-
-/// Which acks of producers with an injected identity are raised to all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RaiseAcks {
-    /// 1 is sent as all, with a fallback to 1; 0 stays.
-    Acks1,
-    /// None.
-    Off,
-}
-
-/// A host (a name or a literal address, an IPv6 one without its brackets) and a port.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HostPort {
-    /// A name or a literal address.
-    pub host: String,
-    /// 1 to 65535.
-    pub port: u16,
-}
-
-/// A range of TCP ports, both ends included; `first` ≥ 1 and `first` ≤ `last` when it was loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PortRange {
-    /// The lowest port.
-    pub first: u16,
-    /// The highest port.
-    pub last: u16,
-}
-
-impl PortRange {
-    /// The ports, lowest first.
-    pub fn ports(self) -> RangeInclusive<u16> {
-        self.first..=self.last
-    }
-
-    /// Whether `port` is one of them.
-    pub fn contains(self, port: u16) -> bool {
-        self.ports().contains(&port)
-    }
-
-    /// How many ports: 1 to 65535 for a range that was loaded.
-    #[allow(clippy::len_without_is_empty, reason = "a range that was loaded is never empty")]
-    pub fn len(self) -> usize {
-        self.ports().len()
-    }
-
-    /// Whether the two share a port.
-    pub fn overlaps(self, other: Self) -> bool {
-        self.first <= other.last && other.first <= self.last
-    }
-}
-
-impl fmt::Display for PortRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
-    }
-}
-
-impl fmt::Display for HostPort {
-    /// As in a file: `kafka-1:9092`, `[::1]:9092`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -252,6 +139,7 @@ impl Default for Config {
             retry: Retry::default(),
             shutdown: Shutdown::default(),
             kafka: Vec::new(),
+            zookeeper: Vec::new(),
         }
     }
 }
@@ -303,27 +191,5 @@ impl Default for Retry {
 impl Default for Shutdown {
     fn default() -> Self {
         Self { grace: Duration::from_secs(10) }
-    }
-}
-
-impl Default for Kafka {
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            listen: Vec::new(),
-            bootstrap: Vec::new(),
-            broker_ports: PortRange { first: 19092, last: 19191 },
-            node_ports: BTreeMap::new(),
-            advertise: None,
-            client_id: "evenkeel".to_owned(),
-            metadata_refresh: Duration::from_secs(30),
-            leader_poll: Duration::from_millis(20),
-            member_retention: Duration::from_secs(600),
-            version_quiet: Duration::from_secs(600),
-            verify_node: true,
-            zone: None,
-            idempotence: Idempotence::Inject,
-            raise_acks: RaiseAcks::Acks1,
-        }
     }
 }

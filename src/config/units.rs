@@ -1,11 +1,12 @@
 //! Text to values: durations, sizes, counts of ports, names and levels.
 //!
 //! Each function returns the value, or what is wrong and what to write instead. Pure; imports the
-//! folder's `types` only. Addresses are in `address.rs`.
+//! folder's `types` and `clusters` only. Addresses are in `address.rs`.
 
 use std::time::Duration;
 
-use super::types::{LogFormat, PortRange};
+use super::clusters::PortRange;
+use super::types::LogFormat;
 
 /// Text of the user in a message: quoted, escaped, cut when long.
 pub(super) fn quote(text: &str) -> String {
@@ -189,6 +190,24 @@ pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, St
         .ok_or_else(|| format!("{} is not known; write {}", quote(text), names.join(" or ")))
 }
 
+/// A four-letter word of ZooKeeper's servers (`FourLetterCommands.java`, 3.4 to 3.9), but for `stmk`: what follows it
+/// would not fit.
+pub(super) fn four_letter_word(text: &str) -> Result<String, String> {
+    const WORDS: [&str; 17] = [
+        "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srst",
+        "srvr", "stat", "wchc", "wchp", "wchs",
+    ];
+    if WORDS.contains(&text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{} is not a four-letter word that servers know; write some of {}",
+            quote(text),
+            WORDS.join(", ")
+        ))
+    }
+}
+
 /// `text` or `json`.
 pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     match text {
@@ -302,6 +321,17 @@ mod tests {
             assert!(log_level(bad).is_err(), "{bad:?} was taken");
         }
         assert!(one_line("a\nb").is_err());
+    }
+
+    #[test]
+    fn four_letter_words() {
+        assert_eq!(four_letter_word("mntr"), Ok("mntr".to_owned()));
+        for bad in ["", "mnt", "MNTR", "mntrx", "kill", "stmk", "*"] {
+            assert!(
+                four_letter_word(bad).unwrap_err().contains("write some of conf, cons"),
+                "{bad:?} was taken"
+            );
+        }
     }
 
     #[test]

@@ -1,24 +1,25 @@
-//! Rules between keys: ports that collide, names given twice, bounds that contradict each other.
+//! Rules between keys: names given twice, bounds that contradict each other; ports are in `sockets`.
 //!
 //! A rule is checked only when the keys that it compares were read well. Imports files of this folder only.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 
+use super::clusters::Kafka;
+use super::kinds::{Face, faces};
 use super::report::Report;
-use super::types::{Config, Kafka, PortRange};
+use super::sockets;
+use super::types::Config;
 use super::units::{show_duration, show_size};
 
 /// Checks all rules between keys.
 pub(super) fn check(config: &Config, report: &mut Report) {
     bounds(config, report);
-    names(config, report);
+    let clusters = faces(config);
+    names(&clusters, report);
     for (index, kafka) in config.kafka.iter().enumerate() {
         node_ports(index, kafka, report);
     }
-    let sockets = sockets(config, report);
-    collisions(&sockets, report);
-    loops(config, &sockets, report);
+    sockets::check(&config.admin.listen, &clusters, report);
 }
 
 /// `a` must not be above `b`.
@@ -71,19 +72,20 @@ fn ordered(report: &mut Report, [low, high]: [&str; 2], at_low: &str, at_high: &
     }
 }
 
-fn names(config: &Config, report: &mut Report) {
+/// A name stands for one cluster, of whatever kind: in URLs, commands and dashboards it stands alone.
+fn names(clusters: &[Face<'_>], report: &mut Report) {
     let mut seen: BTreeMap<&str, String> = BTreeMap::new();
-    for (index, kafka) in config.kafka.iter().enumerate() {
-        let path = format!("kafka[{index}].name");
+    for cluster in clusters {
+        let path = format!("{}.name", cluster.path);
         if !report.is_sound(&path) {
             continue;
         }
-        if let Some(first) = seen.get(kafka.name.as_str()) {
-            let text = format!("\"{}\" is the name of {first} too; write another name", kafka.name);
+        if let Some(first) = seen.get(cluster.name) {
+            let text = format!("\"{}\" is the name of {first} too; write another name", cluster.name);
             report.add_at(&path, text);
         } else {
-            let first = format!("kafka[{index}]{}", report.origin(&path));
-            seen.insert(&kafka.name, first);
+            let first = format!("{}{}", cluster.path, report.origin(&path));
+            seen.insert(cluster.name, first);
         }
     }
 }
@@ -102,154 +104,6 @@ fn node_ports(index: usize, kafka: &Kafka, report: &mut Report) {
         }
         if let Some(other) = seen.insert(*port, *id) {
             report.add_at(&path, format!("{port} is the port of node {other} too; write another port"));
-        }
-    }
-}
-
-/// Ports that will be bound, on one address.
-struct Socket {
-    path: String,
-    cluster: Option<usize>,
-    ip: IpAddr,
-    ports: PortRange,
-}
-
-/// Every port that this configuration binds, as far as it was read well. Port 0 collides with nothing.
-fn sockets(config: &Config, report: &Report) -> Vec<Socket> {
-    let mut sockets = Vec::new();
-    let mut listeners = |path: &str, cluster: Option<usize>, addresses: &[SocketAddr]| {
-        for (index, address) in addresses.iter().enumerate() {
-            let path = format!("{path}[{index}]");
-            if report.is_sound(&path) && address.port() != 0 {
-                let ports = PortRange { first: address.port(), last: address.port() };
-                sockets.push(Socket { path, cluster, ip: address.ip(), ports });
-            }
-        }
-    };
-    listeners("admin.listen", None, &config.admin.listen);
-    for (index, kafka) in config.kafka.iter().enumerate() {
-        listeners(&format!("kafka[{index}].listen"), Some(index), &kafka.listen);
-    }
-    for (index, kafka) in config.kafka.iter().enumerate() {
-        let path = format!("kafka[{index}].broker_ports");
-        if !report.is_sound(&path) {
-            continue;
-        }
-        let mut hosts: Vec<IpAddr> = Vec::new();
-        for (at, address) in kafka.listen.iter().enumerate() {
-            let ip = address.ip();
-            if report.is_sound(&format!("kafka[{index}].listen[{at}]")) && !hosts.contains(&ip) {
-                hosts.push(ip);
-                sockets.push(Socket {
-                    path: path.clone(),
-                    cluster: Some(index),
-                    ip,
-                    ports: kafka.broker_ports,
-                });
-            }
-        }
-    }
-    sockets
-}
-
-/// Whether a port can't be bound on both. The two families don't meet: IPv6 listeners are IPv6 only.
-fn same_address(a: IpAddr, b: IpAddr) -> bool {
-    a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
-}
-
-/// Reports each key once for each other key that it collides with.
-fn collisions(sockets: &[Socket], report: &mut Report) {
-    let mut told: Vec<(&str, &str)> = Vec::new();
-    for (index, one) in sockets.iter().enumerate() {
-        for other in sockets.iter().take(index) {
-            if !same_address(one.ip, other.ip) || !one.ports.overlaps(other.ports) {
-                continue;
-            }
-            if told.contains(&(&one.path, &other.path)) {
-                continue;
-            }
-            told.push((&one.path, &other.path));
-            let text = if one.path == other.path {
-                format!(
-                    "would be bound twice on {}: {} of the same cluster's listen covers it; remove one of the two \
-                     hosts from listen",
-                    if one.ip.is_unspecified() { other.ip } else { one.ip },
-                    if one.ip.is_unspecified() { one.ip } else { other.ip },
-                )
-            } else {
-                collision(one, other, sockets, report)
-            };
-            report.add_at(&one.path, text);
-        }
-    }
-}
-
-fn collision(one: &Socket, other: &Socket, sockets: &[Socket], report: &Report) -> String {
-    let what = |socket: &Socket| {
-        if socket.ports.len() > 1 {
-            format!("{} on {}", socket.ports, socket.ip)
-        } else {
-            SocketAddr::new(socket.ip, socket.ports.first).to_string()
-        }
-    };
-    let instead = match free(one, sockets) {
-        Some(ports) if one.path.ends_with(".broker_ports") => format!("write such as \"{ports}\""),
-        Some(ports) => format!("write such as \"{}\"", SocketAddr::new(one.ip, ports.first)),
-        None => "write other ports".to_owned(),
-    };
-    let origin = report.origin(&other.path);
-    format!("{} collides with {} of {}{origin}; {instead}", what(one), what(other), other.path)
-}
-
-/// As many ports as `wish` has, above it if possible, that collide with nothing.
-fn free(wish: &Socket, sockets: &[Socket]) -> Option<PortRange> {
-    const LEAST: u16 = 1024;
-    let span = wish.ports.last - wish.ports.first;
-    for start in [wish.ports.first.max(LEAST), LEAST] {
-        let mut first = start;
-        while let Some(last) = first.checked_add(span) {
-            let ports = PortRange { first, last };
-            // The hosts of a range are those of its whole cluster, so the address is not looked at.
-            let taken =
-                sockets.iter().filter(|socket| socket.ports.overlaps(ports)).map(|socket| socket.ports.last);
-            match taken.max() {
-                None => return Some(ports),
-                Some(last) => match last.checked_add(1) {
-                    Some(next) => first = next,
-                    None => break,
-                },
-            }
-        }
-    }
-    None
-}
-
-/// A bootstrap server that is one of Evenkeel's own listeners would be a connection to itself, for ever.
-fn loops(config: &Config, sockets: &[Socket], report: &mut Report) {
-    for (index, kafka) in config.kafka.iter().enumerate() {
-        for (at, server) in kafka.bootstrap.iter().enumerate() {
-            let path = format!("kafka[{index}].bootstrap[{at}]");
-            let ips: Vec<IpAddr> = match server.host.parse() {
-                Ok(ip) => vec![ip],
-                Err(_) if server.host.trim_end_matches('.').eq_ignore_ascii_case("localhost") => {
-                    vec![IpAddr::from([127, 0, 0, 1])]
-                }
-                Err(_) => continue,
-            };
-            let own = sockets.iter().filter(|socket| socket.cluster.is_some()).find(|socket| {
-                socket.ports.contains(server.port)
-                    && ips
-                        .iter()
-                        .any(|ip| *ip == socket.ip || (ip.is_loopback() && same_address(*ip, socket.ip)))
-            });
-            if let Some(own) = own.filter(|_| report.is_sound(&path)) {
-                let origin = report.origin(&own.path);
-                let text = format!(
-                    "\"{server}\" is Evenkeel's own {}{origin}; write the address of a broker",
-                    own.path
-                );
-                report.add_at(&path, text);
-            }
         }
     }
 }

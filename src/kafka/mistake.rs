@@ -36,6 +36,16 @@ pub(crate) enum Mistake {
     WholeOvertakes,
     /// A part is gathered into a request that holds its partition, or goes before one that does.
     GatheredTwice,
+    /// The last batch of a partition goes with acks=1, too.
+    LastLowered,
+    /// The leader's own success is passed on, before another batch has proven that all have it.
+    LeaderTakenForAll,
+    /// What was to prove a batch is taken for a proof whatever was answered to it.
+    ProofUnread,
+    /// What the leader has taken, and nobody else is known to have, counts as not sent.
+    UnprovenTakenForUnsent,
+    /// An answer that waits for its proof is forgotten when the connection is lost.
+    KeptAnswerForgotten,
     /// A request on another connection does not wait for what is undecided on this one.
     BarrierIgnored,
     /// A barrier covers only what had been sent when the leader was told.

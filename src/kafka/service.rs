@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::dns::Resolver;
 use crate::hold::Ledger;
 use crate::lifecycle::{Block, Drain};
-use crate::metrics::ClusterMetrics;
+use crate::metrics::KafkaMetrics;
 use crate::net::ListenError;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Service {
         settings: Settings,
         state_dir: Option<&std::path::Path>,
         resolver: Resolver,
-        metrics: Arc<ClusterMetrics>,
+        metrics: Arc<KafkaMetrics>,
         ledger: Arc<Ledger>,
         not_ready: Block,
     ) -> Result<Self, ListenError> {

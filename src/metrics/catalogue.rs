@@ -1,14 +1,10 @@
-//! The one table of all metrics: the source of what is registered and of `docs/metrics.md`.
+//! The table of all metrics: the source of what is registered and of `docs/metrics.md`.
 //!
-//! A metric is added here and nowhere else; the handles in `cluster.rs` look it up by name.
+//! A metric is added here, or in its protocol's part of the table, and nowhere else; the handles look it up by name.
 
-use std::fmt::Write;
-
-use super::closed::{
-    ConnectOutcome, Direction, DroppedBy, FrameRejection, GuardOutcome, HoldEnd, HoldTrigger, Library,
-    ReleaseOutcome, ReplayVerdict, UnknownAction,
-};
-use super::names::{APIS, DISCONNECTED, ERRORS, OTHER, TIMEOUT};
+use super::closed::{ConnectOutcome, Direction, FrameRejection, HoldEnd, ReleaseOutcome};
+use super::protocol::Protocol;
+use super::{kafka, zookeeper};
 
 /// What every name begins with.
 pub(super) const PREFIX: &str = "evenkeel_";
@@ -26,7 +22,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::Gauge | Self::Fraction => "gauge",
@@ -45,7 +41,7 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    pub(super) const fn labels(self) -> &'static [&'static str] {
+    const fn labels(self) -> &'static [&'static str] {
         match self {
             Self::Process => &[],
             Self::Cluster => &["cluster", "protocol"],
@@ -54,12 +50,15 @@ impl Scope {
     }
 }
 
-/// A label beside those of the scope, and the values that it can have.
+/// A label, and the closed set of values that it has where that protocol is spoken.
+pub(super) type Closable = (&'static str, fn(Protocol) -> Vec<&'static str>);
+
+/// Labels beside those of the scope, and the values that they can have.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Extra {
     None,
-    /// One label with a closed set of values, each present from the start.
-    Closed(&'static str, fn() -> Vec<&'static str>),
+    /// Closed sets of values, each combination present from the start.
+    Closed(&'static [Closable]),
     /// Labels that appear with the first client that shows them, bounded as the help says.
     Seen(&'static [&'static str]),
 }
@@ -80,14 +79,36 @@ impl Spec {
         let mut labels = self.scope.labels().to_vec();
         match self.extra {
             Extra::None => {}
-            Extra::Closed(label, _) => labels.push(label),
+            Extra::Closed(more) => labels.extend(more.iter().map(|(label, _)| *label)),
             Extra::Seen(more) => labels.extend(more),
         }
         labels
     }
+
+    /// The values of closed labels in every combination: one without values where there is no such label.
+    pub(super) fn combinations(&self, protocol: Protocol) -> Vec<Vec<&'static str>> {
+        let mut all = vec![Vec::new()];
+        if let Extra::Closed(labels) = self.extra {
+            for (_, values) in labels {
+                let values = values(protocol);
+                all = all
+                    .iter()
+                    .flat_map(|before| values.iter().map(|value| [before.as_slice(), &[*value]].concat()))
+                    .collect();
+            }
+        }
+        all
+    }
 }
 
-const fn m(name: &'static str, kind: Kind, scope: Scope, extra: Extra, help: &'static str) -> Spec {
+/// A row of the table.
+pub(super) const fn m(
+    name: &'static str,
+    kind: Kind,
+    scope: Scope,
+    extra: Extra,
+    help: &'static str,
+) -> Spec {
     Spec { name, kind, scope, extra, help }
 }
 
@@ -106,19 +127,26 @@ const ADDED: &[f64] = &[0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0
 const HOLD: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0];
 /// Small values are the alarming ones.
 const HEADROOM: &[f64] = &[0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0];
-/// From an orderly hand-over to a broker that needs a person.
-const UNAVAILABLE: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0];
 
-fn errors() -> Vec<&'static str> {
-    ERRORS.iter().map(|(_, name)| *name).chain([DISCONNECTED, TIMEOUT, OTHER]).collect()
+/// The parts of the table: what both protocols have, then what one has, in the order of the documentation.
+pub(super) const PARTS: [(Option<Protocol>, &[Spec]); 3] = [
+    (None, COMMON),
+    (Some(Protocol::Kafka), kafka::CATALOGUE),
+    (Some(Protocol::ZooKeeper), zookeeper::CATALOGUE),
+];
+
+/// Every metric.
+pub(super) fn all() -> impl Iterator<Item = &'static Spec> {
+    PARTS.into_iter().flat_map(|(_, specs)| specs)
 }
 
-fn timed_apis() -> Vec<&'static str> {
-    APIS.iter().filter(|api| api.timed).map(|api| api.name).chain([OTHER]).collect()
+/// Every metric that a cluster of a protocol has, and those of the process.
+pub(super) fn of(protocol: Protocol) -> impl Iterator<Item = &'static Spec> {
+    let parts = PARTS.into_iter().filter(move |(only, _)| only.is_none_or(|only| only == protocol));
+    parts.flat_map(|(_, specs)| specs)
 }
 
-/// Every metric, in the order of the documentation.
-pub(super) const CATALOGUE: &[Spec] = &[
+const COMMON: &[Spec] = &[
     m("build_info", Gauge, Process, Seen(&["version"]), "Always 1; the label is the version of evenkeel."),
     m("ready", Gauge, Process, Plain, "1 while `/readyz` says ready, else 0."),
     m("upstream_up", Gauge, Member, Plain, "1 while the last attempt to reach the member succeeded, else 0."),
@@ -128,7 +156,7 @@ pub(super) const CATALOGUE: &[Spec] = &[
         "upstream_connect_total",
         Counter,
         Member,
-        Closed("outcome", || ConnectOutcome::LABELS.to_vec()),
+        Closed(&[("outcome", |_| ConnectOutcome::LABELS.to_vec())]),
         "Attempts to connect to the member, by how they ended. `wrong_node`: the address answered as another node or \
          another cluster.",
     ),
@@ -143,14 +171,14 @@ pub(super) const CATALOGUE: &[Spec] = &[
         "upstream_bytes_total",
         Counter,
         Member,
-        Closed("direction", || Direction::LABELS.to_vec()),
+        Closed(&[("direction", |_| Direction::LABELS.to_vec())]),
         "Bytes on connections to the member, seen from evenkeel.",
     ),
     m(
         "upstream_errors_total",
         Counter,
         Cluster,
-        Closed("code", errors),
+        Closed(&[("code", Protocol::codes)]),
         "What went wrong at members. So far only lost connections are counted (`disconnected`); errors that members \
          answered are in `masked_errors_total` and `client_errors_total`.",
     ),
@@ -195,21 +223,21 @@ pub(super) const CATALOGUE: &[Spec] = &[
         "hold_started_total",
         Counter,
         Cluster,
-        Closed("trigger", || HoldTrigger::LABELS.to_vec()),
+        Closed(&[("trigger", Protocol::hold_triggers)]),
         "Requests that began to be held, by cause. Equals `hold_ended_total` of all reasons plus `hold_requests`.",
     ),
     m(
         "hold_ended_total",
         Counter,
         Cluster,
-        Closed("reason", || HoldEnd::LABELS.to_vec()),
+        Closed(&[("reason", |_| HoldEnd::LABELS.to_vec())]),
         "Requests that stopped being held. `expired`: the bound was over first, and the client got the true error.",
     ),
     m(
         "hold_released_total",
         Counter,
         Cluster,
-        Closed("outcome", || ReleaseOutcome::LABELS.to_vec()),
+        Closed(&[("outcome", |_| ReleaseOutcome::LABELS.to_vec())]),
         "Requests that had been in trouble and were answered by a member after all, by what it answered. Counted for \
          requests in parts, Produce, and those to coordinators and controllers.",
     ),
@@ -227,37 +255,44 @@ pub(super) const CATALOGUE: &[Spec] = &[
         "client_errors_total",
         Counter,
         Cluster,
-        Closed("code", errors),
+        Closed(&[("code", Protocol::codes)]),
         "Errors that clients were given, the members' own and those that evenkeel had to answer.",
     ),
-    m("masked_errors_total", Counter, Cluster, Closed("code", errors), "Errors that clients were spared."),
+    m(
+        "masked_errors_total",
+        Counter,
+        Cluster,
+        Closed(&[("code", Protocol::codes)]),
+        "Errors that clients were spared.",
+    ),
     m(
         "replays_total",
         Counter,
         Cluster,
-        Closed("verdict", || ReplayVerdict::LABELS.to_vec()),
+        Closed(&[("verdict", Protocol::replay_verdicts)]),
         "Requests sent again. `not_sent`: it is proved that the first was not applied; `unknown`: repeating is \
-         harmless or recognised by the member.",
+         harmless or recognised by the member; `verified`: what was read afterwards proves that the first was not \
+         applied.",
     ),
     m(
         "unknown_outcomes_total",
         Counter,
         Cluster,
-        Closed("action", || UnknownAction::LABELS.to_vec()),
+        Closed(&[("action", Protocol::unknown_actions)]),
         "Requests whose outcome can't be known, by what was done. `error`: the client was told so.",
     ),
     m(
         "request_seconds",
         Histogram(REQUEST),
         Cluster,
-        Closed("api", timed_apis),
+        Closed(&[("api", Protocol::timed)]),
         "Time from a whole request read to its answer handed out, holds included.",
     ),
     m(
         "added_seconds",
         Histogram(ADDED),
         Cluster,
-        Closed("api", timed_apis),
+        Closed(&[("api", Protocol::timed)]),
         "Evenkeel's own share of that: all but the time for which a member had the request.",
     ),
     m(
@@ -266,23 +301,8 @@ pub(super) const CATALOGUE: &[Spec] = &[
         Cluster,
         Seen(&["library", "version"]),
         "Open connections by client library and its version. `library` is one of a closed set; at most 32 pairs are \
-         told apart at a time, further versions count as `other`.",
-    ),
-    m(
-        "client_api_version",
-        Gauge,
-        Cluster,
-        Seen(&["api", "version"]),
-        "Open client connections that have used this version of this API: what a broker that drops old versions would \
-         break (KIP-896). `api` is a name of the protocol, `version` 0 to 30; else `other`.",
-    ),
-    m(
-        "client_versions_dropped",
-        Gauge,
-        Cluster,
-        Closed("by", || DroppedBy::LABELS.to_vec()),
-        "Open client connections that have used an API version which a member does not speak, or which Kafka 4.0 \
-         dropped (KIP-896): they break with that member, or with an upgrade. `GET /v1/clusters/{c}` names them.",
+         told apart at a time, further versions count as `other`. A ZooKeeper client does not say its library, which is told by how it speaks, nor \
+         its version.",
     ),
     m(
         "bypass",
@@ -292,86 +312,10 @@ pub(super) const CATALOGUE: &[Spec] = &[
         "1 while bypass is on: nothing is held, stamped, sent elsewhere or spared.",
     ),
     m(
-        "upgrade_pin_active",
-        Gauge,
-        Cluster,
-        Plain,
-        "1 while clients are offered less than all members share, until those have shared it for `version_quiet`.",
-    ),
-    m(
         "client_frames_rejected_total",
         Counter,
         Cluster,
-        Closed("reason", || FrameRejection::LABELS.to_vec()),
+        Closed(&[("reason", |_| FrameRejection::LABELS.to_vec())]),
         "Bytes of clients that are no request, and for which the connection was closed.",
     ),
-    m("kafka_leader_changes_total", Counter, Cluster, Plain, "Partitions seen to have a new leader."),
-    m(
-        "kafka_injected_batches_total",
-        Counter,
-        Cluster,
-        Plain,
-        "Record batches stamped with an injected producer identity.",
-    ),
-    m("kafka_raised_acks_total", Counter, Cluster, Plain, "Produce requests whose acks=1 went as acks=all."),
-    m(
-        "kafka_offset_guard_total",
-        Counter,
-        Cluster,
-        Closed("outcome", || GuardOutcome::LABELS.to_vec()),
-        "Offsets that a broker called out of range, by what the partition's leader says of them. `valid` and `unknown` \
-         are kept from the client, which fetches again; the others are passed on.",
-    ),
-    m(
-        "kafka_leaders",
-        Gauge,
-        Member,
-        Plain,
-        "Partitions that the member leads, of the topics that clients use.",
-    ),
-    m(
-        "kafka_unavailable_seconds",
-        Histogram(UNAVAILABLE),
-        Cluster,
-        Plain,
-        "For how long a partition in use had no leader that could be reached.",
-    ),
 ];
-
-/// `docs/metrics.md`.
-pub fn markdown() -> String {
-    let mut out = String::from(
-        "# Metrics\n\n\
-         Generated from the table in `src/metrics/catalogue.rs`; `BLESS=1 cargo test metrics_catalogue` \
-         writes it anew.\n\n\
-         - Units are seconds and bytes. Counters end in `_total`.\n\
-         - Series with a closed set of values are there at zero from the start; those of a member from when it \
-         becomes known until it is forgotten.\n\
-         - `cluster` is the name in the configuration, `protocol` is `kafka`, `member` is the node id. No client can \
-         add values to a label without bound.\n\n\
-         | name | type | labels | meaning |\n|---|---|---|---|\n",
-    );
-    for spec in CATALOGUE {
-        let labels = spec.labels().iter().map(|l| format!("`{l}`")).collect::<Vec<_>>().join(", ");
-        // Writing to a String cannot fail.
-        let _ =
-            writeln!(out, "| `{PREFIX}{}` | {} | {labels} | {} |", spec.name, spec.kind.word(), spec.help);
-    }
-    out.push_str("\n## Values of labels\n\n| label | of | values |\n|---|---|---|\n");
-    for spec in CATALOGUE {
-        if let Closed(label, values) = spec.extra {
-            let values = values().iter().map(|v| format!("`{v}`")).collect::<Vec<_>>().join(" ");
-            let _ = writeln!(out, "| `{label}` | `{}` | {values} |", spec.name);
-        }
-    }
-    let libraries = Library::LABELS.iter().map(|v| format!("`{v}`")).collect::<Vec<_>>().join(" ");
-    let _ = writeln!(out, "| `library` | `client_info` | {libraries} |");
-    out.push_str("\n## Upper bounds of histograms\n\n| name | seconds |\n|---|---|\n");
-    for spec in CATALOGUE {
-        if let Histogram(bounds) = spec.kind {
-            let bounds = bounds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let _ = writeln!(out, "| `{}` | {bounds} |", spec.name);
-        }
-    }
-    out
-}

@@ -1,5 +1,6 @@
 //! Metrics: one table of all of them, and handles that are resolved beforehand.
 //!
+//! What both protocols have is here, what only one has in `kafka` and `zookeeper`: a cluster shows no series of the other.
 //! Imports nothing of the crate: every floor may count. A count on the path of a request is one atomic addition on
 //! a handle that was resolved when its cluster, member or connection became known; it must never look up, lock or
 //! allocate. No label has values that a client can multiply.
@@ -8,9 +9,13 @@ mod catalogue;
 mod clients;
 mod closed;
 mod cluster;
-mod names;
+mod document;
+mod kafka;
+mod protocol;
+mod series;
 #[cfg(test)]
 mod tests;
+pub mod zookeeper;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,16 +25,20 @@ use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use catalogue::markdown;
-use catalogue::{CATALOGUE, Extra, Kind, PREFIX, Scope, Spec};
-pub use clients::{ApiVersionsInUse, ClientGuard};
+use catalogue::{Kind, PREFIX, Scope, Spec};
+pub use clients::ClientGuard;
 pub use closed::{
-    Bytes, ConnectOutcome, Connects, Direction, Dropped, DroppedBy, ErrorCounters, FrameRejection,
-    FramesRejected, GuardOutcome, Guarded, HoldEnd, HoldEnded, HoldReleased, HoldStarted, HoldTrigger,
-    Library, ReleaseOutcome, ReplayVerdict, Replays, UnknownAction, UnknownOutcomes,
+    Bytes, ConnectOutcome, Connects, Direction, ErrorCounters, FrameRejection, FramesRejected, HoldEnd,
+    HoldEnded, HoldReleased, ReleaseOutcome,
 };
 pub use cluster::{ApiMetrics, ClusterMetrics, MemberMetrics};
-pub use names::{DISCONNECTED, OTHER, TIMEOUT, api_name};
+pub use document::markdown;
+pub use kafka::{
+    ApiVersionsInUse, BrokerMetrics, Dropped, DroppedBy, GuardOutcome, Guarded, HoldStarted, HoldTrigger,
+    KafkaMetrics, Library, ReplayVerdict, Replays, UnknownAction, UnknownOutcomes, api_name,
+};
+pub use protocol::{DISCONNECTED, OTHER, Protocol, TIMEOUT};
+pub use zookeeper::{ServerMetrics, ZooKeeperMetrics};
 
 /// The content type of [`Metrics::render`]'s text.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -40,7 +49,8 @@ pub struct Metrics {
     pub ready: IntGauge,
     registry: Registry,
     families: BTreeMap<&'static str, Family>,
-    clusters: Mutex<BTreeMap<String, Arc<ClusterMetrics>>>,
+    kafka: Mutex<BTreeMap<String, Arc<KafkaMetrics>>>,
+    zookeeper: Mutex<BTreeMap<String, Arc<ZooKeeperMetrics>>>,
     before_render: Mutex<Vec<BeforeRender>>,
 }
 
@@ -112,8 +122,7 @@ impl Metrics {
     )]
     pub fn new() -> Arc<Self> {
         let registry = Registry::new();
-        let families: BTreeMap<_, _> = CATALOGUE
-            .iter()
+        let families: BTreeMap<_, _> = catalogue::all()
             .map(|spec| {
                 (
                     spec.name,
@@ -125,7 +134,8 @@ impl Metrics {
             ready: IntGauge::new("unused", "replaced below").expect("a valid name"),
             registry,
             families,
-            clusters: Mutex::new(BTreeMap::new()),
+            kafka: Mutex::default(),
+            zookeeper: Mutex::default(),
             before_render: Mutex::new(Vec::new()),
         };
         metrics.ready = metrics.gauges("ready").with_label_values::<&str>(&[]);
@@ -133,14 +143,19 @@ impl Metrics {
         Arc::new(metrics)
     }
 
-    /// The metrics of a cluster, by its name in the configuration; made, with every series at zero, when it wasn't
+    /// The metrics of a Kafka cluster, by its name in the configuration; made, with every series at zero, when it wasn't
     /// known. Takes a lock: get it once and keep it.
-    pub fn cluster(self: &Arc<Self>, name: &str, protocol: &str) -> Arc<ClusterMetrics> {
-        let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
-        // The two parts can't be mistaken for each other: a protocol is one of ours and has no slash.
-        let cluster = clusters
-            .entry(format!("{protocol}/{name}"))
-            .or_insert_with(|| Arc::new(ClusterMetrics::new(self, name, protocol)));
+    pub fn kafka(self: &Arc<Self>, name: &str) -> Arc<KafkaMetrics> {
+        let mut known = self.kafka.lock().unwrap_or_else(PoisonError::into_inner);
+        let cluster = known.entry(name.to_owned()).or_insert_with(|| Arc::new(KafkaMetrics::new(self, name)));
+        Arc::clone(cluster)
+    }
+
+    /// The same for a `ZooKeeper` ensemble.
+    pub fn zookeeper(self: &Arc<Self>, name: &str) -> Arc<ZooKeeperMetrics> {
+        let mut known = self.zookeeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let cluster =
+            known.entry(name.to_owned()).or_insert_with(|| Arc::new(ZooKeeperMetrics::new(self, name)));
         Arc::clone(cluster)
     }
 
@@ -165,15 +180,11 @@ impl Metrics {
     }
 
     /// Removes all series of one member or cluster.
-    fn remove(&self, scope: Scope, at: &[&str]) {
-        for spec in CATALOGUE.iter().filter(|spec| spec.scope == scope) {
+    fn remove(&self, scope: Scope, protocol: Protocol, at: &[&str]) {
+        for spec in catalogue::of(protocol).filter(|spec| spec.scope == scope) {
             let Some(family) = self.families.get(spec.name) else { continue };
-            if let Extra::Closed(_, values) = spec.extra {
-                for value in values() {
-                    family.remove(&[at, &[value]].concat());
-                }
-            } else {
-                family.remove(at);
+            for values in spec.combinations(protocol) {
+                family.remove(&[at, &values].concat());
             }
         }
     }

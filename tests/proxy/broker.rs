@@ -136,6 +136,10 @@ async fn serve(world: &Mutex<World>, node: i32, key: i16, version: i16, request:
     match key {
         0 => {
             let done = world.lock().unwrap().produce(node, request);
+            let followers = world.lock().unwrap().brokers[&node].followers;
+            if request.i16("acks") == -1 && !followers.is_zero() {
+                tokio::time::sleep(followers).await;
+            }
             return match (request.i16("acks"), done) {
                 (0, Some(_)) => Reply::Silence,
                 (_, None) => Reply::Close,

@@ -118,6 +118,8 @@ pub struct Broker {
     pub frozen: Option<BTreeMap<String, Topic>>,
     pub scripts: HashMap<i16, VecDeque<Act>>,
     pub always: HashMap<i16, Act>,
+    /// How long a Produce with acks=all waits for the followers.
+    pub followers: Duration,
     running: Option<(watch::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -176,6 +178,7 @@ impl Fake {
             frozen: None,
             scripts: HashMap::new(),
             always: HashMap::new(),
+            followers: Duration::ZERO,
             running: None,
         };
         self.world().brokers.insert(node, broker);

@@ -34,6 +34,7 @@ mod trial;
 mod addresses;
 mod backlog;
 mod bypass;
+mod drain;
 mod fetch;
 mod fetch_errors;
 mod garbage;

@@ -66,7 +66,8 @@ name = \"coord\"
             "f:19: kafka[1].listen: is missing; write listen = \"127.0.0.1:9092\"",
             "f:19: kafka[1].name: is missing; write name = \"orders\"",
             "f:20: kafka[1].verify_node: is a string, not a boolean; write true or false",
-            "f:22: zookeeper: this version does not serve ZooKeeper",
+            "f:22: zookeeper[0].listen: is missing; write listen = \"127.0.0.1:2181\"",
+            "f:22: zookeeper[0].servers: is missing; write servers = [\"zk-1.example.net:2181\"]",
             "environment: EVENKEEL_HOLD_REQESTS: names no key; did you mean EVENKEEL_HOLD_REQUESTS?",
             "environment: EVENKEEL_NET_BACKLOG: net.backlog: \"none\" is not a whole number; write 1024",
         ],
@@ -85,8 +86,8 @@ fn what_is_not_toml_has_its_line() {
 
 #[test]
 fn an_empty_file_serves_nothing() {
-    let nothing =
-        "f:1: kafka: nothing to serve; write a [[kafka]] with name, listen, bootstrap and broker_ports";
+    let nothing = "f:1: nothing to serve; write a [[kafka]] with name, listen, bootstrap and broker_ports, or a \
+                   [[zookeeper]] with name, listen and servers";
     expect("", &[], &[nothing]);
     expect("[admin]\nlisten = \"127.0.0.1:0\"", &[], &[nothing]);
     expect("\nkafka = []\n", &[], &["f:2: kafka: nothing to serve"]);
@@ -338,9 +339,9 @@ fn a_bootstrap_server_is_not_evenkeel_itself() {
 fn near_miss() -> impl Strategy<Value = String> {
     let names: Vec<String> = ROOT
         .iter()
-        .map(|key| key.path.to_owned())
-        .chain(KAFKA.iter().map(|key| key.path.to_owned()))
-        .chain(["kafka", "zookeeper", "hold", "x", "\"\"", "kafka.name"].map(str::to_owned))
+        .map(|key| key.row.path.to_owned())
+        .chain(KINDS.iter().flat_map(|kind| kind.rows()).map(|row| row.path.to_owned()))
+        .chain(["kafka", "zookeeper", "hold", "session", "x", "\"\"", "kafka.name"].map(str::to_owned))
         .collect();
     let values = prop_oneof![
         Just("[]".to_owned()),
@@ -356,6 +357,8 @@ fn near_miss() -> impl Strategy<Value = String> {
     let line = prop_oneof![
         4 => (prop::sample::select(names), values).prop_map(|(name, value)| format!("{name} = {value}")),
         1 => Just("[[kafka]]".to_owned()),
+        1 => Just("[[zookeeper]]".to_owned()),
+        1 => Just("[zookeeper.session]".to_owned()),
         1 => Just("[kafka.node_ports]".to_owned()),
         1 => Just("[hold]".to_owned()),
     ];
@@ -365,7 +368,7 @@ fn near_miss() -> impl Strategy<Value = String> {
 /// Either a configuration with a cluster comes out, or problems in order, each on a line of its own.
 fn holds_together(text: &str, env: Vec<(String, String)>) -> Result<(), TestCaseError> {
     match parse(text, "f", env) {
-        Ok(config) => prop_assert!(!config.kafka.is_empty()),
+        Ok(config) => prop_assert!(!config.kafka.is_empty() || !config.zookeeper.is_empty()),
         Err(problems) => {
             prop_assert!(problems.len() > 0);
             prop_assert_eq!(problems.to_string().lines().count(), problems.len());
@@ -388,11 +391,12 @@ proptest! {
     fn near_misses_never_panic(text in near_miss()) {
         holds_together(&text, no_env())?;
         holds_together(&format!("{CLUSTER}{text}"), no_env())?;
+        holds_together(&format!("{ENSEMBLE}{text}"), no_env())?;
     }
 
     #[test]
     fn arbitrary_variables_never_panic(
-        name in "EVENKEEL_(HOLD_MAX|KAFKA_[0-9]{1,3}_(LISTEN|NODE_PORTS|NODE_PORTS_[0-9]{1,12})|[A-Z0-9_é]{0,30})",
+        name in "EVENKEEL_(HOLD_MAX|ZOOKEEPER_[0-9]{1,3}_(LISTEN|SESSION_[A-Z_]{0,25})|KAFKA_[0-9]{1,3}_(LISTEN|NODE_PORTS|NODE_PORTS_[0-9]{1,12})|[A-Z0-9_é]{0,30})",
         value in any::<String>(),
     ) {
         holds_together(CLUSTER, vec![(name, value)])?;

@@ -114,7 +114,8 @@ fn problems_name_the_variable() {
             "environment: EVENKEEL_KAFKA_1_NAME: kafka[1].broker_ports: is missing",
             "environment: EVENKEEL_KAFKA_1_NAME: kafka[1].listen: is missing",
             "environment: EVENKEEL_KAFKA_7_NAME: kafka[7]: there is no such cluster; the next one is EVENKEEL_KAFKA_2_",
-            "environment: EVENKEEL_ZOOKEEPER_0_NAME: this version does not serve ZooKeeper",
+            "environment: EVENKEEL_ZOOKEEPER_0_NAME: zookeeper[0].listen: is missing",
+            "environment: EVENKEEL_ZOOKEEPER_0_NAME: zookeeper[0].servers: is missing",
             "environment: EVENKEEL_hold_max: names no key; did you mean EVENKEEL_HOLD_MAX?",
         ],
     );

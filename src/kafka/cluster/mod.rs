@@ -38,7 +38,7 @@ use crate::config;
 use crate::dns::Resolver;
 use crate::hold::Ledger;
 use crate::lifecycle::Block;
-use crate::metrics::ClusterMetrics;
+use crate::metrics::KafkaMetrics;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -73,7 +73,7 @@ struct Wants {
 /// Shared state of one cluster. See the module.
 pub struct Cluster {
     /// Its metrics.
-    pub metrics: Arc<ClusterMetrics>,
+    pub metrics: Arc<KafkaMetrics>,
     /// The process's book of held requests.
     pub ledger: Arc<Ledger>,
     /// Marks that keep the order across connections.
@@ -108,7 +108,7 @@ impl Cluster {
         settings: Settings,
         ports: Ports,
         resolver: Resolver,
-        metrics: Arc<ClusterMetrics>,
+        metrics: Arc<KafkaMetrics>,
         ledger: Arc<Ledger>,
         not_ready: Block,
     ) -> Arc<Self> {

@@ -7,14 +7,14 @@ use crate::kafka::model::print::{Print, hash_of};
 use crate::kafka::order::Copies;
 use crate::kafka::ports::Ports;
 use crate::lifecycle::Readiness;
-use crate::metrics::{ClusterMetrics, Metrics};
+use crate::metrics::{KafkaMetrics, Metrics};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-static METRICS: LazyLock<(Arc<Metrics>, Arc<ClusterMetrics>)> = LazyLock::new(|| {
+static METRICS: LazyLock<(Arc<Metrics>, Arc<KafkaMetrics>)> = LazyLock::new(|| {
     let metrics = Metrics::new();
-    let cluster = metrics.cluster("model", "kafka");
+    let cluster = metrics.kafka("model");
     (metrics, cluster)
 });
 static RESOLVER: LazyLock<Resolver> = LazyLock::new(|| {

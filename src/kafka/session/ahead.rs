@@ -12,7 +12,7 @@ pub(super) type Lane = u32;
 pub(super) const PRODUCES: u8 = 1;
 
 /// How a batch is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Way {
     /// To this node.
     pub node: i32,

@@ -13,10 +13,7 @@ use std::time::Instant;
 impl Session {
     /// An answer from `node`.
     pub(super) fn on_answer(&mut self, node: i32, due: Due, frame: Bytes, now: Instant) {
-        if let Some(members) = self.answered_members(due.slot) {
-            for (slot, part) in members {
-                self.on_answer(node, due.of_member(slot, part), frame.clone(), now);
-            }
+        if self.on_gathered(node, due, &frame, now) {
             return;
         }
         let bypassing = self.is_bypassing();

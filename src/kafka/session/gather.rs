@@ -2,69 +2,71 @@
 //!
 //! A broker works at one request of a connection at a time, and with acks=all each takes it a round trip to its
 //! followers. A backlog of small requests, sent one by one, would outlast its bound; gathered, every partition of a node
-//! moves in the same round trip. Batches stay whole, a request never holds a partition twice, and a partition's batches
-//! stay in order, since what is gathered goes out in order on one connection.
+//! moves in the same round trip, by up to five batches (`pack`). Batches stay whole, a request never holds a partition
+//! twice, and a partition's batches stay in order, since what is gathered goes out in order on one connection.
 
-use super::ahead::Lane;
+use super::ahead::{Lane, Way};
+use super::confirm::{Lowered, Proof};
 use super::link::Lost;
+use super::pack::{Load, Packed, Row, Stretch, pack};
 use super::slot::State;
 use super::{PRODUCE, Session};
-use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::split::{Part, Side};
-use crate::kafka::wire::{self, Struct};
+use crate::kafka::wire::{self, Struct, batch};
 use crate::metrics::ReplayVerdict;
 use bytes::{Bytes, BytesMut};
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-/// A gathered request holds no more parts.
-const PARTS_MAX: usize = 64;
-/// Nor more bytes of requests than this, but for a single part: brokers take 100 MiB, and a replay costs it again.
-const BYTES_MAX: usize = 1 << 20;
 /// Numbers of gathered requests, where slots have theirs.
 const GATHERED: u64 = 1 << 63;
 
 /// A part of a request: its slot and its number in there.
-type Member = (u64, u32);
+pub(super) type Member = (u64, u32);
 
-/// A request in the making.
+/// A part that waits for the others of this pass.
 #[derive(Debug)]
-struct Request {
+struct Waiting {
     node: i32,
     version: i16,
-    /// The first member's; the answer carries its correlation id.
+    member: Member,
+    /// Its client's; the answer carries its correlation id.
     header: Bytes,
     correlation: i32,
     body: Struct,
-    lanes: Vec<Lane>,
-    members: Vec<Member>,
-    bytes: usize,
     doubt: bool,
 }
 
-/// What is gathered, and what was sent so and is not answered.
+/// A gathered request that is not decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Gathered {
+    pub number: u64,
+    pub node: i32,
+    pub members: Vec<Member>,
+    /// What becomes of it where it went with acks=1 in place of acks=all.
+    pub lowered: Option<Lowered>,
+}
+
+/// What is gathered, and what was sent so and is not decided.
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
-    requests: Vec<Request>,
-    sent: Vec<(u64, Vec<Member>)>,
+    waiting: Vec<(Load, Waiting)>,
+    /// Oldest first.
+    pub(super) sent: Vec<Gathered>,
     count: u64,
 }
 
 impl Gathering {
-    /// The members of a gathered request that is decided; its number stands for nothing afterwards.
-    fn take(&mut self, number: u64) -> Vec<Member> {
-        let at = self.sent.iter().position(|(known, _)| *known == number);
-        at.map(|at| self.sent.swap_remove(at).1).unwrap_or_default()
+    /// A gathered request that is decided; its number stands for nothing afterwards.
+    pub(super) fn take(&mut self, number: u64) -> Option<Gathered> {
+        let at = self.sent.iter().position(|known| known.number == number)?;
+        Some(self.sent.remove(at))
     }
 }
 
 /// Whether a number on a link is that of a gathered request.
-fn is_gathered(number: u64) -> bool {
+pub(super) fn is_gathered(number: u64) -> bool {
     number & GATHERED != 0
-}
-
-/// What all parts of one request must have in common.
-fn alike(request: &Request, body: &Struct) -> bool {
-    request.body.i16("acks") == body.i16("acks") && request.body.i32("timeout_ms") == body.i32("timeout_ms")
 }
 
 /// Puts the topics of a part into a request.
@@ -84,6 +86,25 @@ fn join(side: &Side, into: &mut Struct, mut part: Struct) {
     into.set_structs(side.topics, topics);
 }
 
+/// What becomes of requests that go with acks=1: each of their partitions is proven by the nearest request behind with
+/// acks=all that has it.
+fn lowered(loads: &[Load], requests: &[Packed], number: &dyn Fn(usize) -> u64) -> Vec<Option<Lowered>> {
+    let mut behind: HashMap<(i32, Lane), u64> = HashMap::new();
+    let of = |(at, packed): (usize, &Packed)| {
+        let loads = packed.loads.iter().filter_map(|at| loads.get(*at));
+        let rows = loads.flat_map(|load| load.rows.iter().map(|row| (load.node, row.lane)));
+        if !packed.lowered {
+            behind.extend(rows.map(|row| (row, number(at))));
+            return None;
+        }
+        let proof = |row: (i32, Lane)| behind.get(&row).map(|by| Proof { lane: row.1, by: *by });
+        Some(Lowered::new(rows.filter_map(proof).collect()))
+    };
+    let mut found: Vec<_> = requests.iter().enumerate().rev().map(of).collect();
+    found.reverse();
+    found
+}
+
 impl Session {
     /// Takes a part of a Produce that is ready, to be sent with others. Parts that have to go alone are given back.
     pub(super) fn gather(&mut self, number: u64, part: Part) -> Option<Part> {
@@ -93,95 +114,100 @@ impl Session {
         {
             return Some(part);
         }
-        let mut lanes = Vec::with_capacity(part.items);
+        let mut rows = Vec::with_capacity(part.items);
         let mut alone = false;
         for (item, lane) in split.items().iter().zip(slot.lanes()) {
             if item.is_in(part.number) {
-                // What has taken its connection with it before must not take others with it.
                 alone |= item.losses > 0;
-                lanes.push(*lane);
+                let mut headers = item.request.bytes_field("records").map(|records| batch::headers(records));
+                let only = headers.as_mut().and_then(|headers| {
+                    let only = headers.next()?;
+                    (headers.next().is_none() && headers.rest() == 0).then_some(only)
+                });
+                let trusted = self.trusted.get(&(item.key.clone(), item.partition));
+                let known = trusted == Some(&Way { node: part.node, producer: item.producer });
+                let stretch = only.filter(|_| known).and_then(|header| Stretch::of(&header));
+                rows.push(Row { lane: *lane, stretch });
             }
         }
-        let doubt = split.items().iter().any(|item| item.doubt);
-        let gathering = &mut self.gathering;
-        // Behind every request that has one of its partitions, or its batches would be out of order.
-        let behind = |request: &Request| request.lanes.iter().any(|lane| lanes.contains(lane));
-        let first = gathering.requests.iter().rposition(behind).map_or(0, |at| at + 1);
-        let first = if made(Mistake::GatheredTwice) { 0 } else { first };
-        let bytes = slot.charged;
-        let fits = |request: &Request| {
-            request.node == part.node
-                && request.version == slot.version
-                && request.members.len() < PARTS_MAX
-                && request.bytes + bytes <= BYTES_MAX
-                && !request.lanes.is_empty()
-                && alike(request, &part.body)
+        let load = Load {
+            node: part.node,
+            version: slot.version,
+            acks: part.body.i16("acks"),
+            timeout_ms: part.body.i32("timeout_ms"),
+            rows,
+            bytes: slot.charged,
+            alone,
         };
-        let open = gathering.requests.iter_mut().skip(first).find(|request| !alone && fits(request));
-        let member = (number, part.number);
-        if let Some(request) = open {
-            join(&split.shape().request, &mut request.body, part.body);
-            request.members.push(member);
-            request.lanes.extend(lanes);
-            request.bytes += bytes;
-            request.doubt |= doubt;
-        } else {
-            gathering.requests.push(Request {
-                node: part.node,
-                version: slot.version,
-                header: slot.frame.slice(..slot.body_at.min(slot.frame.len())),
-                correlation: slot.correlation,
-                body: part.body,
-                // One that goes alone is full.
-                bytes: if alone { BYTES_MAX } else { bytes },
-                lanes,
-                members: vec![member],
-                doubt,
-            });
-        }
+        let waiting = Waiting {
+            node: part.node,
+            version: slot.version,
+            member: (number, part.number),
+            header: slot.frame.slice(..slot.body_at.min(slot.frame.len())),
+            correlation: slot.correlation,
+            body: part.body,
+            doubt: split.items().iter().any(|item| item.doubt),
+        };
+        self.gathering.waiting.push((load, waiting));
         None
     }
 
     /// Sends what was gathered, in order.
     pub(super) fn send_gathered(&mut self, now: Instant) {
-        let Some(message) = wire::request(PRODUCE) else { return };
-        for request in std::mem::take(&mut self.gathering.requests) {
-            let Request { node, version, header, correlation, body, members, doubt, .. } = request;
-            let mut frame = BytesMut::from(&header[..]);
-            let written = message.encode(version, &body, &mut frame);
-            if let Err(error) = &written {
-                tracing::error!(%error, "a part of a request can't be written");
-            }
-            let (number, part) = match members.as_slice() {
-                [only] => *only,
-                _ => {
-                    self.gathering.count += 1;
-                    (GATHERED | self.gathering.count, 0)
-                }
-            };
-            let sent = written.is_ok()
-                && self
-                    .link_mut(node)
-                    .is_some_and(|link| link.send(frame.freeze(), number, part, Some(correlation), now));
-            if sent {
-                let verdict = if doubt { ReplayVerdict::Unknown } else { ReplayVerdict::NotSent };
-                for _ in &members {
-                    self.cluster.metrics.replays.inc(verdict);
-                }
-                if is_gathered(number) {
-                    self.gathering.sent.push((number, members));
-                }
-            } else {
-                for (number, part) in members {
-                    self.take_back(number, part);
-                }
-            }
+        let waiting = std::mem::take(&mut self.gathering.waiting);
+        if waiting.is_empty() {
+            return;
+        }
+        let (loads, mut parts): (Vec<Load>, Vec<Option<Waiting>>) =
+            waiting.into_iter().map(|(load, waiting)| (load, Some(waiting))).unzip();
+        let requests = pack(&loads);
+        if self.gathering.sent.is_empty() {
+            self.gathering.count = 0;
+        }
+        // What proves others must be known by its number before it is sent.
+        let first = self.gathering.count + 1;
+        self.gathering.count += requests.len() as u64;
+        let number = |at: usize| GATHERED | (first + at as u64);
+        let lowered = lowered(&loads, &requests, &number);
+        for (at, (packed, lowered)) in requests.iter().zip(lowered).enumerate() {
+            let members = packed.loads.iter().filter_map(|at| parts.get_mut(*at)?.take()).collect();
+            self.send_packed(members, number(at), lowered, now);
         }
     }
 
-    /// The members of a gathered request that is answered, or nothing if the number is a slot's.
-    pub(super) fn answered_members(&mut self, number: u64) -> Option<Vec<Member>> {
-        is_gathered(number).then(|| self.gathering.take(number))
+    fn send_packed(&mut self, parts: Vec<Waiting>, number: u64, lowered: Option<Lowered>, now: Instant) {
+        let Some(side) = crate::kafka::split::shape(PRODUCE).map(|shape| &shape.request) else { return };
+        let members: Vec<Member> = parts.iter().map(|part| part.member).collect();
+        let doubt = parts.iter().any(|part| part.doubt);
+        let mut parts = parts.into_iter();
+        let Some(Waiting { node, version, header, correlation, mut body, .. }) = parts.next() else { return };
+        for part in parts {
+            join(side, &mut body, part.body);
+        }
+        if lowered.is_some() {
+            body.set_i16("acks", 1);
+        }
+        let mut frame = BytesMut::from(&header[..]);
+        let written = wire::request(PRODUCE).map(|message| message.encode(version, &body, &mut frame));
+        if let Some(Err(error)) = &written {
+            tracing::error!(%error, "a part of a request can't be written");
+        }
+        let sent = matches!(written, Some(Ok(())))
+            && self
+                .link_mut(node)
+                .is_some_and(|link| link.send(frame.freeze(), number, 0, Some(correlation), now));
+        if sent {
+            let verdict = if doubt { ReplayVerdict::Unknown } else { ReplayVerdict::NotSent };
+            for _ in &members {
+                self.cluster.metrics.replays.inc(verdict);
+            }
+            self.gathering.sent.push(Gathered { number, node, members, lowered });
+        } else {
+            self.gathering.prove(number, &HashSet::new());
+            for (number, part) in members {
+                self.take_back(number, part);
+            }
+        }
     }
 
     /// Lost requests by slot, oldest first: gathered ones member by member.
@@ -192,8 +218,9 @@ impl Session {
         let mut all = Vec::with_capacity(lost.len());
         for one in lost {
             if is_gathered(one.slot) {
-                let members = self.gathering.take(one.slot);
-                all.extend(members.into_iter().map(|(slot, part)| Lost { slot, part, verdict: one.verdict }));
+                let members = self.gathering.take(one.slot).map(|gathered| gathered.members);
+                let members = members.into_iter().flatten();
+                all.extend(members.map(|(slot, part)| Lost { slot, part, verdict: one.verdict }));
             } else {
                 all.push(one);
             }
@@ -207,12 +234,17 @@ impl Session {
 impl Gathering {
     /// A copy, for the model check; between two polls nothing is in the making.
     pub(super) fn copy(&self) -> Self {
-        assert!(self.requests.is_empty());
-        Self { requests: Vec::new(), sent: self.sent.clone(), count: self.count }
+        assert!(self.waiting.is_empty());
+        Self { waiting: Vec::new(), sent: self.sent.clone(), count: self.count }
     }
 
     /// Prints what went together.
     pub(super) fn print(&self, print: &mut crate::kafka::model::print::Print) {
-        print.unordered(self.sent.iter(), |(number, _)| *number, crate::kafka::model::print::Print::put);
+        for gathered in &self.sent {
+            print.put(&(gathered.number, gathered.node, &gathered.members, gathered.lowered.is_some()));
+            if let Some(lowered) = &gathered.lowered {
+                lowered.print(print);
+            }
+        }
     }
 }

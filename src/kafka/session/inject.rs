@@ -6,17 +6,21 @@
 //! are undecided at a time, since a broker remembers five. A batch is stamped in place and its checksum corrected from the
 //! changed bytes: the records are not read, and a batch that arrived corrupt stays corrupt.
 
+mod left;
+mod sequence;
+
 use crate::config::{Idempotence, RaiseAcks};
 use crate::kafka::cluster::{Cluster, Fetched, Producer, TopicKey};
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::split::Item;
 use crate::kafka::wire::{TopicRef, batch, produce};
 use bytes::{Bytes, BytesMut};
+use sequence::Sequence;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// How many batches of a producer a broker remembers for each partition.
-const REMEMBERED: u32 = 5;
+pub(super) const REMEMBERED: u32 = 5;
 /// Produce versions from this one on carry record batches of format 2.
 const WITH_BATCHES: i16 = 3;
 /// Produce versions from this one on call topics by their id.
@@ -42,52 +46,6 @@ pub(super) enum Stamped {
     },
     /// Not now: no producer id yet, or five batches of a partition are undecided.
     Wait,
-}
-
-/// The sequence of one partition.
-#[derive(Clone, Copy, Debug)]
-struct Sequence {
-    producer: Producer,
-    next: i32,
-    undecided: u32,
-    /// The id took the place of another, and no batch under it is in the log yet: a broker that doesn't know a producer
-    /// takes any sequence as its first, so a second batch would not be kept behind the first.
-    unproven: bool,
-    /// The same of the partition's first id, and of a topic that was made anew: its first batch goes alone.
-    opening: bool,
-    /// Of the undecided ones, those that were sent before it was opened again.
-    older: u32,
-    /// Until then its batches go with their own acks=1: raised ones were refused, or came too late, for want of followers.
-    lowered: Option<Instant>,
-}
-
-impl Sequence {
-    fn new(producer: Producer) -> Self {
-        Self { producer, next: 0, undecided: 0, unproven: false, opening: true, older: 0, lowered: None }
-    }
-
-    fn is_full(&self) -> bool {
-        self.undecided >= if self.opening && !made(Mistake::FirstNotAlone) { 1 } else { REMEMBERED }
-    }
-
-    fn is_lowered(&self, now: Instant) -> bool {
-        self.lowered.is_some_and(|until| now < until)
-    }
-
-    fn decided(&mut self) {
-        self.undecided = self.undecided.saturating_sub(1);
-        if self.older > 0 {
-            self.older -= 1;
-        } else {
-            // One that was refused has given its sequence back.
-            self.opening &= self.next == 0;
-        }
-    }
-
-    /// Brokers may have forgotten the producer: they take any sequence as its first.
-    fn open_again(&mut self) {
-        (self.opening, self.older) = (true, self.undecided);
-    }
 }
 
 /// What one client connection's producer is stamped with.
@@ -145,7 +103,7 @@ pub(super) fn producer_of(records: Option<&Bytes>) -> i64 {
 }
 
 /// The sequence behind a batch: they wrap at 2³¹ to 0.
-fn after(base: i32, last_offset_delta: i32) -> i32 {
+pub(super) fn after(base: i32, last_offset_delta: i32) -> i32 {
     let next = i64::from(base) + i64::from(last_offset_delta) + 1;
     i32::try_from(next % (1 << 31)).unwrap_or(0)
 }
@@ -327,7 +285,8 @@ impl Injection {
             Fetched::Wait => return false,
             Fetched::Denied => return true,
         };
-        if anew.is_none() && self.is_full(&item.topic, item.partition) {
+        let known = self.known_mut(key_bytes(&item.topic), item.partition);
+        if anew.is_none() && known.is_some_and(Sequence::keeps_back) {
             return false;
         }
         let topic = self.sequences.entry(key_bytes(&item.topic).into()).or_default();
@@ -399,10 +358,6 @@ impl Injection {
         }
     }
 
-    fn is_full(&self, topic: &TopicKey, partition: i32) -> bool {
-        self.known(key_bytes(topic), partition).is_some_and(Sequence::is_full)
-    }
-
     /// A batch was refused and not appended: its sequence is given back if nothing has taken a later one. Otherwise the
     /// later ones meet the gap and are stamped anew.
     pub(super) fn give_back(&mut self, topic: &TopicKey, partition: i32, records: Option<&Bytes>) {
@@ -442,7 +397,6 @@ fn raise(frame: &mut BytesMut, at: usize, timeout_ms: i32) {
     }
 }
 
-mod left;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub(super) struct Look<'a> {
     pub stamped: bool,
     /// Whether its acks were raised: followers that are missing or slow send it again with its own at once.
     pub raised: bool,
+    /// Whether it goes with acks=all.
+    pub for_all: bool,
     /// Partitions of which an earlier batch of this connection is undecided.
     pub behind: &'a [(TopicKey, i32)],
 }
@@ -80,6 +82,14 @@ pub(super) fn judge(
         refused: elsewhere.then_some(Refusal { node, at: now }),
         restamp: false,
     };
+    if item.unproven && matches!(code, 0 | DUPLICATE_SEQUENCE_NUMBER) {
+        // The leader has it, and nothing shows that anybody else does: its repeat is recognised, and waits for all.
+        return Judgement::Again(Again {
+            code: 0,
+            doubt: !made(Mistake::UnprovenTakenForUnsent),
+            ..again(REFUSED_PAUSE, false)
+        });
+    }
     match op.absorbed(code) {
         Some(Absorb::Later) if made(Mistake::CapacityPassedOn) => Judgement::Done(partition),
         Some(Absorb::Injected) if injected && made(Mistake::GapTakenForLanded) => {
@@ -161,7 +171,16 @@ mod tests {
         answer.set_i64("base_offset", base_offset);
         let now = Instant::now();
         let op = crate::kafka::operations::operation(PRODUCE).unwrap();
-        let look = Look { node: 1, now, arrived: now, op, stamped: false, raised: false, behind: &[] };
+        let look = Look {
+            node: 1,
+            now,
+            arrived: now,
+            op,
+            stamped: false,
+            raised: false,
+            for_all: true,
+            behind: &[],
+        };
         judge(&look, item, answer, &|| true)
     }
 

@@ -5,7 +5,7 @@
 
 use crate::kafka::cluster::{Cluster, DialError, Dialed, Versions, dial};
 use crate::kafka::mistake::{Mistake, made};
-use crate::metrics::MemberMetrics;
+use crate::metrics::BrokerMetrics;
 use crate::net::{FrameReader, Stream, WriteQueue};
 use crate::retry::Verdict;
 use bytes::Bytes;
@@ -94,7 +94,7 @@ pub(super) struct Link {
     /// The node.
     pub node: i32,
     state: State,
-    metrics: Arc<MemberMetrics>,
+    metrics: Arc<BrokerMetrics>,
     max_frame: usize,
     write_queue: usize,
 }

@@ -75,7 +75,8 @@ impl Session {
         }
         self.cluster.metrics.upstream_errors.disconnected().inc();
         self.cluster.suspect(node);
-        self.trusted.retain(|_, trusted| *trusted != node);
+        self.tell_unproven(node, now);
+        self.trusted.retain(|_, trusted| trusted.node != node);
         if self.is_bypassing() && self.home.node == Some(node) {
             self.lose_client("its broker's connection is lost, and bypass is on");
             return;

@@ -10,6 +10,7 @@ mod ahead;
 mod answers;
 mod bypass;
 mod commits;
+mod confirm;
 mod doors;
 mod fetch;
 mod gather;
@@ -23,6 +24,7 @@ mod lost;
 mod metadata;
 #[cfg(test)]
 mod model;
+mod pack;
 mod produce;
 mod publish;
 mod reading;
@@ -41,7 +43,7 @@ use crate::lifecycle::Drain;
 use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
 use crate::net::{FrameReader, Stream, WriteQueue, recycle};
 use crate::time::now;
-use ahead::{Ahead, Lanes};
+use ahead::{Ahead, Lanes, Way};
 use bypass::Mode;
 use bytes::Bytes;
 use gather::Gathering;
@@ -119,8 +121,8 @@ pub struct Session {
     links: Vec<Link>,
     /// Partitions that the client's choice of node is wrong for.
     stray: Strays,
-    /// The nodes that took the latest batches of partitions of split requests: those lead them.
-    trusted: HashMap<(TopicKey, i32), i32>,
+    /// Which nodes took the latest batches of partitions of split requests, and of whom: those lead them.
+    trusted: HashMap<(TopicKey, i32), Way>,
     /// Coordinators other than the client's choice, by kind and key.
     moved: HashMap<(i8, Bytes), i32>,
     watermarks: Watermarks,

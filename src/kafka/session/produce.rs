@@ -2,7 +2,7 @@
 //!
 //! What an answer proves was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1; the decisions stand in [`judge`].
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Way};
 use super::inject::producer_of;
 use super::judge::{Look, is_sequenced, judge};
 use super::lost::{LOSSES_MAX, after_losses};
@@ -99,7 +99,8 @@ impl Session {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
         let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
-        let look = Look { node, now, arrived, op, stamped, raised, behind: &behind };
+        let for_all = key == PRODUCE && split.template().i16("acks") == -1;
+        let look = Look { node, now, arrived, op, stamped, raised, for_all, behind: &behind };
         let mut found = Findings::default();
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
@@ -109,7 +110,11 @@ impl Session {
             let verdict = judge(&look, item, partition, &known);
             match &verdict {
                 Judgement::Again(again) => {
-                    cluster.metrics.masked_errors.kafka(again.code).inc();
+                    if again.code == 0 {
+                        cluster.metrics.unknown_outcomes.inc(UnknownAction::Replayed); // nothing proved it
+                    } else {
+                        cluster.metrics.masked_errors.kafka(again.code).inc();
+                    }
                     found.again(&look, item, again, Some(node) == home);
                 }
                 Judgement::Done(answer) => {
@@ -190,8 +195,8 @@ impl Session {
         // here comes first.
         self.cluster.order.tell(found.told, now);
         for (topic, partition, leads) in found.trust.into_iter().filter(|_| key == PRODUCE) {
-            if leads {
-                self.trusted.insert((topic, partition), node);
+            if let Some(producer) = leads {
+                self.trusted.insert((topic, partition), Way { node, producer });
             } else {
                 self.trusted.remove(&(topic, partition));
             }
@@ -252,8 +257,8 @@ impl Session {
 /// What the answer to a part has shown, by partition.
 #[derive(Default)]
 struct Findings {
-    /// Whether the node leads it.
-    trust: Vec<(TopicKey, i32, bool)>,
+    /// Whether the node leads it; and whose batch is acknowledged by all, or −1.
+    trust: Vec<(TopicKey, i32, Option<i64>)>,
     /// Led elsewhere than at the client's choice.
     strays: Vec<(TopicKey, i32)>,
     /// Of unknown outcome, and done with.
@@ -291,9 +296,9 @@ impl Findings {
         if again.restamp && item.doubt {
             self.unknown.push((Doubt::of(item), Action::Gap(again.code), "a predecessor was cut off"));
         }
-        self.trust.push((item.key.clone(), item.partition, false));
         let other_than = |before: Refusal| before.node != look.node;
         self.news |= again.refused.is_some() && item.refused.is_none_or(other_than);
+        self.trust.push((item.key.clone(), item.partition, None));
         if again.refused.is_some() && at_home {
             self.strays.push((item.key.clone(), item.partition));
         }
@@ -302,7 +307,8 @@ impl Findings {
     /// `code` and `appended_at`: what the broker had answered.
     fn done(&mut self, look: &Look<'_>, item: &Item, answer: &Struct, (code, appended_at): (i16, i64)) {
         let passed = answer.i16("error_code");
-        self.trust.push((item.key.clone(), item.partition, passed == 0));
+        let producer = if look.for_all { item.producer } else { -1 };
+        self.trust.push((item.key.clone(), item.partition, (passed == 0).then_some(producer)));
         if passed == 0 && look.op.key == FETCH {
             self.read.push((item.topic.clone(), item.partition, answer.i64("high_watermark")));
         }

@@ -230,7 +230,9 @@ impl Session {
                 let trusted = self.trusted.get(&(item.key.clone(), item.partition)).copied();
                 let same = |node| way == Way { node, producer: self.injection.producer_for(item) };
                 return match self.leader_of(item, now) {
-                    Plan::Go(node) if trusted == Some(node) && same(node) => Plan::Go(node),
+                    Plan::Go(node) if trusted.is_some_and(|trusted| trusted.node == node) && same(node) => {
+                        Plan::Go(node)
+                    }
                     _ => Plan::Order,
                 };
             }

@@ -60,6 +60,7 @@ pub enum Judgement {
 
 /// One partition of a request.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is known of it by itself")]
 pub struct Item {
     /// Its topic, as the request calls it.
     pub topic: TopicKey,
@@ -91,6 +92,8 @@ pub struct Item {
     pub restamps: u8,
     /// It was stamped as a part, and counts among the undecided batches of its partition.
     pub counted: bool,
+    /// It went with acks=1 in place of acks=all, and what would have proven it did not land. Only while its answer is judged.
+    pub unproven: bool,
     /// How often its connection was lost after it had been written.
     pub losses: u32,
 }
@@ -113,6 +116,7 @@ impl Item {
             restamp: false,
             restamps: 0,
             counted: false,
+            unproven: false,
             losses: 0,
         }
     }
@@ -141,6 +145,7 @@ impl Item {
     }
 
     pub(super) fn decide(&mut self, judgement: Judgement) {
+        self.unproven = false;
         match judgement {
             Judgement::Done(answer) => self.progress = Progress::Done(Box::new(answer)),
             Judgement::Again(again) => {

@@ -19,12 +19,15 @@ pub struct JarSet {
     pub name: &'static str,
     /// The roots, as `group:artifact:version`.
     roots: &'static [&'static str],
+    /// Jars that are taken without what they depend on: their parent pom is not in Maven's index, so Maven can't tell.
+    bare: &'static [&'static str],
 }
 
 /// Kafka servers, 2.8.2 (with the `ZooKeeper` server that its release needs).
 pub const KAFKA_2_8_2: JarSet = JarSet {
     name: "kafka-2.8.2",
     roots: &["org.apache.kafka:kafka_2.13:2.8.2", "org.slf4j:slf4j-reload4j:1.7.36"],
+    bare: &[],
 };
 /// Kafka servers, 3.9.2.
 pub const KAFKA_3_9_2: JarSet = JarSet {
@@ -34,6 +37,7 @@ pub const KAFKA_3_9_2: JarSet = JarSet {
         "org.apache.kafka:kafka-tools:3.9.2",
         "org.slf4j:slf4j-reload4j:1.7.36",
     ],
+    bare: &[],
 };
 /// Kafka servers, 4.3.1.
 pub const KAFKA_4_3_1: JarSet = JarSet {
@@ -43,16 +47,19 @@ pub const KAFKA_4_3_1: JarSet = JarSet {
         "org.apache.kafka:kafka-tools:4.3.1",
         "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4",
     ],
+    bare: &[],
 };
 /// The Java client library 3.9.2, for the client programs.
 pub const CLIENTS_3_9_2: JarSet = JarSet {
     name: "kafka-clients-3.9.2",
     roots: &["org.apache.kafka:kafka-clients:3.9.2", "org.slf4j:slf4j-simple:1.7.36"],
+    bare: &[],
 };
 /// The Java client library 4.3.1, for the client programs.
 pub const CLIENTS_4_3_1: JarSet = JarSet {
     name: "kafka-clients-4.3.1",
     roots: &["org.apache.kafka:kafka-clients:4.3.1", "org.slf4j:slf4j-simple:1.7.36"],
+    bare: &[],
 };
 /// `ZooKeeper` servers, 3.8.6. Their pom leaves the metrics and snappy libraries to whoever runs them.
 pub const ZOOKEEPER_3_8_6: JarSet = JarSet {
@@ -62,6 +69,7 @@ pub const ZOOKEEPER_3_8_6: JarSet = JarSet {
         "io.dropwizard.metrics:metrics-core:4.1.12.1",
         "org.xerial.snappy:snappy-java:1.1.10.5",
     ],
+    bare: &[],
 };
 /// `ZooKeeper` servers, 3.9.5. Here a logging back end is missing as well.
 pub const ZOOKEEPER_3_9_5: JarSet = JarSet {
@@ -72,11 +80,51 @@ pub const ZOOKEEPER_3_9_5: JarSet = JarSet {
         "org.xerial.snappy:snappy-java:1.1.10.5",
         "ch.qos.logback:logback-classic:1.3.15",
     ],
+    bare: &[],
+};
+/// What `ZooKeeper` 3.8.6 and 3.9.5 need besides their own two jars, without the native libraries of other platforms.
+const ZOOKEEPER_NEEDS: &[&str] = &[
+    "org.apache.yetus:audience-annotations:0.12.0",
+    "commons-io:commons-io:2.17.0",
+    "io.netty:netty-handler:4.1.130.Final",
+    "io.netty:netty-transport-native-epoll:4.1.130.Final",
+    "org.slf4j:slf4j-api:2.0.13",
+    "ch.qos.logback:logback-classic:1.3.15",
+    "io.dropwizard.metrics:metrics-core:4.1.12.1",
+    "org.xerial.snappy:snappy-java:1.1.10.5",
+];
+/// `ZooKeeper` servers, 3.8.7.
+pub const ZOOKEEPER_3_8_7: JarSet = JarSet {
+    name: "zookeeper-3.8.7",
+    roots: ZOOKEEPER_NEEDS,
+    bare: &["org.apache.zookeeper:zookeeper:3.8.7", "org.apache.zookeeper:zookeeper-jute:3.8.7"],
+};
+/// `ZooKeeper` servers, 3.9.6.
+pub const ZOOKEEPER_3_9_6: JarSet = JarSet {
+    name: "zookeeper-3.9.6",
+    roots: ZOOKEEPER_NEEDS,
+    bare: &["org.apache.zookeeper:zookeeper:3.9.6", "org.apache.zookeeper:zookeeper-jute:3.9.6"],
+};
+/// Curator's recipes, with the client library that it is built for and the servers' logging.
+pub const CURATOR_5_9_0: JarSet = JarSet {
+    name: "curator-5.9.0",
+    roots: &["org.apache.curator:curator-recipes:5.9.0", "ch.qos.logback:logback-classic:1.3.15"],
+    bare: &[],
 };
 
 /// Everything that the tests and the demo fetch.
-pub const ALL: [JarSet; 7] =
-    [KAFKA_2_8_2, KAFKA_3_9_2, KAFKA_4_3_1, CLIENTS_3_9_2, CLIENTS_4_3_1, ZOOKEEPER_3_8_6, ZOOKEEPER_3_9_5];
+pub const ALL: [JarSet; 10] = [
+    KAFKA_2_8_2,
+    KAFKA_3_9_2,
+    KAFKA_4_3_1,
+    CLIENTS_3_9_2,
+    CLIENTS_4_3_1,
+    ZOOKEEPER_3_8_6,
+    ZOOKEEPER_3_8_7,
+    ZOOKEEPER_3_9_5,
+    ZOOKEEPER_3_9_6,
+    CURATOR_5_9_0,
+];
 
 /// The cache's folder.
 pub fn folder() -> Result<PathBuf> {
@@ -135,6 +183,13 @@ impl JarSet {
                 .arg(&pom)
                 .args(["dependency:copy-dependencies", "-DincludeScope=runtime"])
                 .arg(format!("-DoutputDirectory={}", fresh.display())))?;
+            for jar in self.bare {
+                run(Command::new("mvn")
+                    .args(["-q", "-B", "dependency:copy"])
+                    .arg(format!("-Dartifact={jar}"))
+                    .arg(format!("-DoutputDirectory={}", fresh.display()))
+                    .current_dir(&project))?;
+            }
             let _ = fs::remove_dir_all(&project);
             Ok(())
         })

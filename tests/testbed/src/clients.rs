@@ -17,7 +17,7 @@ use crate::judge::{ClientError, ConsumerEvent, History, Outcome};
 use crate::python::{self, PythonClient};
 use crate::{Result, helper, wait};
 
-pub(crate) use program::Program;
+pub(crate) use program::{Program, State};
 
 /// Which library a producer uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

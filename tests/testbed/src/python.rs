@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{Error, Result, cache};
+use crate::{Error, Result, cache, toolbox};
 
 /// The producer program for both libraries.
 const SOURCE: &str = include_str!("../python/produce.py");
@@ -51,21 +51,7 @@ impl PythonClient {
             return Err(Error::Missing(why));
         }
         let (name, requirement) = self.package();
-        // An environment has its own path inside, so it can't be made elsewhere and renamed: a mark inside the entry says
-        // that it is whole.
-        let folder = cache::folder()?.join(format!("python-{name}"));
-        cache::entry(&format!("python-{name}-made"), |_| {
-            let _ = std::fs::remove_dir_all(&folder);
-            cache::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-            cache::run(Command::new(folder.join("bin/pip")).args([
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                requirement,
-            ]))
-            .map(drop)
-        })?;
-        Ok(folder.join("bin/python"))
+        toolbox::python(&format!("python-{name}"), requirement)
     }
 }
 

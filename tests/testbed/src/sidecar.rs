@@ -85,6 +85,20 @@ impl Sidecar {
         )
     }
 
+    /// The `[[zookeeper]]` section of the smallest configuration. `servers` has addresses separated by commas.
+    pub fn zookeeper_section(name: &str, listen: SocketAddr, servers: &str) -> String {
+        let servers: Vec<String> = servers.split(',').map(|s| format!("{s:?}")).collect();
+        format!("[[zookeeper]]\nname = {name:?}\nlisten = \"{listen}\"\nservers = [{}]\n", servers.join(", "))
+    }
+
+    /// Starts `binary` in front of one ensemble, on a free port, and gives where it listens. `more` is configuration that
+    /// stands before `[[zookeeper]]`, `keys` are further keys of the ensemble, one on each line. Doesn't wait until it is ready.
+    pub fn zookeeper(binary: &Path, servers: &str, more: &str, keys: &str) -> Result<(Self, SocketAddr)> {
+        let listen = free_addr(Ipv4Addr::LOCALHOST)?;
+        let section = Self::zookeeper_section("bed", listen, servers);
+        Ok((Self::start(binary, &format!("{more}\n{section}{keys}\n"))?, listen))
+    }
+
     /// Starts `binary` in front of one cluster, on free ports. `more` is configuration that stands before `[[kafka]]`.
     /// Doesn't wait until it is ready.
     pub fn kafka(binary: &Path, bootstrap: &str, more: &str) -> Result<(Self, Front)> {
@@ -134,10 +148,15 @@ impl Sidecar {
 
     /// Status and body of an admin path such as `/metrics`.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        self.ask("GET", path)
+    }
+
+    /// A request without a body: status and body of the answer.
+    pub fn ask(&self, method: &str, path: &str) -> Result<(u16, String)> {
         let ask = || {
             let mut stream = TcpStream::connect_timeout(&self.admin, Duration::from_secs(2))?;
             stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin)?;
+            write!(stream, "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin)?;
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer)?;
             Ok(String::from_utf8_lossy(&answer).into_owned())
@@ -240,6 +259,15 @@ mod tests {
             text,
             "[[kafka]]\nname = \"demo\"\nlisten = \"127.0.0.1:9092\"\nbootstrap = [\"a:1\", \"b:2\"]\n\
              broker_ports = \"19092-19191\"\n"
+        );
+    }
+
+    #[test]
+    fn zookeeper_section_is_the_smallest_configuration() {
+        let text = Sidecar::zookeeper_section("demo", ([127, 0, 0, 1], 2181).into(), "a:1,b:2");
+        assert_eq!(
+            text,
+            "[[zookeeper]]\nname = \"demo\"\nlisten = \"127.0.0.1:2181\"\nservers = [\"a:1\", \"b:2\"]\n"
         );
     }
 

@@ -39,6 +39,14 @@ fn zookeeper_3_9_5_starts_and_rolls() {
 }
 
 #[test]
+fn versions_without_a_parent_pom_start_too() {
+    for version in [ZooKeeperVersion::V3_8_7, ZooKeeperVersion::V3_9_6] {
+        let ensemble = Ensemble::start(version, 1).unwrap();
+        assert!(ensemble.ask(1, "srvr").unwrap().contains(&version.to_string()));
+    }
+}
+
+#[test]
 fn another_version_takes_over_the_data() {
     let mut ensemble = Ensemble::start(ZooKeeperVersion::V3_8_6, 1).unwrap();
     ensemble.stop(1).unwrap();

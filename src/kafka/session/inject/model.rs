@@ -14,7 +14,7 @@ impl Injection {
             |(topic, partition, _)| hash_of(&(topic, partition)),
             |print, (_, at, known)| {
                 print.put(&(at, known.producer, known.next, known.undecided, known.unproven));
-                print.put(&(known.opening, known.older, known.is_lowered(now)));
+                print.put(&(known.opening, known.older, known.crowded, known.is_lowered(now)));
             },
         );
     }

@@ -141,10 +141,10 @@ fn a_partition_has_room_for_five() {
     assert!(!injection.has_room(VERSION, &zero), "the first goes alone");
     injection.decided_whole(VERSION, &zero);
     for _ in 0..REMEMBERED {
-        assert!(injection.has_room(VERSION, &zero) && !injection.is_full(&topic(), 0));
+        assert!(injection.has_room(VERSION, &zero) && !injection.sequences[&b"t"[..]][&0].is_full());
         assigned(&mut injection, &[(0, plain(1))]);
     }
-    assert!(!injection.has_room(VERSION, &zero) && injection.is_full(&topic(), 0));
+    assert!(!injection.has_room(VERSION, &zero) && injection.sequences[&b"t"[..]][&0].is_full());
     assert!(injection.has_room(VERSION, &one), "another partition has its own");
     injection.decided_whole(VERSION, &zero);
     assert!(injection.has_room(VERSION, &zero));
@@ -156,6 +156,28 @@ fn a_partition_has_room_for_five() {
         injection.decided_item(&topic(), 0);
     }
     assert_eq!(injection.sequences[&b"t"[..]][&0].undecided, 0);
+}
+
+#[test]
+fn parts_that_found_no_room_go_together() {
+    let mut injection = injection();
+    assigned(&mut injection, &[(0, plain(1))]);
+    injection.decided_item(&topic(), 0);
+    let keeps_back =
+        |injection: &mut Injection| injection.known_mut(b"t", 0).is_some_and(Sequence::keeps_back);
+    for _ in 0..4 {
+        assigned(&mut injection, &[(0, plain(1))]);
+        assert!(!keeps_back(&mut injection));
+    }
+    injection.decided_item(&topic(), 0);
+    assert!(!keeps_back(&mut injection), "there was room for all");
+    assigned(&mut injection, &[(0, plain(1))]);
+    assigned(&mut injection, &[(0, plain(1))]);
+    for _ in 0..5 {
+        assert!(keeps_back(&mut injection));
+        injection.decided_item(&topic(), 0);
+    }
+    assert!(!keeps_back(&mut injection), "nothing is out");
 }
 
 #[test]

@@ -167,10 +167,15 @@ impl Client {
     }
 
     /// A session hears of a request.
-    pub(super) fn answered(&mut self, request: &Request) {
+    pub(super) fn answered(&mut self, scenario: &Scenario, request: &Request) {
         for row in &request.rows {
             let told = self.record(row.batch.id);
             match row.outcome {
+                // Where the client has asked for all, one that said so for itself alone has decided nothing.
+                Outcome::Is(0, _) if request.acks != scenario.acks => {
+                    told.weak |= scenario.acks == 1;
+                    told.doubtful |= request.acks == 1;
+                }
                 Outcome::Is(0, _) => told.weak |= request.acks == 1,
                 Outcome::Is(code, offset) => {
                     told.doubtful |= matches!(code, 7 | 20) || offset >= 0;

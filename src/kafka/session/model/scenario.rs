@@ -1,5 +1,6 @@
 //! What is explored: who sends what, and how much may go wrong.
 
+use super::action::Action;
 use crate::config::{Config, Idempotence, Kafka, RaiseAcks};
 use crate::kafka::cluster::Settings;
 use std::time::Duration;
@@ -51,6 +52,8 @@ pub(super) struct Scenario {
     pub min_in_sync: usize,
     /// Whether the follower never comes back when nothing else goes wrong any more.
     pub stays_short: bool,
+    /// What happens before anything else can.
+    pub prelude: &'static [Action],
     /// What may go wrong.
     pub budget: Budget,
 }
@@ -68,8 +71,26 @@ pub(super) const PLAIN: Scenario = Scenario {
     hints: false,
     min_in_sync: 1,
     stays_short: false,
+    prelude: &[],
     budget: CALM,
 };
+
+/// Leadership has moved. Three batches are sent to the old leader; the first has landed at the new one, and the others are on
+/// their way behind it.
+pub(super) const BEHIND_A_MOVE: &[Action] = &[
+    Action::Move(0),
+    Action::Send,
+    Action::Serve(0),
+    Action::Deliver(0),
+    Action::Send,
+    Action::Send,
+    Action::Soon,
+    Action::Look,
+    Action::Serve(1),
+    Action::Follow(0),
+    Action::Confirm(0),
+    Action::Deliver(1),
+];
 
 impl Scenario {
     /// The version of Produce: the first with hints, or the last that is quick to read.

@@ -1,7 +1,7 @@
 //! What is explored at every test, and what more with `TESTBED_MODEL_WIDE=1`.
 
 use super::explore;
-use super::scenario::{Budget, CALM, Identity, PLAIN, Scenario};
+use super::scenario::{BEHIND_A_MOVE, Budget, CALM, Identity, PLAIN, Scenario};
 use crate::kafka::mistake::Mistake;
 use std::collections::BTreeSet;
 
@@ -76,6 +76,23 @@ static DOUBT: Scenario = Scenario {
 static ONE_2: Scenario =
     Scenario { requests: &[&[0], &[0]], acks: 1, raise: false, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
 
+/// A backlog: of two batches that are on their way to the new leader the second proves the first.
+const BACKLOG: Scenario = Scenario { prelude: BEHIND_A_MOVE, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
+static BACKLOG_LOSS: Scenario = Scenario { budget: Budget { moves: 1, losses: 1, ..CALM }, ..BACKLOG };
+static BACKLOG_MOVE: Scenario = Scenario { budget: Budget { moves: 2, ..CALM }, ..BACKLOG };
+static BACKLOG_MOVES: Scenario = Scenario { budget: Budget { moves: 3, ..CALM }, ..BACKLOG };
+static BACKLOG_KILL: Scenario = Scenario { budget: Budget { moves: 1, kills: 1, ..CALM }, ..BACKLOG };
+static BACKLOG_LATE: Scenario = Scenario { budget: Budget { moves: 2, time_outs: 1, ..CALM }, ..BACKLOG };
+static BACKLOG_SHORT: Scenario =
+    Scenario { min_in_sync: 2, budget: Budget { moves: 1, shrinks: 1, expiries: 1, ..CALM }, ..BACKLOG };
+static BACKLOG_EXPIRY: Scenario = Scenario { budget: Budget { moves: 2, expiries: 1, ..CALM }, ..BACKLOG };
+static BACKLOG_LOSSES: Scenario =
+    Scenario { budget: Budget { moves: 2, losses: 1, expiries: 1, ..CALM }, ..BACKLOG };
+static BACKLOG_OWN: Scenario =
+    Scenario { identity: Identity::Own, budget: Budget { moves: 2, ..CALM }, ..BACKLOG };
+static BACKLOG_OWN_LOSS: Scenario =
+    Scenario { identity: Identity::Own, budget: Budget { moves: 2, losses: 1, ..CALM }, ..BACKLOG };
+
 /// Every state is visited, nothing is wrong, and there are at least so many: one that explores little proves little.
 fn is_right(scenario: &'static Scenario, at_least: usize) {
     let explored = explore(scenario, None, SETTLES);
@@ -89,6 +106,20 @@ fn is_right_wide(scenario: &'static Scenario, at_least: usize) {
     if std::env::var_os("TESTBED_MODEL_WIDE").is_some() {
         is_right(scenario, at_least);
     }
+}
+
+#[test]
+fn a_batch_that_the_next_one_proves() {
+    is_right(&BACKLOG_LOSS, 1000);
+    is_right(&BACKLOG_MOVE, 3000);
+    is_right(&BACKLOG_SHORT, 2000);
+    is_right(&BACKLOG_EXPIRY, 4000);
+    is_right(&BACKLOG_OWN, 3000);
+    is_right_wide(&BACKLOG_KILL, 11_000);
+    is_right_wide(&BACKLOG_LATE, 10_000);
+    is_right_wide(&BACKLOG_MOVES, 20_000);
+    is_right_wide(&BACKLOG_LOSSES, 20_000);
+    is_right_wide(&BACKLOG_OWN_LOSS, 5_000);
 }
 
 #[test]
@@ -188,6 +219,11 @@ static MISTAKES: &[(Mistake, &Scenario)] = &[
     (Mistake::PartOvertakes, &OWN_LOSS),
     (Mistake::WholeOvertakes, &OWN_LOST),
     (Mistake::GatheredTwice, &MOVE_3),
+    (Mistake::LastLowered, &BACKLOG_MOVE),
+    (Mistake::LeaderTakenForAll, &BACKLOG_MOVE),
+    (Mistake::ProofUnread, &BACKLOG_MOVE),
+    (Mistake::UnprovenTakenForUnsent, &BACKLOG_SHORT),
+    (Mistake::KeptAnswerForgotten, &BACKLOG_LOSS),
     (Mistake::FirstNotAlone, &MOVES),
     (Mistake::StampedTwice, &MOVE_LOSS),
     (Mistake::AppendedTakenForRefused, &EXPIRY),

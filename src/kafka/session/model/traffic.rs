@@ -61,7 +61,7 @@ impl World {
     /// An answer reaches its session.
     pub(super) fn deliver(&mut self, at: usize) {
         let Some(request) = self.wires[at].connection.answers.pop_front() else { return };
-        self.client.answered(&request);
+        self.client.answered(self.scenario, &request);
         let version = self.scenario.version();
         let mut answer = wire::response(0).unwrap().new();
         let mut topic = answer.new_struct("responses");

@@ -101,6 +101,9 @@ impl World {
             producers: 100,
         };
         world.run();
+        for action in scenario.prelude {
+            world.act(*action);
+        }
         world
     }
 

@@ -71,6 +71,11 @@ impl<T: Send + 'static> Program<T> {
         Ok(Self { name: name.to_owned(), child, state, reader: Some(reader), complaints })
     }
 
+    /// What came so far, for others to look at while it runs.
+    pub(crate) fn shared(&self) -> Arc<Mutex<State<T>>> {
+        Arc::clone(&self.state)
+    }
+
     pub(crate) fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,8 @@
 //! The long proofs, on real clusters with Kafka's own session time-outs. Each can be run alone; what it found is written
 //! to `docs/acceptance.md`, in place of what it found before. The exit status says whether every promise was kept.
 //!
-//! `--list` names them, `--only NAME` (again for more) picks some.
+//! `--list` names them, `--only NAME` (again for more) picks some. `--direct` shows what clients of `ZooKeeper` see without
+//! Evenkeel and writes nothing.
 
 mod acks1;
 mod addresses;
@@ -17,12 +18,13 @@ mod rolls;
 mod transactions;
 mod upgrade;
 mod zones;
+mod zookeeper;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use testbed::{KafkaVersion, Result, Sidecar, Spec};
+use testbed::{KafkaVersion, Result, Sidecar, Spec, ZooKeeperVersion};
 
 /// For what a cluster, or a client of it, does in the middle of a fault on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -49,6 +51,8 @@ struct Finding {
 struct Bench {
     /// Evenkeel's binary.
     binary: PathBuf,
+    /// Only what can be seen without Evenkeel, where a proof has that.
+    direct: bool,
     start: Instant,
 }
 
@@ -147,16 +151,39 @@ const PROOFS: &[Proof] = &[
         shows: "Six seeds of chaos, 4 minutes each: soft and hard events in an order of the seed's, under many clients without retries; a checker proves from the records what became of the promises.",
         run: |bench| Ok(chaos::run(bench)),
     },
+    Proof {
+        name: "zookeeper-soft-rolls-3.8",
+        shows: "Ten planned rolls of ZooKeeper 3.8.6 under clients of six libraries, which hold ephemeral nodes and watches and write without retries.",
+        run: |bench| zookeeper::soft(bench, ZooKeeperVersion::V3_8_6),
+    },
+    Proof {
+        name: "zookeeper-soft-rolls-3.9",
+        shows: "The same with ZooKeeper 3.9.5.",
+        run: |bench| zookeeper::soft(bench, ZooKeeperVersion::V3_9_5),
+    },
+    Proof {
+        name: "zookeeper-hard-rolls-3.8",
+        shows: "Ten rolls of ZooKeeper 3.8.6 with SIGKILL under the same clients, without persistent watches.",
+        run: |bench| zookeeper::hard(bench, ZooKeeperVersion::V3_8_6),
+    },
+    Proof {
+        name: "zookeeper-hard-rolls-3.9",
+        shows: "The same with ZooKeeper 3.9.5.",
+        run: |bench| zookeeper::hard(bench, ZooKeeperVersion::V3_9_5),
+    },
 ];
 
 fn main() -> ExitCode {
     let mut only = Vec::new();
-    let mut words = std::env::args().skip(1);
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let direct = words.iter().any(|word| word == "--direct");
+    words.retain(|word| word != "--direct");
+    let mut words = words.into_iter();
     while let Some(word) = words.next() {
         match (word.as_str(), words.next()) {
             ("--list", None) => {
                 for proof in PROOFS {
-                    println!("{:16} {}", proof.name, proof.shows);
+                    println!("{:24} {}", proof.name, proof.shows);
                 }
                 return ExitCode::SUCCESS;
             }
@@ -167,7 +194,14 @@ fn main() -> ExitCode {
             }
         }
     }
-    match run(&only) {
+    if direct {
+        // The others have nothing to show without Evenkeel.
+        only.retain(|name| name.starts_with("zookeeper-"));
+        if only.is_empty() {
+            only = PROOFS.iter().map(|p| p.name.to_owned()).filter(|n| n.starts_with("zookeeper-")).collect();
+        }
+    }
+    match run(&only, direct) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -177,8 +211,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(only: &[String]) -> Result<bool> {
-    let bench = Bench { binary: Sidecar::binary()?, start: Instant::now() };
+fn run(only: &[String], direct: bool) -> Result<bool> {
+    let binary = if direct { PathBuf::new() } else { Sidecar::binary()? };
+    let bench = Bench { binary, direct, start: Instant::now() };
     let order: Vec<&str> = PROOFS.iter().map(|proof| proof.name).collect();
     let mut all_kept = true;
     for proof in PROOFS.iter().filter(|p| only.is_empty() || only.iter().any(|name| name == p.name)) {
@@ -200,7 +235,9 @@ fn run(only: &[String]) -> Result<bool> {
             println!("  broken: {breach}");
         }
         all_kept &= finding.breaches.is_empty();
-        document::record(&order, proof, &finding, took, &bench.binary)?;
+        if !direct {
+            document::record(&order, proof, &finding, took, &bench.binary)?;
+        }
     }
     Ok(all_kept)
 }

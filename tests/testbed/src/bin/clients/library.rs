@@ -2,10 +2,11 @@
 //! Programs are built into the cache, never into the repository.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use testbed::cache::{self, CLIENTS_4_3_1};
+use testbed::toolbox::{self, client_sources as sources, hash, needed};
 use testbed::{Error, Result, helper};
 
 /// A client library at a version.
@@ -169,19 +170,6 @@ impl Row {
     }
 }
 
-/// The folder with the programs' sources.
-fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients")
-}
-
-/// Whether a program of the machine is there; if not, what to install.
-fn needed(program: &str, hint: &str) -> Result<()> {
-    match Command::new(program).arg(if program == "go" { "version" } else { "--version" }).output() {
-        Ok(output) if output.status.success() => Ok(()),
-        _ => Err(Error::Missing(format!("{program} is missing: {hint}"))),
-    }
-}
-
 /// The interpreter of an environment with one package.
 fn python(name: &str, version: &str) -> Result<PathBuf> {
     needed("python3", "apt-get install python3 python3-venv")?;
@@ -193,21 +181,7 @@ fn python(name: &str, version: &str) -> Result<PathBuf> {
             return Err(Error::Missing("kafka-python 2.0.2 runs on Python 3.11 at most".to_owned()));
         }
     }
-    // An environment has its own path inside, so it can't be made elsewhere and renamed: a mark says that it is whole.
-    let entry = format!("client-{name}-{version}");
-    let folder = cache::folder()?.join(&entry);
-    cache::entry(&format!("{entry}-made"), |_| {
-        eprintln!("clients: fetching {name} {version} (once)");
-        let _ = fs::remove_dir_all(&folder);
-        cache::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-        cache::run(
-            Command::new(folder.join("bin/pip"))
-                .args(["install", "--quiet", "--disable-pip-version-check"])
-                .arg(format!("{name}=={version}")),
-        )
-        .map(drop)
-    })?;
-    Ok(folder.join("bin/python"))
+    toolbox::python(&format!("client-{name}-{version}"), &format!("{name}=={version}"))
 }
 
 /// The folder with the built Go programs.
@@ -243,17 +217,6 @@ fn kafkajs() -> Result<PathBuf> {
     })
 }
 
-/// A hash of files: what changed is built anew.
-fn hash(folder: &Path, files: &[&str]) -> Result<u64> {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for file in files {
-        for byte in fs::read(folder.join(file)).map_err(Error::io(format!("reading {file}")))? {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    Ok(hash)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,13 +244,6 @@ mod tests {
                 Library::Python(name, _) => assert!(text("python/run.py").contains(&format!("\"{name}\":"))),
             }
         }
-    }
-
-    #[test]
-    fn what_is_missing_is_named_with_what_installs_it() {
-        let error = needed("no-such-program-here", "apt-get install it").unwrap_err().to_string();
-        assert_eq!(error, "no-such-program-here is missing: apt-get install it");
-        needed("cargo", "").unwrap();
     }
 
     #[test]

@@ -4,18 +4,17 @@
 //! Sources: `common/message/*Request.json` (API keys) and `Errors.java` (codes) of Apache Kafka 4.x; tests compare
 //! both tables with an independent implementation.
 
-/// The label value for whatever isn't in a closed list.
-pub const OTHER: &str = "other";
+use crate::metrics::protocol::OTHER;
 
 /// One Kafka API: its key on the wire, its name, and whether its time is measured by itself.
-pub(super) struct Api {
+pub(in crate::metrics) struct Api {
     /// The API key of the request header.
-    pub(super) key: i16,
+    pub(in crate::metrics) key: i16,
     /// The name as the protocol's message descriptions have it.
-    pub(super) name: &'static str,
+    pub(in crate::metrics) name: &'static str,
     /// Whether `request_seconds` and `added_seconds` have a series of its own for it. Only for what
     /// applications send while they work: each costs some thirty lines of every scrape.
-    pub(super) timed: bool,
+    pub(in crate::metrics) timed: bool,
 }
 
 const fn timed(key: i16, name: &'static str) -> Api {
@@ -27,7 +26,7 @@ const fn rare(key: i16, name: &'static str) -> Api {
 }
 
 /// Every API that a client may send, by key.
-pub(super) const APIS: &[Api] = &[
+pub(in crate::metrics) const APIS: &[Api] = &[
     timed(0, "Produce"),
     timed(1, "Fetch"),
     timed(2, "ListOffsets"),
@@ -110,14 +109,9 @@ pub fn api_name(key: i16) -> &'static str {
     APIS.iter().find(|api| api.key == key).map_or(OTHER, |api| api.name)
 }
 
-/// The connection ended before the answer came.
-pub const DISCONNECTED: &str = "disconnected";
-/// The answer did not come in time.
-pub const TIMEOUT: &str = "timeout";
-
 /// Error codes that are counted by name: what a roll, a move or a limit of a cluster produces, and what is
-/// passed on to clients. In capitals as Kafka writes them; what isn't a Kafka error is in small letters.
-pub(super) const ERRORS: &[(i16, &str)] = &[
+/// passed on to clients. In capitals as Kafka writes them.
+pub(in crate::metrics) const ERRORS: &[(i32, &str)] = &[
     (-1, "UNKNOWN_SERVER_ERROR"),
     (1, "OFFSET_OUT_OF_RANGE"),
     (2, "CORRUPT_MESSAGE"),
@@ -188,7 +182,7 @@ mod tests {
     #[test]
     fn error_codes_have_the_names_that_another_implementation_gives_them() {
         for (code, name) in ERRORS {
-            let Some(theirs) = ResponseError::try_from_code(*code) else {
+            let Some(theirs) = ResponseError::try_from_code(i16::try_from(*code).unwrap()) else {
                 panic!("{code} {name} is no error at all");
             };
             let theirs = format!("{theirs:?}");

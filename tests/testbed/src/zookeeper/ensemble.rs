@@ -3,15 +3,17 @@
 //! Server ID serves clients at `127.0.N.ID:2181` and its peers at `127.0.N.(100+ID)`, ports 2888 and 3888. Every
 //! four-letter command is allowed.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use crate::cache::{self, JarSet};
+use super::direct::Places;
+use super::{Direct, ZooKeeperVersion};
 use crate::claim::Claim;
 use crate::process::Server;
 use crate::{Error, Result, Roll, helper, wait};
@@ -20,36 +22,54 @@ use crate::{Error, Result, Roll, helper, wait};
 const CLIENT_PORT: u16 = 2181;
 /// How long an ensemble may take to be ready.
 const READY: Duration = Duration::from_secs(60);
+/// Host parts of addresses for peers begin here; those for clients begin at 1.
+pub(super) const PEERS: u8 = 100;
 
 /// INFO to standard output.
 const LOGGING: &str = "<configuration><appender name=\"O\" class=\"ch.qos.logback.core.ConsoleAppender\">\
     <encoder><pattern>%d %level %logger{0} %msg%n</pattern></encoder></appender>\
     <root level=\"INFO\"><appender-ref ref=\"O\"/></root></configuration>\n";
 
-/// A version of `ZooKeeper` that can be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ZooKeeperVersion {
-    /// 3.8.6.
-    V3_8_6,
-    /// 3.9.5.
-    V3_9_5,
+/// What an ensemble is to be like.
+#[derive(Clone, Copy, Debug)]
+pub struct EnsembleSpec {
+    /// The version of every server at first.
+    pub version: ZooKeeperVersion,
+    /// The number of servers, 1 to 9.
+    pub servers: u8,
+    /// `tickTime` in milliseconds. Sessions have a time-out of 2 to 20 ticks.
+    pub tick_ms: u32,
+    /// `syncLimit` in ticks: how long a follower that hears nothing of its leader goes on.
+    pub sync_limit: u32,
+    /// Whether members may change while it runs ([`Ensemble::reconfig`]); every client may ask for it then.
+    pub reconfig: bool,
 }
 
-impl ZooKeeperVersion {
-    fn jars(self) -> JarSet {
-        match self {
-            Self::V3_8_6 => cache::ZOOKEEPER_3_8_6,
-            Self::V3_9_5 => cache::ZOOKEEPER_3_9_5,
-        }
+impl EnsembleSpec {
+    /// Three servers with a tick of 500 ms and fixed members.
+    pub fn new(version: ZooKeeperVersion) -> Self {
+        Self { version, servers: 3, tick_ms: 500, sync_limit: 10, reconfig: false }
     }
-}
 
-impl fmt::Display for ZooKeeperVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V3_8_6 => "3.8.6",
-            Self::V3_9_5 => "3.9.5",
-        })
+    /// The same with another number of servers.
+    #[must_use]
+    pub fn servers(mut self, servers: u8) -> Self {
+        self.servers = servers;
+        self
+    }
+
+    /// The same with another tick, in milliseconds.
+    #[must_use]
+    pub fn tick_ms(mut self, tick: u32) -> Self {
+        self.tick_ms = tick;
+        self
+    }
+
+    /// The same with members that may change.
+    #[must_use]
+    pub fn reconfig(mut self) -> Self {
+        self.reconfig = true;
+        self
     }
 }
 
@@ -65,34 +85,48 @@ pub enum Mode {
 }
 
 #[derive(Debug)]
-struct Member {
-    id: u8,
-    version: ZooKeeperVersion,
-    server: Option<Server>,
+pub(super) struct Member {
+    pub(super) id: u8,
+    /// The last number of its address for clients; that for peers is [`PEERS`] above it.
+    pub(super) host: u8,
+    pub(super) version: ZooKeeperVersion,
+    pub(super) server: Option<Server>,
 }
 
 /// A running ensemble. Dropping it kills every process and removes its folder (kept with `TESTBED_KEEP=1`).
 #[derive(Debug)]
 pub struct Ensemble {
     // Processes before the claim: they end before their folder goes.
-    members: Vec<Member>,
+    pub(super) members: Vec<Member>,
+    pub(super) spec: EnsembleSpec,
+    places: Places,
     claim: Claim,
 }
 
 impl Ensemble {
-    /// Starts `servers` servers (at most 9), ids from 1, and waits until each follows or leads.
+    /// Starts `servers` servers with a tick of 500 ms and waits until each follows or leads.
     pub fn start(version: ZooKeeperVersion, servers: u8) -> Result<Self> {
+        Self::with(EnsembleSpec::new(version).servers(servers))
+    }
+
+    /// Starts servers, ids from 1, and waits until each follows or leads.
+    pub fn with(spec: EnsembleSpec) -> Result<Self> {
         let claim = Claim::take()?;
-        let members = (1..=servers).map(|id| Member { id, version, server: None }).collect();
-        let mut ensemble = Self { members, claim };
-        for id in 1..=servers {
-            let data = ensemble.data(id);
-            fs::create_dir_all(&data).map_err(Error::io("creating a data folder"))?;
-            fs::write(data.join("myid"), id.to_string()).map_err(Error::io("writing myid"))?;
+        let members =
+            (1..=spec.servers).map(|id| Member { id, host: id, version: spec.version, server: None });
+        let mut ensemble = Self { members: members.collect(), spec, places: Places::default(), claim };
+        ensemble.note_places();
+        for id in ensemble.ids() {
+            ensemble.prepare(id)?;
             ensemble.start_server(id)?;
         }
         ensemble.wait_ready()?;
         Ok(ensemble)
+    }
+
+    /// What it was started as.
+    pub fn spec(&self) -> EnsembleSpec {
+        self.spec
     }
 
     /// `host:port` of every server for clients, separated by commas.
@@ -108,7 +142,8 @@ impl Ensemble {
 
     /// Where server `id` serves clients.
     pub fn addr(&self, id: u8) -> SocketAddr {
-        (self.claim.ip(id), CLIENT_PORT).into()
+        let host = self.members.iter().find(|m| m.id == id).map_or(id, |m| m.host);
+        (self.claim.ip(host), CLIENT_PORT).into()
     }
 
     /// The folder with all data and logs.
@@ -128,21 +163,14 @@ impl Ensemble {
         if member.server.is_some() {
             return Err(Error::program(format!("zookeeper-{id}"), "runs already"));
         }
-        let jars = member.version.jars();
+        let (jars, host) = (member.version.jars(), member.host);
         let folder = self.claim.folder();
-        let settings = folder.join(format!("zookeeper-{id}.cfg"));
-        let mut text = format!(
-            "dataDir={}\nclientPort={CLIENT_PORT}\nclientPortAddress={}\ntickTime=500\ninitLimit=20\nsyncLimit=10\n\
-             admin.enableServer=false\n4lw.commands.whitelist=*\nmaxClientCnxns=0\n",
-            self.data(id).display(),
-            self.claim.ip(id)
-        );
-        if self.members.len() > 1 {
-            for member in &self.members {
-                let _ = writeln!(text, "server.{}={}:2888:3888", member.id, self.claim.ip(100 + member.id));
-            }
+        let settings = self.settings_file(id);
+        // A server with changing members keeps them in a file beside it, and rewrites both.
+        if !self.spec.reconfig || !settings.exists() {
+            fs::write(&settings, self.settings(id, host)?)
+                .map_err(Error::io("writing ZooKeeper settings"))?;
         }
-        fs::write(&settings, text).map_err(Error::io("writing ZooKeeper settings"))?;
         let logging = folder.join("logback.xml");
         fs::write(&logging, LOGGING).map_err(Error::io("writing ZooKeeper's logging"))?;
         let mut command = Command::new("java");
@@ -150,6 +178,8 @@ impl Ensemble {
             .args(helper::JVM)
             .args([
                 "-Xmx96m",
+                // With it, /zookeeper/config may be changed by everyone.
+                if self.spec.reconfig { "-Dzookeeper.skipACL=yes" } else { "-Dzookeeper.skipACL=no" },
                 "-cp",
                 &jars.class_path()?,
                 "org.apache.zookeeper.server.quorum.QuorumPeerMain",
@@ -227,6 +257,83 @@ impl Ensemble {
         }
     }
 
+    /// The server that leads now, if one does. A server that is alone leads.
+    pub fn leader(&self) -> Option<u8> {
+        self.ids().into_iter().find(|&id| matches!(self.mode(id), Some(Mode::Leader | Mode::Standalone)))
+    }
+
+    /// The next server in the order of rolls: followers first, by their ids, the leader last. `done` are those that had
+    /// their turn.
+    pub fn next_to_roll(&self, done: &[u8]) -> Option<u8> {
+        let leader = self.leader();
+        let mut left: Vec<u8> = self.ids().into_iter().filter(|id| !done.contains(id)).collect();
+        left.sort_by_key(|&id| (Some(id) == leader, id));
+        left.first().copied()
+    }
+
+    /// A client of the test bed's own, connected to the servers themselves, whose session has this time-out.
+    pub fn direct(&self, timeout: Duration) -> Result<Direct> {
+        Direct::connect(Arc::clone(&self.places), timeout)
+    }
+
+    /// Tells clients that [`Ensemble::direct`] gave where the servers are.
+    pub(super) fn note_places(&self) {
+        let all = self.ids().into_iter().map(|id| self.addr(id)).collect();
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = all;
+    }
+
+    /// The folder of a server's data, with its number.
+    pub(super) fn prepare(&self, id: u8) -> Result<()> {
+        let data = self.data(id);
+        fs::create_dir_all(&data).map_err(Error::io("creating a data folder"))?;
+        fs::write(data.join("myid"), id.to_string()).map_err(Error::io("writing myid"))
+    }
+
+    pub(super) fn settings_file(&self, id: u8) -> PathBuf {
+        self.claim.folder().join(format!("zookeeper-{id}.cfg"))
+    }
+
+    /// The text of a server's settings.
+    fn settings(&self, id: u8, host: u8) -> Result<String> {
+        let EnsembleSpec { tick_ms, sync_limit, reconfig, .. } = self.spec;
+        let mut text = format!(
+            "dataDir={}\ntickTime={tick_ms}\ninitLimit=20\nsyncLimit={sync_limit}\n\
+             admin.enableServer=false\n4lw.commands.whitelist=*\nmaxClientCnxns=0\n",
+            self.data(id).display(),
+        );
+        let mut members = String::new();
+        for member in &self.members {
+            let _ = writeln!(members, "{}", self.line(member));
+        }
+        if reconfig {
+            // A client port of its own would be in the way of the one in the member's line.
+            let list = self.claim.folder().join(format!("zookeeper-{id}.members"));
+            fs::write(&list, members).map_err(Error::io("writing a list of members"))?;
+            let _ = writeln!(
+                text,
+                "reconfigEnabled=true\nstandaloneEnabled=false\ndynamicConfigFile={}",
+                list.display()
+            );
+        } else {
+            let _ = writeln!(text, "clientPort={CLIENT_PORT}\nclientPortAddress={}", self.claim.ip(host));
+            if self.members.len() > 1 {
+                text.push_str(&members);
+            }
+        }
+        Ok(text)
+    }
+
+    /// A member's line in settings.
+    pub(super) fn line(&self, member: &Member) -> String {
+        let peers = self.claim.ip(PEERS + member.host);
+        let clients = self.claim.ip(member.host);
+        if self.spec.reconfig {
+            format!("server.{}={peers}:2888:3888:participant;{clients}:{CLIENT_PORT}", member.id)
+        } else {
+            format!("server.{}={peers}:2888:3888", member.id)
+        }
+    }
+
     /// Waits until every server that runs and isn't frozen has a mode, and one of them leads (or is alone).
     pub fn wait_ready(&mut self) -> Result<()> {
         wait::poll("a ready ensemble", READY, Duration::from_millis(20), || {
@@ -245,7 +352,7 @@ impl Ensemble {
         self.claim.folder().join(format!("data-{id}"))
     }
 
-    fn member(&mut self, id: u8) -> Result<&mut Member> {
+    pub(super) fn member(&mut self, id: u8) -> Result<&mut Member> {
         let missing = || Error::program(format!("zookeeper-{id}"), "no such server");
         self.members.iter_mut().find(|m| m.id == id).ok_or_else(missing)
     }

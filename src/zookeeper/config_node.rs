@@ -1,0 +1,137 @@
+//! `/zookeeper/config`: the ensemble's own list of its servers. Pure.
+//!
+//! Its data are lines `server.ID=HOST:PORT:PORT[:ROLE][;[HOST:]PORT]`, several addresses of one server separated by `|`, and
+//! `version=HEX` at the end (ZooKeeper's "dynamic reconfiguration", `QuorumPeer.QuorumServer`). What stands behind `;` is where
+//! clients connect; a wildcard there means the host in front.
+
+use crate::config::HostPort;
+use crate::zookeeper::wire::{Request, Stat, Writer, opcode, reply};
+use bytes::Bytes;
+
+/// The node.
+pub const PATH: &[u8] = b"/zookeeper/config";
+
+/// Whether the answer to this request carries the list.
+pub fn is_asked_for(code: i32, payload: &[u8]) -> bool {
+    match code {
+        opcode::RECONFIG => true,
+        opcode::GET_DATA => matches!(
+            Request::decode(code, payload),
+            Ok(Request::GetData { path: Some(path), .. }) if path.0 == PATH
+        ),
+        _ => false,
+    }
+}
+
+/// The body of such an answer, with every server's client address replaced, so that a client that follows the list (Curator does)
+/// stays here. Nothing if it can't be read: then it passes as it is.
+pub fn shown(body: &[u8], here: &HostPort) -> Option<Bytes> {
+    let (data, stat) = reply::data(body).ok()?;
+    let text = std::str::from_utf8(data?).ok()?;
+    let lines: Vec<String> = text.split('\n').map(|line| show_line(line, here)).collect();
+    let data = lines.join("\n");
+    let stat = Stat { data_length: i32::try_from(data.len()).ok()?, ..stat };
+    Some(stat.write(Writer::record().buffer(Some(data.as_bytes()))).finish())
+}
+
+fn show_line(line: &str, here: &HostPort) -> String {
+    if !line.starts_with("server.") {
+        return line.to_owned();
+    }
+    let quorum = line.split(';').next().unwrap_or(line).trim_end();
+    format!("{quorum};{here}")
+}
+
+/// Where clients connect to each server of a list; servers that say nothing of it are left out.
+pub fn client_addresses(data: &[u8]) -> Vec<HostPort> {
+    let Ok(text) = std::str::from_utf8(data) else { return Vec::new() };
+    text.lines().filter_map(client_address).collect()
+}
+
+fn client_address(line: &str) -> Option<HostPort> {
+    let (_, value) = line.strip_prefix("server.")?.split_once('=')?;
+    let (quorum, client) = value.split_once(';')?;
+    let (host, port) = match client.trim().rsplit_once(':') {
+        Some((host, port)) => (Some(unbracketed(host)), port),
+        None => (None, client.trim()),
+    };
+    let port: u16 = port.parse().ok().filter(|port| *port != 0)?;
+    let wildcard = |host: &str| host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    let host = match host.filter(|host| !host.is_empty() && !wildcard(host)) {
+        Some(host) => host.to_owned(),
+        None => quorum_host(quorum)?,
+    };
+    Some(HostPort { host, port })
+}
+
+/// The host of `HOST:PORT:PORT[:ROLE]`, the first one of several.
+fn quorum_host(quorum: &str) -> Option<String> {
+    let first = quorum.split('|').next()?.trim();
+    let host = match first.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?.0,
+        None => first.split(':').next()?,
+    };
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(host: &str, port: u16) -> HostPort {
+        HostPort { host: host.to_owned(), port }
+    }
+
+    #[test]
+    fn where_clients_connect() {
+        let data = b"server.1=zk-1:2888:3888:participant;0.0.0.0:2181\nserver.2=zk-2:2888:3888;2182\n\
+                     server.3=[fd00::3]:2888:3888:observer;[fd00::33]:2183\nserver.4=a:1:2|b:1:2:participant;[::]:2184\n\
+                     server.5=zk-5:2888:3888:participant\nversion=100000003";
+        let found = client_addresses(data);
+        assert_eq!(found, [at("zk-1", 2181), at("zk-2", 2182), at("fd00::33", 2183), at("a", 2184)]);
+    }
+
+    #[test]
+    fn nonsense_is_no_server() {
+        for line in [
+            "server.1",
+            "server.1=;",
+            "server.1=a:1:2;x",
+            "server.1=:1:2;0.0.0.0:1",
+            "server.1=a:1:2;0",
+            "x=1",
+        ] {
+            assert_eq!(client_addresses(line.as_bytes()), [], "{line}");
+        }
+        assert_eq!(client_addresses(&[0xff, 0xfe]), []);
+    }
+
+    #[test]
+    fn clients_are_shown_the_sidecar_and_the_length_is_true() {
+        let data = "server.1=zk-1:2888:3888:participant;0.0.0.0:2181\nserver.2=zk-2:2888:3888:participant\nversion=5";
+        let stat = Stat { data_length: i32::try_from(data.len()).unwrap(), version: 5, ..Stat::default() };
+        let body = stat.write(Writer::record().buffer(Some(data.as_bytes()))).finish();
+        let shown = shown(&body, &at("127.0.0.1", 22181)).unwrap();
+        let (text, stat) = reply::data(&shown).unwrap();
+        let text = text.unwrap();
+        assert_eq!(
+            std::str::from_utf8(text).unwrap(),
+            "server.1=zk-1:2888:3888:participant;127.0.0.1:22181\nserver.2=zk-2:2888:3888:participant;127.0.0.1:22181\nversion=5"
+        );
+        assert_eq!((stat.data_length, stat.version), (i32::try_from(text.len()).unwrap(), 5));
+        assert_eq!(super::shown(&body[..body.len() - 1], &at("h", 1)), None);
+    }
+
+    #[test]
+    fn it_is_asked_for_by_its_path() {
+        let ask = |path: &[u8]| Writer::record().text(path).bool(true).finish();
+        assert!(is_asked_for(opcode::GET_DATA, &ask(PATH)));
+        assert!(!is_asked_for(opcode::GET_DATA, &ask(b"/zookeeper/configs")));
+        assert!(!is_asked_for(opcode::EXISTS, &ask(PATH)));
+        assert!(is_asked_for(opcode::RECONFIG, b""));
+    }
+}

@@ -1,0 +1,78 @@
+//! Following the ensemble's own list of its servers (`follow_config`): a session of our own reads `/zookeeper/config` now and
+//! then. The list of the configuration is where it begins; an answer without servers changes nothing.
+
+use super::{Attached, Ensemble, Wish, attach};
+use crate::zookeeper::config_node::{self, PATH};
+use crate::zookeeper::wire::{ConnectRequest, build, reply, reply_body, reply_header};
+use bytes::Bytes;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+
+/// Between two looks; each one keeps the session alive as well.
+const PAUSE: Duration = Duration::from_secs(5);
+/// For one answer.
+const BOUND: Duration = Duration::from_secs(3);
+/// The time-out of our session, in milliseconds.
+const TIMEOUT_MS: i32 = 30_000;
+/// The xid of our requests: one at a time.
+const XID: i32 = 1;
+
+/// Follows the list for as long as the process lives, while the configuration asks for it.
+pub async fn follow_config(ensemble: Arc<Ensemble>) {
+    loop {
+        if !ensemble.settings().zookeeper.follow_config {
+            ensemble.followed.notified().await;
+            continue;
+        }
+        let request = ConnectRequest {
+            protocol: 0,
+            last_zxid: 0,
+            timeout: TIMEOUT_MS,
+            session: 0,
+            password: Bytes::from_static(&[0; 16]),
+            read_only: Some(false),
+        };
+        let wish = Wish { request: request.encode(), avoid: None, only_other: false };
+        let mut attached = attach(Arc::clone(&ensemble), wish).await;
+        while ensemble.settings().zookeeper.follow_config && !ensemble.is_left(attached.place.at()) {
+            match tokio::time::timeout(BOUND, look(&mut attached)).await {
+                Ok(Ok(servers)) if servers.is_empty() => {
+                    tracing::debug!("/zookeeper/config names no client addresses: the list stays as it was");
+                }
+                Ok(Ok(servers)) => ensemble.follow(&servers),
+                Ok(Err(error)) => {
+                    tracing::debug!(error, "/zookeeper/config can't be read");
+                    break;
+                }
+                Err(_) => break,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        // The session is over with its connection: nobody needs it any more.
+        let _ = attached.stream.write_all(&build::close_session(XID)).await;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn look(attached: &mut Attached) -> Result<Vec<crate::config::HostPort>, String> {
+    let Attached { stream, reader, .. } = attached;
+    stream.write_all(&build::get_data(XID, PATH)).await.map_err(|error| error.to_string())?;
+    loop {
+        let frame = match poll_fn(|cx| reader.poll_frame(cx, stream)).await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Err("the server closed the connection".to_owned()),
+            Err(error) => return Err(error.to_string()),
+        };
+        let header = reply_header(&frame).map_err(|error| error.to_string())?;
+        if header.xid != XID {
+            continue;
+        }
+        if header.err != 0 {
+            return Err(format!("error {}", header.err));
+        }
+        let (data, _) = reply::data(reply_body(&frame)).map_err(|error| error.to_string())?;
+        return Ok(config_node::client_addresses(data.unwrap_or_default()));
+    }
+}

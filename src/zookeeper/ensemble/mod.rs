@@ -1,0 +1,380 @@
+//! One `ZooKeeper` ensemble as all its client connections share it: its servers, who is on which, and how many may attach
+//! at once.
+//!
+//! Sessions come here when they need a server and when they have news of one. May import `config`, `metrics`, `net`,
+//! `dns`, `retry`, `hold` and its own folder; must never know what a client's requests mean.
+
+mod attach;
+mod follow;
+mod servers;
+mod status;
+mod watch;
+
+pub use attach::{Attached, Wish, attach};
+pub use follow::follow_config;
+pub use servers::{Drain, Health, Server, Servers};
+pub use watch::watch;
+
+use crate::config::{self, HostPort};
+use crate::dns::Resolver;
+use crate::hold::Ledger;
+use crate::lifecycle::Block;
+use crate::metrics::{ServerMetrics, ZooKeeperMetrics};
+use crate::time::now;
+use arc_swap::ArcSwap;
+use rand::Rng;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, Semaphore};
+
+/// The session time-out that is assumed before one was granted: what the servers' defaults give to who asks for more
+/// than they allow is 40 s, to who asks for less 4 s.
+const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one word that a server is to be left counts.
+const DRAIN_LASTS: Duration = Duration::from_secs(600);
+
+/// The configuration that concerns one ensemble, replaced whole by a reload.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `[net]`.
+    pub net: config::Net,
+    /// `[hold]`.
+    pub hold: config::Hold,
+    /// `[retry]`.
+    pub retry: config::Retry,
+    /// This cluster's `[[zookeeper]]`.
+    pub zookeeper: config::ZooKeeper,
+}
+
+/// Shared state of one ensemble. See the module.
+pub struct Ensemble {
+    /// Its metrics.
+    pub metrics: Arc<ZooKeeperMetrics>,
+    /// The process's book of held requests.
+    pub ledger: Arc<Ledger>,
+    /// Names to addresses.
+    pub resolver: Resolver,
+    settings: ArcSwap<Settings>,
+    servers: Mutex<Servers>,
+    /// Attaches at once; how many there may be by the settings that were looked at last.
+    attaches: Semaphore,
+    allowed: Mutex<usize>,
+    wakers: Mutex<HashMap<u64, Waker>>,
+    news: AtomicU64,
+    poke: Notify,
+    /// For looks at the servers before it is time.
+    look_now: tokio::sync::watch::Sender<()>,
+    quiet: AtomicBool,
+    /// Sessions with writes that are not answered.
+    writing: AtomicUsize,
+    followed: Notify,
+    /// The shortest time-out granted to a session that is served, in milliseconds; 0 for none yet.
+    granted_ms: AtomicU64,
+    bypassed: AtomicBool,
+    not_ready: Mutex<Option<Block>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A session's place on a server, counted until it is dropped.
+pub struct Place {
+    ensemble: Arc<Ensemble>,
+    at: HostPort,
+    metrics: Arc<ServerMetrics>,
+}
+
+impl Place {
+    /// The server.
+    pub fn at(&self) -> &HostPort {
+        &self.at
+    }
+
+    /// The server's metrics.
+    pub fn metrics(&self) -> &Arc<ServerMetrics> {
+        &self.metrics
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(server) = lock(&self.ensemble.servers).get_mut(&self.at) {
+            server.sessions = server.sessions.saturating_sub(1);
+        }
+    }
+}
+
+impl Ensemble {
+    /// An ensemble of which nothing is known yet. `not_ready` is held until a server has been reached.
+    pub fn new(
+        settings: Settings,
+        resolver: Resolver,
+        metrics: Arc<ZooKeeperMetrics>,
+        ledger: Arc<Ledger>,
+        not_ready: Block,
+    ) -> Arc<Self> {
+        let allowed = settings.zookeeper.reattach_concurrency;
+        let servers = Servers::new(&settings.zookeeper.servers, (settings.retry.min, settings.retry.max));
+        for server in servers.all() {
+            metrics.member(&server.at.to_string());
+        }
+        Arc::new(Self {
+            metrics,
+            ledger,
+            resolver,
+            settings: ArcSwap::from_pointee(settings),
+            servers: Mutex::new(servers),
+            attaches: Semaphore::new(allowed),
+            allowed: Mutex::new(allowed),
+            wakers: Mutex::default(),
+            news: AtomicU64::new(0),
+            poke: Notify::new(),
+            look_now: tokio::sync::watch::Sender::new(()),
+            quiet: AtomicBool::new(false),
+            writing: AtomicUsize::new(0),
+            followed: Notify::new(),
+            granted_ms: AtomicU64::new(0),
+            bypassed: AtomicBool::new(false),
+            not_ready: Mutex::new(Some(not_ready)),
+        })
+    }
+
+    /// The configuration as it is now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Replaces the configuration (a reload).
+    pub fn set_settings(&self, settings: Settings) {
+        let allowed = settings.zookeeper.reattach_concurrency;
+        let mut before = lock(&self.allowed);
+        if allowed > *before {
+            self.attaches.add_permits(allowed - *before);
+        } else {
+            self.attaches.forget_permits(*before - allowed);
+        }
+        *before = allowed;
+        drop(before);
+        let (list, followed) = (settings.zookeeper.servers.clone(), settings.zookeeper.follow_config);
+        let news = self.settings().zookeeper.servers != list;
+        self.settings.store(Arc::new(settings));
+        // What the ensemble says of itself counts until the list is changed by hand.
+        if news || !followed {
+            self.follow(&list);
+        }
+        self.followed.notify_one();
+    }
+
+    /// Takes over another list of servers. Sessions on one that has gone are moved away.
+    pub fn follow(&self, list: &[HostPort]) {
+        let (came, gone) = lock(&self.servers).follow(list);
+        for at in &came {
+            tracing::info!(server = %at, "server is listed");
+            self.metrics.member(&at.to_string());
+        }
+        for at in &gone {
+            tracing::info!(server = %at, "server is listed no more: its sessions are moved");
+            self.metrics.forget_member(&at.to_string());
+        }
+        if !came.is_empty() || !gone.is_empty() {
+            self.poke.notify_one();
+            self.wake_all();
+        }
+    }
+
+    /// Looks at what is known of the servers.
+    pub fn read<R>(&self, look: impl FnOnce(&Servers) -> R) -> R {
+        look(&lock(&self.servers))
+    }
+
+    /// Whether requests pass as they are: nothing is held, and a lost server ends its clients' connections.
+    pub fn is_bypassed(&self) -> bool {
+        self.bypassed.load(Relaxed)
+    }
+
+    /// Switches bypass on or off. Sessions follow when they next lose their server.
+    pub fn set_bypass(&self, on: bool) {
+        if self.bypassed.swap(on, Relaxed) != on {
+            let name = &self.settings().zookeeper.name;
+            tracing::warn!(
+                cluster = name,
+                on,
+                "bypass: a lost server ends its clients' connections while it is on"
+            );
+        }
+        self.metrics.bypass.set(i64::from(on));
+        self.wake_all();
+    }
+
+    /// Whether a session on this server has to move: it is drained, or is listed no more.
+    pub fn is_left(&self, at: &HostPort) -> bool {
+        let now = now();
+        let servers = lock(&self.servers);
+        servers.get(at).is_none_or(|server| server.is_drained(now)) && servers.has_other(at, now)
+    }
+
+    /// Begins or ends the drain of a server, by its host and port. Answers what is left: sessions that could be elsewhere, and
+    /// where its end would take every client's connection (see [`Servers::is_quiet`]), those with writes under way. Nothing if there is
+    /// no such server.
+    ///
+    /// A drain that nobody repeats ends by itself after [`DRAIN_LASTS`]: a controller that dies leaves nothing blocked.
+    pub fn drain(&self, member: &str, on: bool) -> Option<usize> {
+        let now = now();
+        let mut servers = lock(&self.servers);
+        let at = servers.all().iter().find(|server| server.at.to_string() == member)?.at.clone();
+        let server = servers.get_mut(&at)?;
+        let news = server.is_drained(now) != on;
+        let since = server.drained.filter(|_| !news).map_or(now, |drain| drain.since);
+        server.drained = on.then_some(Drain { since, until: now + DRAIN_LASTS });
+        let sessions = server.sessions;
+        // Whether it leads is asked first.
+        let unknown = on && server.looked.is_none_or(|looked| looked < since);
+        let elsewhere = servers.has_other(&at, now);
+        drop(servers);
+        if news {
+            tracing::info!(server = %at, on, sessions, "drain of a server");
+            self.look_now();
+        }
+        self.look_whether_quiet();
+        if news {
+            self.wake_all();
+        }
+        let leaving = if elsewhere { sessions } else { 0 };
+        let writing = if self.is_quiet() { self.writing.load(Relaxed) } else { 0 };
+        Some((leaving + writing).max(usize::from(unknown)))
+    }
+
+    /// Whether writes wait, since a server is about to stop that takes every client's connection with it.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet.load(Relaxed)
+    }
+
+    /// A session begins or ends to have writes under way.
+    pub fn writes(&self, some: bool) {
+        if some {
+            self.writing.fetch_add(1, Relaxed);
+        } else {
+            self.writing.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Servers are looked at before it is time.
+    pub fn look_now(&self) {
+        self.look_now.send_replace(());
+    }
+
+    fn look_whether_quiet(&self) {
+        let longest = self.settings().hold.max;
+        let quiet = lock(&self.servers).is_quiet(now(), longest);
+        if self.quiet.swap(quiet, Relaxed) != quiet {
+            tracing::info!(quiet, "writes wait while the leader, or the quorum, is about to go");
+            self.wake_all();
+        }
+    }
+
+    /// A server for a session that attaches now, and its place there. See [`Servers::pick`].
+    fn place(
+        self: &Arc<Self>,
+        avoid: Option<&HostPort>,
+        rng: &mut impl Rng,
+    ) -> Result<Place, Option<Instant>> {
+        let mut servers = lock(&self.servers);
+        let at = servers.pick(avoid, now(), rng)?;
+        if let Some(server) = servers.get_mut(&at) {
+            server.sessions += 1;
+        }
+        drop(servers);
+        let metrics = self.metrics.member(&at.to_string());
+        Ok(Place { ensemble: Arc::clone(self), at, metrics })
+    }
+
+    /// An attach or a probe showed that a server serves.
+    fn server_is_up(&self, at: &HostPort) {
+        let Some((before, down_for)) = lock(&self.servers).is_up(at, now()) else { return };
+        self.look_whether_quiet();
+        if before == Health::Up {
+            return;
+        }
+        if let Some(down_for) = down_for {
+            tracing::info!(server = %at, ?down_for, "server is up again");
+        }
+        self.metrics.member(&at.to_string()).up.set(1);
+        if lock(&self.not_ready).take().is_some() {
+            tracing::info!(server = %at, "ready: a server has been reached");
+        }
+        self.wake_all();
+    }
+
+    /// An attach or a probe failed.
+    fn server_is_down(&self, at: &HostPort, error: &str) {
+        let Some(before) = lock(&self.servers).is_down(at, now(), &mut rand::rng()) else { return };
+        self.look_whether_quiet();
+        if matches!(before, Health::Down(_)) {
+            tracing::debug!(server = %at, error, "server is still down");
+            return;
+        }
+        tracing::warn!(server = %at, error, "server is down");
+        self.metrics.member(&at.to_string()).up.set(0);
+        self.poke.notify_one();
+    }
+
+    /// A session was granted this time-out.
+    pub fn granted(&self, timeout: Duration) {
+        let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
+        let shorter = |known: u64| (known == 0 || ms < known).then_some(ms);
+        let _ = self.granted_ms.fetch_update(Relaxed, Relaxed, shorter);
+    }
+
+    /// Whether no server has served for longer than a session lasts: then a new client is turned away at once, since an
+    /// accepted connection is a sign of life to some (Java from 3.9.3 on).
+    pub fn is_dead(&self) -> bool {
+        let lasts = match self.granted_ms.load(Relaxed) {
+            0 => USUAL_TIMEOUT,
+            ms => Duration::from_millis(ms),
+        };
+        let since = lock(&self.servers).all_down_since();
+        since.is_some_and(|since| now().saturating_duration_since(since) > lasts)
+    }
+
+    /// A server's answer to a four-letter word; nothing if no server answers in time.
+    pub async fn ask_word(self: Arc<Self>, word: [u8; 4]) -> Vec<u8> {
+        let at = self.read(|servers| servers.pick(None, now(), &mut rand::rng()));
+        let Ok(at) = at else { return Vec::new() };
+        let asked = watch::ask_word(&self, &at, word);
+        let bound = self.settings().zookeeper.attach_timeout;
+        tokio::time::timeout(bound, asked).await.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Counts the news of servers: with another number than before, something may have changed.
+    pub fn news(&self) -> u64 {
+        self.news.load(Relaxed)
+    }
+
+    /// Wakes the task behind `waker` at the next news of servers; each session has one place, `id`.
+    pub fn wake_on_news(&self, id: u64, waker: &Waker) {
+        let mut wakers = lock(&self.wakers);
+        match wakers.get_mut(&id) {
+            Some(known) => known.clone_from(waker),
+            None => drop(wakers.insert(id, waker.clone())),
+        }
+    }
+
+    /// The session `id` is over.
+    pub fn forget_waker(&self, id: u64) {
+        lock(&self.wakers).remove(&id);
+    }
+
+    /// Wakes every session.
+    pub fn wake_all(&self) {
+        self.news.fetch_add(1, Relaxed);
+        let wakers: Vec<Waker> = lock(&self.wakers).drain().map(|(_, waker)| waker).collect();
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The task that looks at the servers of an ensemble: are they there, what are they (`srvr`).
+//!
+//! `srvr` is the one four-letter word that servers answer by default (`4lw.commands.whitelist`). Where it is not
+//! allowed, its refusal shows that the server is up, and nothing more. A good answer is no proof that writes work.
+
+use super::{Ensemble, Health, lock};
+use crate::config::HostPort;
+use crate::net::{ConnectOptions, connect};
+use crate::time::now;
+use crate::zookeeper::words::{Mode, read_srvr};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::{AbortHandle, JoinSet};
+
+/// Between looks at a server that is up.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Between looks at one that is not: sessions that wait try it themselves, with their own back-off.
+const PAUSE_DOWN: Duration = Duration::from_secs(1);
+/// Between looks at all, and while a server is drained: then what it is decides who waits.
+const LEAST: Duration = Duration::from_millis(100);
+/// For one answer.
+const BOUND: Duration = Duration::from_secs(2);
+/// The most that is read of an answer: those of `dump` and `wchp` can be long.
+const ANSWER_MOST: u64 = 4 * 1024 * 1024;
+
+/// Looks at each server for as long as the process lives.
+pub async fn watch(ensemble: Arc<Ensemble>) {
+    let mut looks = JoinSet::new();
+    let mut looked: BTreeMap<HostPort, AbortHandle> = BTreeMap::new();
+    loop {
+        let listed: Vec<HostPort> =
+            ensemble.read(|servers| servers.all().iter().map(|server| server.at.clone()).collect());
+        looked.retain(|at, task| {
+            let stays = listed.contains(at);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for at in listed {
+            looked.entry(at.clone()).or_insert_with(|| looks.spawn(look(Arc::clone(&ensemble), at)));
+        }
+        while looks.try_join_next().is_some() {}
+        ensemble.poke.notified().await;
+    }
+}
+
+async fn look(ensemble: Arc<Ensemble>, at: HostPort) {
+    let mut rng = StdRng::from_rng(&mut rand::rng());
+    let mut look_now = ensemble.look_now.subscribe();
+    loop {
+        look_now.mark_unchanged();
+        let asked = now();
+        let up = match tokio::time::timeout(BOUND, ask_word(&ensemble, &at, *b"srvr")).await {
+            Ok(Ok(text)) => {
+                let (version, mode, serves) = parse(&String::from_utf8_lossy(&text));
+                if let Some(server) = lock(&ensemble.servers).get_mut(&at) {
+                    if version.is_some() && server.version != version {
+                        tracing::info!(server = %at, version = version.as_deref(), "server's version");
+                    }
+                    (server.mode, server.version) = (mode, version.or(server.version.take()));
+                }
+                serves
+            }
+            _ => false,
+        };
+        if let Some(server) = lock(&ensemble.servers).get_mut(&at) {
+            server.looked = Some(asked);
+        }
+        ensemble.look_whether_quiet();
+        if up {
+            ensemble.server_is_up(&at);
+        } else if ensemble.read(|s| s.get(&at).is_none_or(|s| s.health != Health::Up || s.sessions == 0)) {
+            // One that sessions still use is not called down for a probe that failed: they know better.
+            ensemble.server_is_down(&at, "it doesn't answer, or serves nobody");
+        }
+        let drained = ensemble.read(|servers| servers.any_drained(now()));
+        let pause = match (drained, up) {
+            (true, _) => LEAST,
+            (false, true) => PAUSE,
+            (false, false) => PAUSE_DOWN,
+        };
+        // However often it is asked for, not without a pause.
+        tokio::time::sleep(LEAST).await;
+        let rest = pause.mul_f64(rng.random_range(0.75..1.25)).saturating_sub(LEAST);
+        let _ = tokio::time::timeout(rest, look_now.changed()).await;
+    }
+}
+
+/// Asks a server a four-letter word, and reads until it closes.
+pub(super) async fn ask_word(ensemble: &Ensemble, at: &HostPort, word: [u8; 4]) -> Result<Vec<u8>, String> {
+    let net = &ensemble.settings().net;
+    let options = ConnectOptions {
+        timeout: net.connect_timeout,
+        stagger: net.connect_stagger,
+        keepalive: net.keepalive,
+        user_timeout: net.user_timeout,
+    };
+    let connected = connect(&ensemble.resolver, &at.host, at.port, &options).await;
+    let mut stream: TcpStream = connected.map_err(|error| error.to_string())?.stream;
+    stream.write_all(&word).await.map_err(|error| error.to_string())?;
+    let mut text = Vec::new();
+    let read = stream.take(ANSWER_MOST).read_to_end(&mut text).await;
+    read.map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+/// What a server says of itself: version, mode, and whether it serves. One that refuses the word is there all the same.
+fn parse(text: &str) -> (Option<Box<str>>, Option<Mode>, bool) {
+    let (version, mode) = read_srvr(text);
+    (version.map(Into::into), mode, mode.is_some() || text.contains("not in the whitelist"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_has_no_quorum_does_not_serve() {
+        assert!(!parse("This ZooKeeper instance is not currently serving requests\n").2);
+        assert!(!parse("").2);
+        assert_eq!(parse("Zookeeper version: 3.9.5-x, built\nMode: follower\n").1, Some(Mode::Follower));
+    }
+
+    #[test]
+    fn one_that_refuses_the_word_is_there() {
+        assert_eq!(parse("srvr is not executed because it is not in the whitelist.\n"), (None, None, true));
+    }
+}

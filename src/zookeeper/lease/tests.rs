@@ -1,0 +1,152 @@
+//! The lease by example. What may never happen is seen to by the model check.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn at(millis: u64) -> Boot {
+    Boot::at(Duration::from_millis(1_000_000 + millis))
+}
+
+fn rules(mode: Mode) -> Rules {
+    Rules { tick: SECOND * 2, mode }
+}
+
+/// T = 12 s, granted at 0.
+fn lease(mode: Mode) -> Lease {
+    Lease::new(rules(mode), SECOND * 12, Grant { session: 7, timeout: SECOND * 12 }, at(0), at(5))
+}
+
+/// The last moment, in milliseconds, at which `what` is so.
+fn last(lease: &Lease, what: fn(&Lease, Boot) -> bool) -> Option<u64> {
+    (0..100_000).step_by(5).take_while(|ms| what(lease, at(*ms))).last()
+}
+
+#[test]
+fn an_attach_counts_from_its_sending() {
+    let mut lease = lease(Mode::Direct);
+    lease.lost();
+    assert_eq!(last(&lease, Lease::may_make_up), Some(3995));
+    assert_eq!(last(&lease, |lease, now| !lease.must_close(now)), Some(7995));
+    assert_eq!(
+        lease.reattached(Grant { session: 7, timeout: SECOND * 12 }, at(3000), at(3500)),
+        Reattach::Held
+    );
+    assert_eq!(last(&lease, Lease::may_make_up), Some(6995));
+}
+
+#[test]
+fn a_frame_counts_when_its_server_has_lived_half_a_tick_longer() {
+    let mut lease = lease(Mode::Direct);
+    lease.answered(Frame::Ping, at(3000), at(3010));
+    assert_eq!(last(&lease, Lease::may_make_up), Some(3995), "its touch may be lost with the follower");
+    assert_eq!(last(&lease, |lease, now| !lease.must_close(now)), Some(10_995));
+    lease.answered(Frame::Request, at(4000), at(4010));
+    assert_eq!(last(&lease, Lease::may_make_up), Some(3995), "not yet half a tick");
+    lease.answered(Frame::Request, at(4010), at(4020));
+    assert_eq!(last(&lease, Lease::may_make_up), Some(6995));
+}
+
+#[test]
+fn frames_upon_frames_stay_within_an_eighth_of_half_a_tick() {
+    for every in [1, 7, 100, 260] {
+        let mut lease = lease(Mode::Direct);
+        let mut time = 100;
+        while time < 30_000 {
+            lease.answered(Frame::Write, at(time), at(time + 1));
+            time += every;
+        }
+        let newest = time - every;
+        let counted = last(&lease, Lease::may_make_up).unwrap() - 3995;
+        assert!(newest - counted <= 1000 + 125 + 2 * every + 10, "{every}: {newest} {counted}");
+    }
+}
+
+#[test]
+fn strictly_only_the_leaders_part_counts_and_own_frames_are_syncs() {
+    let mut strict = lease(Mode::Strict);
+    for time in (1000..9000).step_by(500) {
+        strict.answered(Frame::Ping, at(time), at(time + 1));
+    }
+    assert_eq!(last(&strict, Lease::may_make_up), Some(3995));
+    assert_eq!(last(&strict, Lease::may_pass), Some(3995));
+    assert_eq!(strict.own_frame(at(2000)), Some(Own::Sync));
+    strict.sent(Frame::Ping, at(2000));
+    assert_eq!(strict.own_frame(at(2000)), Some(Own::Sync));
+    strict.sent(Frame::Sync, at(2000));
+    assert_eq!(strict.own_frame(at(2000)), None);
+    strict.answered(Frame::Sync, at(2000), at(2001));
+    strict.answered(Frame::Sync, at(3500), at(3501));
+    assert_eq!(last(&strict, Lease::may_make_up), Some(5995));
+}
+
+#[test]
+fn own_pings_keep_their_pace_while_the_client_is_heard() {
+    let mut lease = lease(Mode::Direct);
+    lease.heard(at(500));
+    assert_eq!(lease.deadline(), at(750), "(T/3 − h) / 4");
+    assert_eq!((lease.own_frame(at(749)), lease.own_frame(at(750))), (None, Some(Own::Ping)));
+    lease.sent(Frame::Request, at(700));
+    assert_eq!(lease.deadline(), at(1450));
+    assert_eq!(lease.own_frame(at(4499)), Some(Own::Ping));
+    assert_eq!(lease.own_frame(at(4500)), None, "T/3 of silence");
+    lease.heard(at(4600));
+    assert_eq!(lease.own_frame(at(4600)), Some(Own::Ping));
+    lease.client_gone();
+    assert_eq!(lease.own_frame(at(4600)), None);
+}
+
+#[test]
+fn what_a_reattach_is() {
+    let mut lease = lease(Mode::Direct);
+    let granted = |session, seconds| Grant { session, timeout: SECOND * seconds };
+    assert_eq!(lease.reattached(granted(0, 0), at(10), at(20)), Reattach::Expired);
+    assert_eq!(lease.reattached(granted(8, 12), at(10), at(20)), Reattach::Another);
+    assert_eq!(lease.reattached(granted(7, 11), at(10), at(20)), Reattach::Shorter);
+    assert_eq!(lease.reattached(granted(7, 13), at(10), at(20)), Reattach::Held);
+    assert_eq!(lease.granted(), SECOND * 12);
+}
+
+#[test]
+fn old_bytes_wait_after_a_freeze_until_something_newer_is_answered() {
+    let mut lease = lease(Mode::Direct);
+    lease.awake(at(750));
+    lease.sent(Frame::Ping, at(750));
+    assert!(lease.may_pass(at(5000)), "as they come");
+    lease.awake(at(5000));
+    assert!(!lease.may_pass(at(5000)));
+    lease.heard(at(5000));
+    assert_eq!(lease.own_frame(at(5000)), Some(Own::Ping), "at once");
+    lease.sent(Frame::Ping, at(5000));
+    lease.answered(Frame::Ping, at(750), at(5000));
+    assert!(!lease.may_pass(at(5000)));
+    lease.answered(Frame::Ping, at(5000), at(5001));
+    assert!(lease.may_pass(at(5001)));
+}
+
+#[test]
+fn a_longer_timeout_upstream_ends_on_the_clients_clock() {
+    let grant = Grant { session: 7, timeout: SECOND * 30 };
+    let mut lease = Lease::new(rules(Mode::Direct), SECOND * 12, grant, at(0), at(0));
+    assert_eq!((lease.told(), lease.granted()), (SECOND * 12, SECOND * 30));
+    assert_eq!(last(&lease, Lease::may_make_up), Some(21_995));
+    assert_eq!(last(&lease, |lease, now| !lease.must_close(now)), Some(25_995));
+    lease.heard(at(1000));
+    lease.client_gone();
+    assert_eq!(lease.deadline(), at(13_000));
+    assert_eq!(last(&lease, |lease, now| !lease.must_end_session(now)), Some(12_995));
+    let short = Lease::new(rules(Mode::Direct), SECOND * 40, grant, at(0), at(0));
+    assert_eq!(short.told(), SECOND * 30);
+    assert!(!short.must_end_session(at(1_000_000)));
+}
+
+#[test]
+fn an_outage_refuses_new_clients_when_it_is_longer_than_the_timeout() {
+    let mut outage = Outage::default();
+    assert!(!outage.refuses(SECOND, at(0)));
+    outage.seen(at(0));
+    outage.seen(at(900));
+    assert!(!outage.refuses(SECOND, at(1000)) && outage.refuses(SECOND, at(1001)));
+    outage.over();
+    assert!(!outage.refuses(SECOND, at(1001)));
+}

@@ -1,0 +1,72 @@
+//! The listeners of one ensemble. All are bound at the start and stay open whatever servers do.
+
+use super::ensemble::{Ensemble, Settings};
+use super::session::{End, Session};
+use crate::lifecycle::Drain;
+use crate::net::{ListenError, ListenOptions, SocketOptions, Stream, accept, accepted, bind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Everything that an ensemble listens on, bound and not yet served.
+pub struct Listeners {
+    all: Vec<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds the addresses.
+    ///
+    /// # Errors
+    /// The first one that can't be bound.
+    pub fn bind(settings: &Settings) -> Result<Self, ListenError> {
+        let options = ListenOptions { backlog: settings.net.backlog };
+        let all = settings.zookeeper.listen.iter().map(|&address| bind(address, &options));
+        Ok(Self { all: all.collect::<Result<_, _>>()? })
+    }
+
+    /// Where they are, with the real ports where the configuration said 0.
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.all.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Serves clients until the process drains: then no new ones are let in.
+    pub fn serve(self, ensemble: &Arc<Ensemble>, drain: &Drain) {
+        for listener in self.all {
+            tokio::spawn(serve(listener, Arc::clone(ensemble), drain.clone()));
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, ensemble: Arc<Ensemble>, drain: Drain) {
+    let end = drain.signaled();
+    tokio::select! {
+        () = end => {}
+        () = async {
+            loop {
+                let (stream, peer) = accept(&listener).await;
+                welcome(stream, peer, &ensemble, &drain);
+            }
+        } => {}
+    }
+}
+
+fn welcome(stream: TcpStream, peer: SocketAddr, ensemble: &Arc<Ensemble>, drain: &Drain) {
+    let settings = ensemble.settings();
+    let options =
+        SocketOptions { keepalive: settings.net.keepalive, user_timeout: settings.net.user_timeout };
+    if let Err(error) = accepted(&stream, &options) {
+        tracing::debug!(%peer, %error, "a client was gone before it was served");
+        return;
+    }
+    let session = Session::new(Arc::clone(ensemble), Stream::Tcp(stream), drain.clone());
+    tokio::spawn(async move {
+        match session.run().await {
+            End::Client | End::Drained | End::Word => tracing::debug!(%peer, "client connection ended"),
+            End::Broken(error) => tracing::debug!(%peer, %error, "client connection broke"),
+            End::Rejected(reason) => {
+                tracing::warn!(%peer, reason, "client connection closed: not a ZooKeeper client's bytes");
+            }
+            End::Closed(reason) => tracing::warn!(%peer, %reason, "client connection closed"),
+        }
+    });
+}

@@ -1,0 +1,6 @@
+//! The verdicts held against each cell of their table, and against a small model of the server's tree.
+
+mod cells;
+mod check;
+mod model;
+mod order;

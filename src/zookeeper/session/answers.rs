@@ -1,0 +1,190 @@
+//! What the server says: answers to the client's requests, to our own, and events; and what is handed to the client.
+
+use super::slot::{Reply, Slot, State};
+use super::upstream::{Due, Event, Own, Who};
+use super::{End, Moment, Phase, Session};
+use crate::config::HostPort;
+use crate::metrics::ReleaseOutcome;
+use crate::metrics::zookeeper::WatchKind;
+use crate::net::Stream;
+use crate::zookeeper::config_node;
+use crate::zookeeper::ensemble::Ensemble;
+use crate::zookeeper::lease::Frame;
+use crate::zookeeper::operations::Watches;
+use crate::zookeeper::watches::LISTS;
+use crate::zookeeper::wire::{ReplyHeader, WatchEvent, errors, opcode, reply_body};
+use bytes::{Bytes, BytesMut};
+
+/// What the lists of watches are called in the metrics.
+const KINDS: [WatchKind; 5] = [
+    WatchKind::Data,
+    WatchKind::Exist,
+    WatchKind::Child,
+    WatchKind::Persistent,
+    WatchKind::PersistentRecursive,
+];
+
+impl Session {
+    /// Something came of the connection to the server.
+    pub(super) fn on_event(&mut self, event: Event, at: Moment) {
+        match event {
+            Event::Answer(due, header, frame) => self.on_answer(due, header, frame, at),
+            Event::Watch(header, frame) => self.on_watch(header, frame),
+            Event::Lost(reason) => self.on_lost(&reason, at),
+        }
+    }
+
+    fn on_answer(&mut self, due: Due, header: ReplyHeader, frame: Bytes, at: Moment) {
+        if header.err == errors::SESSION_MOVED {
+            // Another connection of this session was attached later than this one; the server closes this one next.
+            return self.on_lost("the session is on another server", at);
+        }
+        self.lease_answered(&due, at);
+        self.answered = self.answered.max(header.zxid);
+        match due.who {
+            Who::Ping => {
+                self.shown(header.zxid);
+                self.push_frame(frame);
+            }
+            Who::Own(Own::Ping | Own::Sync) => {}
+            Who::Own(own) => self.on_own(own, header, &frame, at),
+            Who::Slot(number) => self.on_slot(number, header, frame, at),
+        }
+    }
+
+    /// The answer to a request of the client's.
+    fn on_slot(&mut self, number: u64, header: ReplyHeader, frame: Bytes, at: Moment) {
+        self.shown(header.zxid);
+        self.release(number, ReleaseOutcome::Answered, at);
+        let Some(slot) = self.position(number).and_then(|at| self.slots.get_mut(at)) else { return };
+        let code = slot.code;
+        let (wrote, mut watched) = (slot.lease_frame() == Frame::Write, false);
+        slot.upstream += at.now.saturating_duration_since(slot.sent);
+        if code == opcode::AUTH && header.err == 0 && !self.auths.contains(&slot.frame) {
+            // Kept on its own: the frame may be a slice of a large buffer.
+            self.auths.push(Bytes::copy_from_slice(&slot.frame));
+        }
+        if code == opcode::SASL {
+            self.sasl = true;
+        }
+        if slot.op.is_some_and(|op| !matches!(op.watches, Watches::None | Watches::Lists)) {
+            self.watches.answered(code, slot.payload(), header.err);
+            watched = true;
+        }
+        if header.err != 0 {
+            self.ensemble.count_error(header.err);
+        }
+        let frame = if header.err == 0 && config_node::is_asked_for(code, slot.payload()) {
+            show_config(&frame, &self.client, &self.ensemble).unwrap_or(frame)
+        } else {
+            frame
+        };
+        let at_once = slot.is_answered_at_once();
+        if watched {
+            self.count_watches();
+        }
+        if wrote {
+            self.set_writes(self.writes.saturating_sub(1));
+        }
+        let Some(slot) = self.position(number).and_then(|at| self.slots.get_mut(at)) else { return };
+        if at_once {
+            // Libraries know these by their xid; the server sent it before what came earlier.
+            slot.state = State::Done(Reply::Nothing);
+            self.push_frame(frame);
+        } else {
+            slot.state = State::Done(Reply::Frame(frame));
+        }
+    }
+
+    /// A watch fired.
+    fn on_watch(&mut self, header: ReplyHeader, frame: Bytes) {
+        if let Phase::Moving(moving) = &mut self.phase
+            && moving.keeps(header, &frame)
+        {
+            return;
+        }
+        self.tell(header.zxid, frame);
+    }
+
+    /// An event goes to the client.
+    pub(super) fn tell(&mut self, zxid: i64, frame: Bytes) {
+        let Ok(event) = WatchEvent::decode(&frame) else {
+            return self.close("a server's watch event can't be read");
+        };
+        self.watches.fired(&event);
+        self.count_watches();
+        self.shown(zxid);
+        self.push_frame(frame);
+    }
+
+    /// Keeps the gauges of watches true.
+    pub(super) fn count_watches(&mut self) {
+        let gauges = &self.ensemble.metrics.watches;
+        for ((list, kind), counted) in LISTS.into_iter().zip(KINDS).zip(&mut self.counted) {
+            let now = self.watches.count(list);
+            let (more, less) = (now.saturating_sub(*counted), counted.saturating_sub(now));
+            gauges.get(kind).add(i64::try_from(more).unwrap_or(0) - i64::try_from(less).unwrap_or(0));
+            *counted = now;
+        }
+    }
+
+    /// (6) Finished answers, in the order of the requests.
+    pub(super) fn hand_out(&mut self, at: Moment) -> bool {
+        let mut some = false;
+        while self.slots.front().is_some_and(Slot::is_done) {
+            if matches!(self.slots.front(), Some(Slot { state: State::Done(Reply::Made(_)), .. }))
+                && !self.may_make_up(at)
+            {
+                break;
+            }
+            let Some(slot) = self.drop_first() else { break };
+            some = true;
+            self.observe(&slot, at);
+            match slot.state {
+                State::Done(Reply::Frame(frame)) => self.push_frame(frame),
+                State::Done(Reply::Made(frame)) => self.out.push(frame),
+                State::Done(Reply::Close(reason)) => self.close(reason),
+                _ => {}
+            }
+            if slot.code == opcode::CLOSE_SESSION && self.ending.is_none() {
+                self.ending = Some(End::Client);
+            }
+        }
+        some
+    }
+
+    /// Takes the first slot out of the queue and of the account of what is held.
+    pub(super) fn drop_first(&mut self) -> Option<Slot> {
+        let slot = self.slots.pop_front()?;
+        self.base += 1;
+        self.next = self.next.max(self.base);
+        self.held_bytes = self.held_bytes.saturating_sub(slot.frame.len());
+        self.ensemble.ledger.refund(slot.frame.len());
+        Some(slot)
+    }
+
+    fn observe(&self, slot: &Slot, at: Moment) {
+        self.ensemble.count_request(slot.code, at.now.saturating_duration_since(slot.arrived), slot.upstream);
+    }
+
+    /// The client is shown this zxid.
+    pub(super) fn shown(&mut self, zxid: i64) {
+        self.zxid = self.zxid.max(zxid);
+    }
+
+    /// Queues a frame that came without its length.
+    pub(super) fn push_frame(&mut self, frame: Bytes) {
+        // It came in a frame, so that it fits one.
+        let _ = self.out.push_frame([frame]);
+    }
+}
+
+/// An answer with the ensemble's list of servers, as if each of them were here.
+fn show_config(frame: &Bytes, client: &Stream, ensemble: &Ensemble) -> Option<Bytes> {
+    let own = client.local_addr()?;
+    let host = ensemble.settings().zookeeper.advertise.clone().unwrap_or_else(|| own.ip().to_string());
+    let body = config_node::shown(reply_body(frame), &HostPort { host, port: own.port() })?;
+    let mut shown = BytesMut::from(frame.get(..frame.len() - reply_body(frame).len())?);
+    shown.extend_from_slice(&body);
+    Some(shown.freeze())
+}

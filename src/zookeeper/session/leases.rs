@@ -1,0 +1,179 @@
+//! The lease at work: what the session tells it, and what it says must be done. The rules are in `lease`.
+
+use super::slot::{Slot, State};
+use super::upstream::{Due, Own, Who};
+use super::{Moment, Phase, Session};
+use crate::config::LeaseMode;
+use crate::metrics::zookeeper::CloseReason;
+use crate::time::Boot;
+use crate::zookeeper::lease::{self, Frame, Grant, Lease, Reattach, Rules};
+use crate::zookeeper::operations::Kind;
+use crate::zookeeper::wire::{build, xid};
+use std::time::Duration;
+
+/// The shortest silence for which a server is given up.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// The xid of our own `sync`, and of what else is asked on a connection that answers in order.
+pub(super) const OWN_XID: i32 = -1000;
+
+impl Session {
+    /// The session is granted, or resumed by its client.
+    pub(super) fn start_lease(&mut self, sent: Boot, grant: Grant, told: Duration, at: Moment) {
+        let zookeeper = &self.ensemble.settings().zookeeper;
+        let rules = Rules {
+            tick: zookeeper.tick_time,
+            mode: match zookeeper.lease {
+                LeaseMode::Direct => lease::Mode::Direct,
+                LeaseMode::Strict => lease::Mode::Strict,
+            },
+        };
+        self.lease = Some(Lease::new(rules, told, grant, sent, at.boot));
+    }
+
+    /// (4) Closes what must be closed, and keeps the session alive as long as its client lives.
+    pub(super) fn keep_lease(&mut self, at: Moment) -> bool {
+        if let Phase::Opening(until) = self.phase
+            && until <= at.now
+        {
+            self.close("no server took the session in time");
+            return true;
+        }
+        let Some(lease) = &self.lease else { return false };
+        if lease.must_close(at.boot) {
+            self.lease_close(CloseReason::LeaseOver);
+            self.close("its server is lost, and no client may believe in its session for longer");
+            return true;
+        }
+        if lease.must_end_session(at.boot) {
+            return self.end_session(at);
+        }
+        if self.silent_at().is_some_and(|when| when <= at.boot) {
+            self.on_lost("the server has stopped answering", at);
+            return true;
+        }
+        let Some(lease) = &self.lease else { return false };
+        match (lease.own_frame(at.boot), &self.phase, &mut self.upstream) {
+            (Some(own), Phase::Serving, Some(upstream)) => {
+                let (frame, xid, own, kind) = match own {
+                    lease::Own::Ping => (build::ping(), xid::PING, Own::Ping, Frame::Ping),
+                    lease::Own::Sync => (build::sync(OWN_XID, b"/"), OWN_XID, Own::Sync, Frame::Sync),
+                };
+                upstream.ask(frame, xid, own, at.boot);
+                let metrics = &self.ensemble.metrics;
+                if kind == Frame::Ping { &metrics.own_pings } else { &metrics.own_syncs }.inc();
+                self.lease_sent(kind, at);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// When a server that doesn't answer is given up: one that is stopped or cut off closes nothing. Pings it answers at once,
+    /// whatever else it does; a fence and what follows it may take a while.
+    fn silent_at(&self) -> Option<Boot> {
+        let told = self.lease.as_ref()?.told();
+        let upstream = self.upstream.as_ref()?;
+        match self.phase {
+            Phase::Serving => Some(upstream.waiting_since(true)? + (told / 6).max(SILENCE)),
+            Phase::Settling(_) => Some(upstream.waiting_since(false)? + told / 3),
+            _ => None,
+        }
+    }
+
+    /// The client was silent for its whole time-out, and the ensemble would wait for longer: it is told.
+    fn end_session(&mut self, at: Moment) -> bool {
+        if let (Phase::Serving, Some(upstream)) = (&self.phase, &mut self.upstream) {
+            upstream.ask(build::close_session(OWN_XID), OWN_XID, Own::Sync, at.boot);
+        }
+        self.lease_close(CloseReason::SilentClient);
+        self.close("its client was silent for longer than its time-out");
+        true
+    }
+
+    pub(super) fn lease_sent(&mut self, frame: Frame, at: Moment) {
+        if let Some(lease) = &mut self.lease {
+            lease.sent(frame, at.boot);
+        }
+    }
+
+    pub(super) fn lease_answered(&mut self, due: &Due, at: Moment) {
+        let frame = self.kind_of(due);
+        if let Some(lease) = &mut self.lease {
+            lease.answered(frame, due.sent, at.boot);
+        }
+    }
+
+    pub(super) fn lease_lost(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.lost();
+        }
+    }
+
+    pub(super) fn lease_client_heard(&mut self, at: Moment) {
+        if let Some(lease) = &mut self.lease {
+            lease.heard(at.boot);
+        }
+    }
+
+    /// What a reattach came to.
+    pub(super) fn lease_reattached(&mut self, grant: Grant, sent: Boot, at: Moment) -> Reattach {
+        match &mut self.lease {
+            Some(lease) => lease.reattached(grant, sent, at.boot),
+            None => Reattach::Expired,
+        }
+    }
+
+    /// Whether bytes that are made here may go to the client.
+    pub(super) fn may_make_up(&self, at: Moment) -> bool {
+        matches!(self.phase, Phase::Serving) || self.lease.as_ref().is_some_and(|l| l.may_make_up(at.boot))
+    }
+
+    /// Whether what is queued for the client may go out.
+    pub(super) fn may_write(&self, at: Moment) -> bool {
+        self.lease.as_ref().is_none_or(|lease| lease.may_pass(at.boot))
+    }
+
+    pub(super) fn lease_close(&self, reason: CloseReason) {
+        self.ensemble.count_close(reason);
+    }
+
+    /// When this session has to look again though nothing happens.
+    pub(super) fn plan_wakes(&mut self, at: Moment) {
+        if let Phase::Opening(until) = self.phase {
+            self.wake_before(until);
+        }
+        let times = [self.lease.as_ref().map(Lease::deadline), self.silent_at()];
+        if let Some(first) = times.into_iter().flatten().min() {
+            self.wake_before(at.now + first.since(at.boot));
+        }
+        if let Some(when) = self.move_wake() {
+            self.wake_before(when);
+        }
+    }
+
+    fn kind_of(&self, due: &Due) -> Frame {
+        match due.who {
+            Who::Ping | Who::Own(Own::Ping) => Frame::Ping,
+            Who::Own(Own::Sync) => Frame::Sync,
+            Who::Own(Own::Fence) => Frame::Write,
+            Who::Own(_) => Frame::Request,
+            Who::Slot(number) => {
+                let slot = self.position(number).and_then(|at| self.slots.get(at));
+                debug_assert!(slot.is_none_or(|slot| matches!(slot.state, State::Sent)));
+                slot.map_or(Frame::Request, Slot::lease_frame)
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// What it is to the lease.
+    pub(super) fn lease_frame(&self) -> Frame {
+        match self.op.map(|op| op.kind) {
+            Some(Kind::Sync) => Frame::Sync,
+            Some(Kind::Write) => Frame::Write,
+            _ => Frame::Request,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The server is lost: what was under way gets its verdict, and the session looks for another server.
+
+use super::slot::{Reply, State};
+use super::upstream::{Own, Who};
+use super::{Moment, Phase, Session};
+use crate::config::PersistentWatches;
+use crate::metrics::zookeeper::{CloseReason, FenceOutcome, HoldTrigger, ReplayVerdict};
+use crate::metrics::{HoldEnd, ReleaseOutcome};
+use crate::retry::Verdict;
+use crate::zookeeper::ensemble::{Wish, attach};
+use crate::zookeeper::operations::Loss;
+use crate::zookeeper::wire::opcode;
+use std::sync::Arc;
+
+impl Session {
+    /// The connection to the server is of no more use.
+    pub(super) fn on_lost(&mut self, reason: &str, at: Moment) {
+        let Some(upstream) = self.upstream.take() else { return };
+        let left = upstream.place().at().clone();
+        tracing::debug!(server = %left, reason, "session has lost its server");
+        self.lease_lost();
+        self.set_writes(0);
+        self.ensemble.look_now();
+        for (due, verdict) in upstream.give_up() {
+            match due.who {
+                Who::Ping => self.answer_ping(at),
+                Who::Slot(number) => self.lost_slot(number, verdict),
+                Who::Own(Own::Fence) => self.ensemble.metrics.fences.inc(FenceOutcome::Lost),
+                Who::Own(_) => {}
+            }
+        }
+        self.phase = Phase::Reattaching;
+        if self.slots.back().is_some_and(|slot| slot.code == opcode::CLOSE_SESSION && slot.is_done()) {
+            return; // it was answered
+        }
+        if self.ensemble.is_bypassed() {
+            return self.close("bypass is on, and its server was lost");
+        }
+        if self.sasl {
+            self.lease_close(CloseReason::Auth);
+            return self.close("it has authenticated by SASL, which only the client itself can repeat");
+        }
+        if self.watches.has_persistent()
+            && self.ensemble.settings().zookeeper.persistent_watches == PersistentWatches::Close
+        {
+            self.lease_close(CloseReason::PersistentWatches);
+            return self.close("it has persistent watches, whose events in between nobody can tell");
+        }
+        self.hold_all(at);
+        let Some(request) = self.reattach_request() else { return };
+        let wish = Wish { request, avoid: Some(left), only_other: false };
+        self.attaching = Some(Box::pin(attach(Arc::clone(&self.ensemble), wish)));
+    }
+
+    fn lost_slot(&mut self, number: u64, verdict: Verdict) {
+        let metrics = Arc::clone(&self.ensemble.metrics);
+        let answered = self.answered;
+        let Some(slot) = self.slot_mut(number) else { return };
+        if slot.is_done() {
+            return;
+        }
+        slot.state = match (verdict, slot.loss()) {
+            (Verdict::NotSent, _) => {
+                metrics.replays.inc(ReplayVerdict::NotSent);
+                State::Waiting
+            }
+            (_, Loss::Replay | Loss::AfterWatches | Loss::Credentials) => {
+                slot.replayed = true;
+                metrics.replays.inc(ReplayVerdict::Unknown);
+                State::Waiting
+            }
+            (_, Loss::Handshake) => State::Done(Reply::Close("its authentication was cut off".to_owned())),
+            (_, Loss::Verify(_) | Loss::Reattach | Loss::Never | Loss::Refused) => {
+                slot.z0 = answered;
+                State::Unknown
+            }
+        };
+    }
+
+    /// Everything that waits is held from now on.
+    fn hold_all(&mut self, at: Moment) {
+        for number in self.base..self.base + self.slots.len() as u64 {
+            if self.slot_mut(number).is_some_and(|slot| !slot.is_done()) {
+                self.hold(number, HoldTrigger::Disconnect, at);
+            }
+        }
+    }
+
+    /// A request begins to be held.
+    pub(super) fn hold(&mut self, number: u64, trigger: HoldTrigger, at: Moment) {
+        let ensemble = Arc::clone(&self.ensemble);
+        let Some(slot) = self.slot_mut(number).filter(|slot| slot.ticket.is_none()) else { return };
+        slot.ticket = Some(ensemble.ledger.hold(at.now));
+        ensemble.metrics.hold_started.inc(trigger);
+        ensemble.metrics.hold_requests.inc();
+    }
+
+    /// A held request was sent again, and is held no longer: its time with the server is the server's.
+    pub(super) fn sent_again(&mut self, number: u64, at: Moment) {
+        self.release(number, ReleaseOutcome::Answered, at);
+    }
+
+    /// A held request is decided, or under way.
+    pub(super) fn release(&mut self, number: u64, outcome: ReleaseOutcome, at: Moment) {
+        let metrics = Arc::clone(&self.ensemble.metrics);
+        let Some(ticket) = self.slot_mut(number).and_then(|slot| slot.ticket.take()) else { return };
+        let waited = ticket.release(at.now);
+        metrics.hold_requests.dec();
+        metrics.hold_ended.inc(HoldEnd::Released);
+        metrics.hold_released.inc(outcome);
+        metrics.hold_seconds.observe(waited.as_secs_f64());
+    }
+
+    /// The connection is over: what is still held is cancelled (the ledger counts a ticket that is dropped so).
+    pub(super) fn cancel_holds(&mut self) {
+        let waiting = self.slots.iter().filter(|slot| slot.ticket.is_some()).count();
+        self.ensemble.metrics.hold_requests.sub(i64::try_from(waiting).unwrap_or(0));
+        self.ensemble.metrics.hold_ended.get(HoldEnd::Cancelled).inc_by(waiting as u64);
+    }
+}

@@ -1,0 +1,365 @@
+//! The life of one client connection: connect, forward, ping, lose, reattach, fence, verify, re-arm, drain, close. One
+//! task; it owns its connection to a server.
+//!
+//! Reads top to bottom: [`Session::run`] drives `Session::poll`, which goes round: (1) news of servers, (2) the attach that is
+//! under way, (3) what the server has to say, (4) the lease, (5) what waits, (6) answers to the client, in order, (7) the
+//! client's next requests. In the steady state a request goes to the server as the bytes it came in, and so does its
+//! answer.
+
+mod answers;
+mod greet;
+mod intake;
+mod leases;
+mod lost;
+mod moving;
+mod settle;
+mod slot;
+mod upstream;
+
+use crate::lifecycle::Drain;
+use crate::metrics::ClientGuard;
+use crate::metrics::zookeeper::HoldTrigger;
+use crate::net::{FrameReader, Stream, WriteQueue};
+use crate::time::{Boot, boot, now};
+use crate::zookeeper::ensemble::{Attached, Ensemble};
+use crate::zookeeper::lease::Lease;
+use crate::zookeeper::watches::Watches;
+use bytes::Bytes;
+use greet::Identity;
+use moving::Move;
+use settle::Settling;
+use slot::{Slot, State};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::time::Sleep;
+use upstream::Upstream;
+
+/// For what a client sent before it went to be written to its server.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The answer to a four-letter word, on its way.
+type Asking = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
+
+/// How often one poll goes round before other connections get their turn.
+const ROUNDS: u32 = 64;
+
+/// How a session's connection ended.
+#[derive(Debug)]
+pub enum End {
+    /// The client closed it, or its session.
+    Client,
+    /// The process drains, and all answers are out.
+    Drained,
+    /// It was a four-letter word, and is answered.
+    Word,
+    /// The connection broke.
+    Broken(std::io::Error),
+    /// What the client sent is nothing that a `ZooKeeper` client sends.
+    Rejected(String),
+    /// It was closed from here, as a server that is lost would close it.
+    Closed(String),
+}
+
+/// The present moment, on both clocks.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: Instant,
+    boot: Boot,
+}
+
+/// How far a session has come.
+enum Phase {
+    /// The client has said nothing yet.
+    Greeting,
+    /// The client's own `ConnectRequest` looks for a server, until this moment.
+    Opening(Instant),
+    /// Its server is lost, and another one is looked for.
+    Reattaching,
+    /// It is attached again, and what the old connection carried is found out.
+    Settling(Box<Settling>),
+    /// Requests go to the server.
+    Serving,
+    /// It moves to another server while the old one still serves.
+    Moving(Box<Move>),
+}
+
+/// One client connection.
+pub struct Session {
+    id: u64,
+    ensemble: Arc<Ensemble>,
+    client: Stream,
+    reader: FrameReader,
+    out: WriteQueue,
+    phase: Phase,
+    identity: Option<Identity>,
+    slots: VecDeque<Slot>,
+    /// The number of the first slot; they are counted through.
+    base: u64,
+    /// No slot before this one waits to be sent.
+    next: u64,
+    held_bytes: usize,
+    /// Writes that are not answered.
+    writes: usize,
+    /// The highest zxid that the client was shown.
+    zxid: i64,
+    /// The highest zxid in the header of any answer, shown or not.
+    answered: i64,
+    /// From the moment on at which the session was granted.
+    lease: Option<Lease>,
+    watches: Watches,
+    /// So many of each list are counted in the metrics.
+    counted: [usize; 5],
+    /// The client's authentications that succeeded, to be repeated elsewhere.
+    auths: Vec<Bytes>,
+    /// It has authenticated by SASL, which can't be repeated.
+    sasl: bool,
+    upstream: Option<Upstream>,
+    attaching: Option<Pin<Box<dyn Future<Output = Attached> + Send>>>,
+    /// The client's connection ends when all that is queued for it is out.
+    ending: Option<End>,
+    /// Since when the client sends nothing more.
+    eof: Option<Instant>,
+    /// The news of servers that were looked at.
+    heard: Option<u64>,
+    /// No planned move before this moment.
+    not_before: Option<Instant>,
+    /// The answer of a server to a four-letter word.
+    asking: Option<Asking>,
+    timer: Pin<Box<Sleep>>,
+    wake_at: Option<Instant>,
+    armed: Option<Instant>,
+    drain: Drain,
+    draining: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+    is_draining: bool,
+    _connected: ClientGuard,
+}
+
+impl Session {
+    /// A session for an accepted connection.
+    pub fn new(ensemble: Arc<Ensemble>, client: Stream, drain: Drain) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let settings = ensemble.settings();
+        Self {
+            id: NEXT.fetch_add(1, Relaxed),
+            client,
+            reader: FrameReader::new(settings.zookeeper.jute_maxbuffer),
+            out: WriteQueue::new(settings.net.write_queue),
+            phase: Phase::Greeting,
+            identity: None,
+            slots: VecDeque::new(),
+            base: 0,
+            next: 0,
+            held_bytes: 0,
+            writes: 0,
+            zxid: 0,
+            answered: 0,
+            lease: None,
+            watches: Watches::default(),
+            counted: [0; 5],
+            auths: Vec::new(),
+            sasl: false,
+            upstream: None,
+            attaching: None,
+            ending: None,
+            eof: None,
+            heard: None,
+            not_before: None,
+            asking: None,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            wake_at: None,
+            armed: None,
+            draining: Box::pin(drain.signaled()),
+            drain,
+            is_draining: false,
+            _connected: ensemble.metrics.client_connection(),
+            ensemble,
+        }
+    }
+
+    /// Serves the client until it, its session or the process ends.
+    pub async fn run(mut self) -> End {
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        drop(self.drain.clone()); // held to here: a drain waits for this session
+        end
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if !self.is_draining && self.draining.as_mut().poll(cx).is_ready() {
+            self.is_draining = true;
+        }
+        for _ in 0..ROUNDS {
+            let at = Moment { now: now(), boot: boot() };
+            if let Some(lease) = &mut self.lease {
+                lease.awake(at.boot);
+            }
+            let mut moved = self.poll_attach(cx, at) | self.poll_upstream(cx, at) | self.poll_move(cx, at);
+            if self.ending.is_none() {
+                moved |= self.keep_lease(at) | self.follow_servers(cx, at) | self.advance(at);
+            }
+            moved |= self.hand_out(at);
+            if !self.out.is_empty() && self.may_write(at) {
+                let was_full = self.out.is_full();
+                if let Poll::Ready(Err(error)) = self.out.poll_write(cx, &mut self.client) {
+                    return Poll::Ready(End::Broken(error));
+                }
+                moved |= was_full && !self.out.is_full();
+            }
+            if let Some(end) = self.ending.take_if(|end| matches!(end, End::Closed(_)) || self.out.is_empty())
+            {
+                return Poll::Ready(end);
+            }
+            match self.poll_client(cx, at) {
+                Ok(some) => moved |= some,
+                Err(end) => {
+                    // What was answered before goes out first, as far as the client takes it at once.
+                    let _ = self.out.poll_write(cx, &mut self.client);
+                    return Poll::Ready(end);
+                }
+            }
+            // Nothing is done for a client that has gone: its session lives on by itself, for its time-out. What it had said
+            // before (perhaps that its session is over) still goes to its server.
+            if self.eof.is_some() && !self.has_last_words(at) {
+                return Poll::Ready(End::Client);
+            }
+            if self.is_draining && self.slots.is_empty() && self.out.is_empty() {
+                return Poll::Ready(End::Drained);
+            }
+            if !moved {
+                self.arm(cx, at);
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether what the client sent before it went is still to be written.
+    fn has_last_words(&self, at: Moment) -> bool {
+        let flushing = matches!(self.phase, Phase::Serving)
+            && self.upstream.as_ref().is_some_and(|upstream| !upstream.is_flushed());
+        flushing && self.eof.is_some_and(|since| at.now < since + LAST_WORDS)
+    }
+
+    /// (2) A server answered the attach, or a four-letter word.
+    fn poll_attach(&mut self, cx: &mut Context<'_>, at: Moment) -> bool {
+        if let Some(asking) = &mut self.asking
+            && let Poll::Ready(answer) = asking.as_mut().poll(cx)
+        {
+            self.asking = None;
+            self.out.push(Bytes::from(answer));
+            self.ending = Some(End::Word);
+            return true;
+        }
+        let Some(attaching) = &mut self.attaching else { return false };
+        let Poll::Ready(attached) = attaching.as_mut().poll(cx) else { return false };
+        self.attaching = None;
+        self.on_attached(attached, at);
+        true
+    }
+
+    /// (3) What the server has to say.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>, at: Moment) -> bool {
+        let mut moved = false;
+        while let Some(upstream) = &mut self.upstream {
+            let was_full = upstream.is_full();
+            match upstream.poll(cx, !self.out.is_full()) {
+                Poll::Pending => return moved | (was_full && !upstream.is_full()),
+                Poll::Ready(event) => {
+                    moved = true;
+                    self.on_event(event, at);
+                }
+            }
+        }
+        moved
+    }
+
+    /// (5) What waits is sent, oldest first.
+    fn advance(&mut self, at: Moment) -> bool {
+        if !matches!(self.phase, Phase::Serving) {
+            return false;
+        }
+        let mut some = false;
+        while let Some(number) = self.position(self.next) {
+            let full = self.upstream.as_ref().is_none_or(Upstream::is_full);
+            let Some(slot) = self.slots.get(number) else { break };
+            if matches!(slot.state, State::Waiting) {
+                if full {
+                    break;
+                }
+                if slot.needs_leader() && self.ensemble.is_quiet() {
+                    self.hold(self.next, HoldTrigger::Move, at);
+                    break;
+                }
+                self.send_slot(self.next, at);
+                some = true;
+            }
+            self.next += 1;
+        }
+        some
+    }
+
+    /// Where in the queue the slot of this number is, unless it has been answered or isn't there yet.
+    fn position(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.base)?).ok().filter(|at| *at < self.slots.len())
+    }
+
+    fn slot_mut(&mut self, number: u64) -> Option<&mut Slot> {
+        let at = self.position(number)?;
+        self.slots.get_mut(at)
+    }
+
+    /// Keeps count of the writes that are not answered, here and, whether there are any, for all sessions.
+    fn set_writes(&mut self, count: usize) {
+        let before = std::mem::replace(&mut self.writes, count);
+        if (before == 0) != (count == 0) {
+            self.ensemble.writes(count > 0);
+        }
+    }
+
+    /// Ends the client's connection as a server that is lost would.
+    fn close(&mut self, reason: impl Into<String>) {
+        if self.ending.is_none() {
+            self.ending = Some(End::Closed(reason.into()));
+        }
+    }
+
+    /// Makes sure that the session is polled at `at` or before.
+    fn wake_before(&mut self, at: Instant) {
+        if self.wake_at.is_none_or(|planned| at < planned) {
+            self.wake_at = Some(at);
+        }
+    }
+
+    fn arm(&mut self, cx: &mut Context<'_>, at: Moment) {
+        self.plan_wakes(at);
+        if let Some(since) = self.eof {
+            self.wake_before(since + LAST_WORDS);
+        }
+        if let Some(when) =
+            self.wake_at.take().filter(|when| self.armed.is_none_or(|armed| armed <= at.now || *when < armed))
+        {
+            self.armed = Some(when);
+            self.timer.as_mut().reset(when.into());
+        }
+        if self.armed.is_some() && self.timer.as_mut().poll(cx).is_ready() {
+            self.armed = None;
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.ensemble.forget_waker(self.id);
+        self.ensemble.ledger.refund(self.held_bytes);
+        self.cancel_holds();
+        self.set_writes(0);
+        self.watches = Watches::default();
+        self.count_watches();
+    }
+}

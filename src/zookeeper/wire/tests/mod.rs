@@ -1,0 +1,6 @@
+//! The wire format held against itself, against exact bytes, and against hostile ones.
+
+mod connect;
+mod frames;
+mod hostile;
+pub(in crate::zookeeper) mod requests;

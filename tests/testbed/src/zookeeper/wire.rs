@@ -1,0 +1,139 @@
+//! The bytes that [`super::Direct`] speaks: jute's integers, strings and buffers in frames. Knows the few requests that the
+//! test bed makes. Source: zookeeper.jute of Apache ZooKeeper.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::{Error, Result};
+
+/// The largest answer that is read; a list of children may be long.
+const FRAME_MOST: usize = 64 << 20;
+
+/// A request's body, or a part of it.
+#[derive(Debug, Default)]
+pub(super) struct Out(Vec<u8>);
+
+impl Out {
+    pub(super) fn int(mut self, value: i32) -> Self {
+        self.0.extend(value.to_be_bytes());
+        self
+    }
+
+    pub(super) fn long(mut self, value: i64) -> Self {
+        self.0.extend(value.to_be_bytes());
+        self
+    }
+
+    pub(super) fn flag(mut self, value: bool) -> Self {
+        self.0.push(u8::from(value));
+        self
+    }
+
+    pub(super) fn buffer(mut self, bytes: &[u8]) -> Self {
+        self = self.int(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
+        self.0.extend(bytes);
+        self
+    }
+
+    pub(super) fn text(self, text: &str) -> Self {
+        self.buffer(text.as_bytes())
+    }
+
+    /// Another part behind this one.
+    pub(super) fn then(mut self, part: &Self) -> Self {
+        self.0.extend(&part.0);
+        self
+    }
+
+    /// The access list that lets everyone do everything.
+    pub(super) fn open_acl(self) -> Self {
+        self.int(1).int(31).text("world").text("anyone")
+    }
+}
+
+/// An answer that is read from its beginning.
+#[derive(Debug)]
+pub(super) struct In {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl In {
+    fn take(&mut self, count: usize) -> Result<&[u8]> {
+        let end = self.at.checked_add(count);
+        let part = end.and_then(|end| self.bytes.get(self.at..end));
+        let part = part.ok_or_else(|| Error::program("zookeeper", "an answer that is cut short"))?;
+        self.at += count;
+        Ok(part)
+    }
+
+    pub(super) fn int(&mut self) -> Result<i32> {
+        let bytes = self.take(4)?;
+        Ok(bytes.iter().fold(0i32, |value, &byte| (value << 8) | i32::from(byte)))
+    }
+
+    pub(super) fn long(&mut self) -> Result<i64> {
+        let bytes = self.take(8)?;
+        Ok(bytes.iter().fold(0i64, |value, &byte| (value << 8) | i64::from(byte)))
+    }
+
+    pub(super) fn buffer(&mut self) -> Result<Vec<u8>> {
+        // -1 stands for none.
+        let count = usize::try_from(self.int()?).unwrap_or(0);
+        self.take(count).map(<[u8]>::to_vec)
+    }
+
+    pub(super) fn text(&mut self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&self.buffer()?).into_owned())
+    }
+}
+
+/// A connection that speaks in frames.
+#[derive(Debug)]
+pub(super) struct Frames(TcpStream);
+
+impl Frames {
+    /// Connects; neither this nor any later step takes longer than `bound`.
+    pub(super) fn connect(addr: SocketAddr, bound: Duration) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&addr, bound)?;
+        stream.set_read_timeout(Some(bound))?;
+        stream.set_write_timeout(Some(bound))?;
+        stream.set_nodelay(true)?;
+        Ok(Self(stream))
+    }
+
+    pub(super) fn send(&mut self, body: &Out) -> std::io::Result<()> {
+        let length = u32::try_from(body.0.len()).map_err(std::io::Error::other)?;
+        let mut frame = length.to_be_bytes().to_vec();
+        frame.extend(&body.0);
+        self.0.write_all(&frame)
+    }
+
+    pub(super) fn receive(&mut self) -> std::io::Result<In> {
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length)?;
+        let length = usize::try_from(u32::from_be_bytes(length)).map_err(std::io::Error::other)?;
+        if length > FRAME_MOST {
+            return Err(std::io::Error::other(format!("an answer of {length} bytes")));
+        }
+        let mut bytes = vec![0; length];
+        self.0.read_exact(&mut bytes)?;
+        Ok(In { bytes, at: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let body = Out::default().int(-7).long(-(1 << 40)).flag(true).text("a/b").buffer(&[]).0;
+        let mut read = In { bytes: body, at: 0 };
+        assert_eq!((read.int().unwrap(), read.long().unwrap()), (-7, -(1 << 40)));
+        assert_eq!(read.take(1).unwrap(), [1]);
+        assert_eq!((read.text().unwrap().as_str(), read.buffer().unwrap().len()), ("a/b", 0));
+        assert!(read.int().is_err());
+    }
+}

@@ -1,0 +1,8 @@
+//! Real `ZooKeeper` ensembles with real clients: short runs of the promises.
+//!
+//! The rows of clients that connect to the servers themselves show what there is to be gained, and that the judges see it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects")]
+
+mod direct;
+mod rolls;
