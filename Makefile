@@ -37,8 +37,8 @@ acceptance: setup ## the long proofs; results go to docs/acceptance.md (ARGS="--
 	$(CARGO) build --release --bin evenkeel
 	$(CARGO) run --release -p testbed --bin acceptance -- $(ARGS)
 
-model: ## the model check with wider bounds than at every test; minutes
-	TESTBED_MODEL_WIDE=1 $(CARGO) test --lib session::model
+model: ## the model checks with wider bounds than at every test; minutes
+	TESTBED_MODEL_WIDE=1 $(CARGO) test --lib -- session::model lease::model
 
 chaos: setup ## brokers are broken in an order of a seed's: SEED=7 MINUTES=4 KAFKA=4.3.1 EVENTS=soft|hard|all SHORT=1; exact replay by seed
 	$(CARGO) build --release --bin evenkeel

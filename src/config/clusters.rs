@@ -81,7 +81,8 @@ pub struct ZooKeeper {
     pub lease: LeaseMode,
     /// What is asked of the ensemble for each session.
     pub session: ZooKeeperSession,
-    /// The longest frame accepted from either side, in bytes, its length field not counted; at most `i32::MAX`.
+    /// The longest frame accepted from a client, in bytes, its length field not counted; at most `i32::MAX`. Answers, which
+    /// servers don't bound, may be as long, and 64 MiB in any case.
     pub jute_maxbuffer: usize,
     /// What an unplanned loss means for a client with persistent watches.
     pub persistent_watches: PersistentWatches,

@@ -17,7 +17,7 @@ pub mod stream;
 pub mod write;
 
 pub use connect::{ConnectError, ConnectOptions, Connected, connect};
-pub use frame::{FrameError, FrameReader, compact};
+pub use frame::{FrameError, FrameReader, PREFIX, compact};
 pub use listen::{ListenError, ListenOptions, accept, accepted, bind};
 pub use pool::recycle;
 pub use sockopt::SocketOptions;

@@ -7,12 +7,12 @@
 //! T is the timeout that the client was told, G the one that the ensemble granted (the same, unless
 //! `session.min_upstream_timeout` asked for more), S = G − T. A is the time of sending of the newest upstream frame that
 //! was answered. C, never later than A, is the time of sending of the newest frame whose touch the leader surely has
-//! ([`touches`]).
+//! (`touches`).
 //!
 //! - L1. Bytes that evenkeel makes up go out only until **C + S + T/3** ([`Lease::may_make_up`]). A client that hears
 //!   something waits 2T/3 more, so it can't believe in its session after C + G, before which the ensemble expires nothing,
 //!   even if evenkeel is frozen the next moment. Bytes from the server are passed on as they come; but what may have lain in
-//!   the kernel while evenkeel was frozen waits for an answer to a frame that is sent afterwards ([`Lease::may_pass`]).
+//!   the kernel while evenkeel was frozen waits until a frame counts that is sent afterwards ([`Lease::may_pass`]).
 //! - L2. After that the socket stays open in silence.
 //! - L3. It is closed at **A + S + 2T/3**, or C + G if that is earlier ([`Lease::must_close`]).
 //! - L4. A reattached session counts only if the same session comes back with a timeout that is not shorter
@@ -32,11 +32,12 @@
 //! leader tracks every session anew (`SessionTrackerImpl`). A client gives up 2T/3 after it last heard something and pings
 //! after T/3 (`ClientCnxn.SendThread`: `readTimeout`).
 
+#[cfg(test)]
+mod model;
 mod outage;
-mod touches;
-
 #[cfg(test)]
 mod tests;
+mod touches;
 
 pub use outage::Outage;
 
@@ -63,6 +64,9 @@ pub struct Rules {
     pub tick: Duration,
     /// Whose answers count.
     pub mode: Mode,
+    /// How long nothing may be sent upstream before evenkeel sends something itself. `None`: a twelfth of the timeout, or less
+    /// where half a tick is nearly a third of it.
+    pub pace: Option<Duration>,
 }
 
 /// What a `ConnectResponse` granted.
@@ -142,7 +146,11 @@ pub struct Lease {
     heard: Boot,
     /// Whether the client's socket is open.
     client: bool,
-    /// When evenkeel went on after it had been frozen, until something that was sent later is answered.
+    /// Whether frames of evenkeel's own are withheld.
+    muted: bool,
+    /// When the session task last ran.
+    awake: Boot,
+    /// When evenkeel went on after it had been frozen, until something that was sent later counts.
     thawed: Option<Boot>,
 }
 
@@ -163,6 +171,8 @@ impl Lease {
             sent,
             heard: now,
             client: true,
+            muted: false,
+            awake: now,
             thawed: None,
         }
     }
@@ -182,13 +192,20 @@ impl Lease {
         self.granted
     }
 
-    /// Evenkeel is awake. To be told before anything else, whenever the session task runs: if it runs later than
-    /// [`Self::deadline`] by more than a little, it was frozen.
+    /// Evenkeel is awake. To be told before anything else, whenever the session task runs: if it runs later than it has to look
+    /// again whatever is due, by more than a little, it was frozen.
     pub fn awake(&mut self, now: Boot) {
-        let late = now.since(self.deadline());
+        let late = now.since(self.awake + self.pace());
         if late > self.told / 12 {
             self.thawed = Some(now);
         }
+        self.awake = self.awake.max(now);
+    }
+
+    /// Frames of evenkeel's own are withheld from now on, or no longer: none is due meanwhile, and that none goes out is no sign
+    /// of a freeze.
+    pub fn mute(&mut self, on: bool) {
+        self.muted = on;
     }
 
     /// A frame goes upstream. Told when it is handed to the write queue, which can only make the lease shorter.
@@ -207,7 +224,6 @@ impl Lease {
         if self.proves(frame) {
             let sent = if made(Mistake::ArrivalForSending) { now } else { sent };
             self.newest = self.newest.max(sent);
-            self.thawed = self.thawed.filter(|thawed| *thawed > sent);
             self.counted = self.counted.max(self.touches.counted_by(sent, half_tick));
             if made(Mistake::HalfTickIgnored) {
                 self.counted = self.newest;
@@ -215,6 +231,7 @@ impl Lease {
             if made(Mistake::GapIgnored) {
                 self.counted = self.counted.max(self.newest - half_tick);
             }
+            self.refresh();
         }
         self.touches.add(sent, now, half_tick);
     }
@@ -228,7 +245,7 @@ impl Lease {
 
     /// The answer to an attach came `now`, which was sent at `sent`.
     pub fn reattached(&mut self, grant: Grant, sent: Boot, now: Boot) -> Reattach {
-        if made(Mistake::ExpiryInvented) && now > self.newest + self.granted {
+        if made(Mistake::ExpiryInvented) && now > self.speaks_until() {
             return Reattach::Expired;
         }
         if grant.timeout.is_zero() {
@@ -240,6 +257,7 @@ impl Lease {
         if grant.timeout < self.granted && !made(Mistake::ShorterAccepted) {
             return Reattach::Shorter;
         }
+        let sent = if made(Mistake::ArrivalForSending) { now } else { sent };
         // A longer one changes nothing: for half a tick the touches of the old server can bring the older one back.
         self.upstream = true;
         self.attached = self.attached.max(sent);
@@ -248,8 +266,14 @@ impl Lease {
         // Attaching touches the session at the leader itself.
         self.newest = self.newest.max(sent);
         self.counted = self.counted.max(sent);
-        self.thawed = self.thawed.filter(|thawed| *thawed > sent);
+        self.refresh();
         Reattach::Held
+    }
+
+    /// A freeze is over when a frame counts that was sent after it: until then the ensemble may have heard nothing since
+    /// before it, and the follower that answers may die with what it has.
+    fn refresh(&mut self) {
+        self.thawed = self.thawed.filter(|thawed| *thawed > self.counted);
     }
 
     /// Bytes came from the client.
@@ -267,8 +291,8 @@ impl Lease {
         self.client && (now < self.speaks_until() || self.is_stopped()) && !self.must_close(now)
     }
 
-    /// L1, L8: whether bytes from the server may go to the client now. If not, they wait: send [`Self::own_frame`], and go
-    /// on reading; its answer makes them fresh, or L3 closes the socket.
+    /// L1, L8: whether bytes from the server may go to the client now. If not, they wait: send [`Self::own_frame`]s, and go
+    /// on reading; their answers make them fresh, or L3 closes the socket.
     ///
     /// In [`Mode::Strict`] they wait as soon as L1 forbids bytes of our own, since nothing else shows how old they are.
     pub fn may_pass(&self, now: Boot) -> bool {
@@ -279,12 +303,12 @@ impl Lease {
         (fresh || now < self.speaks_until() || self.is_stopped()) && !self.must_close(now)
     }
 
-    /// L3: whether the client's socket must be closed.
+    /// L3: whether the client's socket must be closed. It must be, too, before evenkeel ends the session (L6).
     pub fn must_close(&self, now: Boot) -> bool {
         if made(Mistake::ClosedAtSilence) && now >= self.speaks_until() {
             return true;
         }
-        now >= self.closes_at() && !self.is_stopped()
+        (now >= self.closes_at() && !self.is_stopped()) || self.must_end_session(now)
     }
 
     /// L6: the frame that evenkeel has to send by itself now, if any.
@@ -302,12 +326,15 @@ impl Lease {
         self.ends_at().is_some_and(|end| end <= now) && !made(Mistake::EndForgotten)
     }
 
-    /// When this must be asked again, though nothing happens: the next own frame, the end of L3, or the end of the session.
+    /// When this must be asked again, though nothing happens: the next own frame, the end of L3, the end of the session; and
+    /// while a client is there never much later than the last time, or a freeze would not be noticed.
     pub fn deadline(&self) -> Boot {
-        let own = self.own_due().filter(|due| *due < self.minds_until());
-        let close = self.client.then(|| self.closes_at());
-        let times = [own, close, self.ends_at()];
-        times.into_iter().flatten().min().unwrap_or(self.newest + self.granted)
+        // One that was due at the very end of L6, and came too late for it, is due no more.
+        let minded = |due: &Boot| (*due).max(self.awake) < self.minds_until();
+        let own = self.own_due().filter(minded);
+        let client = self.client.then(|| self.closes_at().min(self.awake + self.pace()));
+        let times = [own, client, self.ends_at()];
+        times.into_iter().flatten().min().unwrap_or(self.awake + self.granted)
     }
 
     /// What the ensemble gives beyond the client's clock, S.
@@ -321,8 +348,8 @@ impl Lease {
         self.counted + self.slack() + self.told / 3 * thirds
     }
 
-    /// L3.
-    fn closes_at(&self) -> Boot {
+    /// L3: when the client's socket must be closed, unless an answer comes.
+    pub fn closes_at(&self) -> Boot {
         if made(Mistake::NeverClosed) {
             return Boot::at(Duration::MAX);
         }
@@ -343,18 +370,21 @@ impl Lease {
     fn own_due(&self) -> Option<Boot> {
         let client = self.client || made(Mistake::GoneForgotten);
         let due = self.thawed.filter(|thawed| *thawed > self.sent).unwrap_or(self.sent + self.pace());
-        (self.upstream && client).then_some(due)
+        (self.upstream && client && !self.muted).then_some(due)
     }
 
     /// How long nothing may be sent upstream. Often enough that C is never far behind, and that L1 leaves time where half a
     /// tick is nearly a third of the timeout.
     fn pace(&self) -> Duration {
-        (self.told / 12).min((self.told / 3).saturating_sub(self.half_tick()) / 4)
+        let third = self.told / 3;
+        self.rules.pace.unwrap_or((self.told / 12).min(third.saturating_sub(self.half_tick()) / 4))
     }
 
-    /// How late touches come to the leader: half a tick, at most T/4.
+    /// How late touches come to the leader: half a tick, at most T/4. The leader waits so long between its pings; an eighth
+    /// more is for sending them.
     fn half_tick(&self) -> Duration {
-        (self.rules.tick / 2).min(self.told / 4)
+        let half = self.rules.tick / 2;
+        (half + half / 8).min(self.told / 4)
     }
 
     /// L8: whether an answer to this frame moves A.

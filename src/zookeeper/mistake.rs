@@ -12,7 +12,7 @@ pub(crate) enum Mistake {
     ArrivalForSending,
     /// L1: evenkeel speaks for the ensemble for two thirds of the timeout.
     TwoThirds,
-    /// L1: evenkeel sends no frames of its own, and one that the client sends counts as if it did.
+    /// L1: a frame counts half a tick back, however long before it there was none.
     GapIgnored,
     /// L1: what lay in the kernel while evenkeel was frozen is passed on as if it had just come.
     OldBytesPassed,
@@ -24,7 +24,7 @@ pub(crate) enum Mistake {
     AnotherAccepted,
     /// L4: a shorter timeout is taken as it comes.
     ShorterAccepted,
-    /// L5: what is over by our own clock is called expired.
+    /// L5: what has been silent for too long by our own clock is called expired.
     ExpiryInvented,
     /// L6: the session of a client whose socket has ended is kept alive.
     GoneForgotten,
@@ -36,6 +36,12 @@ pub(crate) enum Mistake {
     LossStopsClock,
     /// L8: in strict mode an answer in which the leader had no part counts.
     FollowerTrusted,
+}
+
+#[cfg(test)]
+impl Mistake {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::FollowerTrusted as usize + 1;
 }
 
 /// Whether this mistake is made.
@@ -53,4 +59,10 @@ thread_local! {
 #[cfg(test)]
 pub(crate) fn made(mistake: Mistake) -> bool {
     MADE.get() == Some(mistake)
+}
+
+/// Makes a mistake from now on, on this thread; or none.
+#[cfg(test)]
+pub(crate) fn make(mistake: Option<Mistake>) {
+    MADE.set(mistake);
 }

@@ -296,9 +296,9 @@ impl Findings {
         if again.restamp && item.doubt {
             self.unknown.push((Doubt::of(item), Action::Gap(again.code), "a predecessor was cut off"));
         }
+        self.trust.push((item.key.clone(), item.partition, None));
         let other_than = |before: Refusal| before.node != look.node;
         self.news |= again.refused.is_some() && item.refused.is_none_or(other_than);
-        self.trust.push((item.key.clone(), item.partition, None));
         if again.refused.is_some() && at_home {
             self.strays.push((item.key.clone(), item.partition));
         }

@@ -6,7 +6,8 @@
 use super::{Ensemble, Place};
 use crate::config::HostPort;
 use crate::metrics::ConnectOutcome;
-use crate::net::{ConnectOptions, FrameReader, Stream, connect};
+use crate::net::{ConnectOptions, FrameError, FrameReader, Stream, connect};
+use crate::retry::Backoff;
 use crate::time::{Boot, boot, now};
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -18,6 +19,10 @@ use tokio::io::AsyncWriteExt;
 /// How long to wait before asking for a server again when there is none at all.
 const NO_SERVER: Duration = Duration::from_millis(200);
 
+/// The longest answer. Servers bound requests (`jute.maxbuffer`), not answers: the list of a node's children can be longer than
+/// any request, and a client that takes it gets it.
+const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
+
 /// What is to be attached.
 pub struct Wish {
     /// The `ConnectRequest`, its length in front.
@@ -26,6 +31,8 @@ pub struct Wish {
     pub avoid: Option<HostPort>,
     /// Not there at all: the session is still there.
     pub only_other: bool,
+    /// Before anything is tried.
+    pub pause: Duration,
 }
 
 /// A session on a server.
@@ -46,10 +53,19 @@ pub struct Attached {
 pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
     let mut rng = StdRng::from_rng(&mut rand::rng());
     let mut avoid = wish.avoid.clone();
+    let retry = ensemble.settings().retry.clone();
+    let (mut closings, mut backoff) = (0, Backoff::new(retry.min, retry.max));
+    if !wish.pause.is_zero() {
+        tokio::time::sleep(wish.pause).await;
+    }
     loop {
+        // The pool is never closed. First the turn, then the server: a crowd that had chosen one before its turn would try it
+        // one by one, long after the first of them has found it dead.
+        let Ok(turn) = ensemble.attaches.acquire().await else { continue };
         let place = match ensemble.place(avoid.as_ref(), &mut rng) {
             Ok(place) if !(wish.only_other && wish.avoid.as_ref() == Some(place.at())) => place,
             refused => {
+                drop(turn);
                 let again = refused.err().flatten();
                 let pause = again.map_or(NO_SERVER, |at| at.saturating_duration_since(now()));
                 // A crowd waits for the same moment.
@@ -59,20 +75,42 @@ pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
             }
         };
         let at = place.at().clone();
-        // The pool is never closed.
-        let Ok(_turn) = ensemble.attaches.acquire().await else { continue };
         match once(&ensemble, place, &wish.request).await {
             Ok(attached) => {
                 ensemble.server_is_up(&at);
                 return attached;
             }
-            Err(error) => ensemble.server_is_down(&at, &error),
+            Err(Failure::Closed) if !ensemble.is_refusing(&at) => {
+                // It may be for what this session asks: that is nobody else's business.
+                closings += 1;
+                drop(turn);
+                if closings >= ensemble.read(|servers| servers.all().len()) {
+                    tokio::time::sleep(backoff.next(&mut rng)).await;
+                }
+            }
+            Err(failure) => ensemble.server_is_down(&at, &failure.to_string()),
         }
         avoid = Some(at);
     }
 }
 
-async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result<Attached, String> {
+/// Why a server did not take a session.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// Without a quorum, behind the client's last zxid, or unable to read what it was asked: it closes without a word.
+    #[error("it closed the connection without an answer")]
+    Closed,
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result<Attached, Failure> {
     let settings = ensemble.settings();
     let net = &settings.net;
     let options = ConnectOptions {
@@ -89,11 +127,11 @@ async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result
         Err(error) => {
             let outcome = if error.is_timeout() { ConnectOutcome::Timeout } else { ConnectOutcome::Refused };
             metrics.connect(outcome);
-            return Err(error.to_string());
+            return Err(Failure::Other(error.to_string()));
         }
     };
     let mut stream = Stream::from(stream);
-    let mut reader = FrameReader::new(settings.zookeeper.jute_maxbuffer);
+    let mut reader = FrameReader::new(settings.zookeeper.jute_maxbuffer.max(LONGEST_ANSWER));
     let asked = ask(&mut stream, &mut reader, request);
     let (sent, response) = match tokio::time::timeout(settings.zookeeper.attach_timeout, asked).await {
         Ok(Ok(answered)) => answered,
@@ -103,7 +141,7 @@ async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result
         }
         Err(_) => {
             metrics.connect(ConnectOutcome::Timeout);
-            return Err("it accepted the connection and did not answer".to_owned());
+            return Err(Failure::Other("it accepted the connection and did not answer".to_owned()));
         }
     };
     metrics.connect(ConnectOutcome::Ok);
@@ -115,13 +153,15 @@ async fn ask(
     stream: &mut Stream,
     reader: &mut FrameReader,
     request: &Bytes,
-) -> Result<(Boot, Bytes), String> {
+) -> Result<(Boot, Bytes), Failure> {
     let sent = boot();
-    stream.write_all(request).await.map_err(|error| error.to_string())?;
+    stream.write_all(request).await?;
     match poll_fn(|cx| reader.poll_frame(cx, stream)).await {
         Ok(Some(response)) => Ok((sent, response)),
-        // Without a quorum, behind the client's last zxid, or read-only: it closes without a word.
-        Ok(None) => Err("it closed the connection without an answer".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Ok(None) => Err(Failure::Closed),
+        Err(FrameError::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+            Err(Failure::Closed)
+        }
+        Err(error) => Err(Failure::Other(error.to_string())),
     }
 }

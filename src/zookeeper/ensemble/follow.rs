@@ -2,6 +2,7 @@
 //! then. The list of the configuration is where it begins; an answer without servers changes nothing.
 
 use super::{Attached, Ensemble, Wish, attach};
+use crate::time::now;
 use crate::zookeeper::config_node::{self, PATH};
 use crate::zookeeper::wire::{ConnectRequest, build, reply, reply_body, reply_header};
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use tokio::io::AsyncWriteExt;
 
 /// Between two looks; each one keeps the session alive as well.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How soon a drain of its server is noticed.
+const STEP: Duration = Duration::from_millis(200);
 /// For one answer.
 const BOUND: Duration = Duration::from_secs(3);
 /// The time-out of our session, in milliseconds.
@@ -34,9 +37,9 @@ pub async fn follow_config(ensemble: Arc<Ensemble>) {
             password: Bytes::from_static(&[0; 16]),
             read_only: Some(false),
         };
-        let wish = Wish { request: request.encode(), avoid: None, only_other: false };
+        let wish = Wish { request: request.encode(), avoid: None, only_other: false, pause: Duration::ZERO };
         let mut attached = attach(Arc::clone(&ensemble), wish).await;
-        while ensemble.settings().zookeeper.follow_config && !ensemble.is_left(attached.place.at()) {
+        while stays(&ensemble, &attached) {
             match tokio::time::timeout(BOUND, look(&mut attached)).await {
                 Ok(Ok(servers)) if servers.is_empty() => {
                     tracing::debug!("/zookeeper/config names no client addresses: the list stays as it was");
@@ -48,12 +51,20 @@ pub async fn follow_config(ensemble: Arc<Ensemble>) {
                 }
                 Err(_) => break,
             }
-            tokio::time::sleep(PAUSE).await;
+            let looked = now();
+            while stays(&ensemble, &attached) && now() < looked + PAUSE {
+                tokio::time::sleep(STEP).await;
+            }
         }
         // The session is over with its connection: nobody needs it any more.
         let _ = attached.stream.write_all(&build::close_session(XID)).await;
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Whether there is still something to follow, from where it is: a server that is drained waits for nobody.
+fn stays(ensemble: &Ensemble, attached: &Attached) -> bool {
+    ensemble.settings().zookeeper.follow_config && !ensemble.is_left(attached.place.at())
 }
 
 async fn look(attached: &mut Attached) -> Result<Vec<crate::config::HostPort>, String> {
@@ -70,7 +81,9 @@ async fn look(attached: &mut Attached) -> Result<Vec<crate::config::HostPort>, S
             continue;
         }
         if header.err != 0 {
-            return Err(format!("error {}", header.err));
+            // Not allowed, or not there: no reason to begin a new session for the next look.
+            tracing::debug!(err = header.err, "/zookeeper/config can't be read");
+            return Ok(Vec::new());
         }
         let (data, _) = reply::data(reply_body(&frame)).map_err(|error| error.to_string())?;
         return Ok(config_node::client_addresses(data.unwrap_or_default()));

@@ -155,10 +155,11 @@ impl Ensemble {
         let mut before = lock(&self.allowed);
         if allowed > *before {
             self.attaches.add_permits(allowed - *before);
+            *before = allowed;
         } else {
-            self.attaches.forget_permits(*before - allowed);
+            // Those that are in use can't be taken back: they stay, and are counted.
+            *before -= self.attaches.forget_permits(*before - allowed);
         }
-        *before = allowed;
         drop(before);
         let (list, followed) = (settings.zookeeper.servers.clone(), settings.zookeeper.follow_config);
         let news = self.settings().zookeeper.servers != list;
@@ -222,7 +223,7 @@ impl Ensemble {
     /// where its end would take every client's connection (see [`Servers::is_quiet`]), those with writes under way. Nothing if there is
     /// no such server.
     ///
-    /// A drain that nobody repeats ends by itself after [`DRAIN_LASTS`]: a controller that dies leaves nothing blocked.
+    /// A drain that nobody repeats ends by itself after 10 minutes: a controller that dies leaves nothing blocked.
     pub fn drain(&self, member: &str, on: bool) -> Option<usize> {
         let now = now();
         let mut servers = lock(&self.servers);
@@ -294,7 +295,7 @@ impl Ensemble {
     }
 
     /// An attach or a probe showed that a server serves.
-    fn server_is_up(&self, at: &HostPort) {
+    pub(in crate::zookeeper) fn server_is_up(&self, at: &HostPort) {
         let Some((before, down_for)) = lock(&self.servers).is_up(at, now()) else { return };
         self.look_whether_quiet();
         if before == Health::Up {
@@ -321,6 +322,16 @@ impl Ensemble {
         tracing::warn!(server = %at, error, "server is down");
         self.metrics.member(&at.to_string()).up.set(0);
         self.poke.notify_one();
+    }
+
+    /// A server closed an attach without a word. Answers whether that is its state and not the session's fault; as long as
+    /// that isn't known it is asked.
+    fn is_refusing(&self, at: &HostPort) -> bool {
+        let refusing = lock(&self.servers).is_refusing(at, now());
+        if !refusing {
+            self.look_now();
+        }
+        refusing
     }
 
     /// A session was granted this time-out.

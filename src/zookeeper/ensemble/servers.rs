@@ -19,6 +19,9 @@ pub enum Health {
     Down(Instant),
 }
 
+/// Long enough for a look at a server, which is asked for at once.
+const DOUBT: Duration = Duration::from_millis(300);
+
 /// The drain of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
@@ -45,6 +48,8 @@ pub struct Server {
     pub sessions: usize,
     /// Its drain: no session goes there while another server will do.
     pub drained: Option<Drain>,
+    /// Since when it closes attaches without a word, with no sign that it serves.
+    doubted: Option<Instant>,
     /// Not tried before this moment, unless there is nobody else.
     not_before: Option<Instant>,
     backoff: Backoff,
@@ -89,6 +94,7 @@ impl Servers {
                     version: None,
                     sessions: 0,
                     drained: None,
+                    doubted: None,
                     not_before: None,
                     backoff: Backoff::new(self.back_off.0, self.back_off.1),
                 });
@@ -151,12 +157,21 @@ impl Servers {
         let server = self.get_mut(at)?;
         let before = std::mem::replace(&mut server.health, Health::Up);
         server.not_before = None;
+        server.doubted = None;
         server.backoff.reset();
         let down = match before {
             Health::Down(since) => Some(now.saturating_duration_since(since)),
             _ => None,
         };
         Some((before, down))
+    }
+
+    /// It closed an attach without a word: since it serves nobody, or because of what that one session asked. Of a server that
+    /// is up the first is believed only when nothing has worked for `DOUBT` more.
+    pub fn is_refusing(&mut self, at: &HostPort, now: Instant) -> bool {
+        let Some(server) = self.get_mut(at) else { return false };
+        let doubted = *server.doubted.get_or_insert(now);
+        server.health != Health::Up || doubted + DOUBT <= now
     }
 
     /// An attach to it, or a probe, failed: it gets a pause. Answers what was thought of it before.
@@ -295,6 +310,19 @@ mod tests {
         assert!(servers.pick(None, now + Duration::from_millis(50), &mut rng).is_ok());
         servers.is_up(&at(2), now);
         assert_eq!(servers.all_down_since(), None);
+    }
+
+    #[test]
+    fn one_that_closes_for_one_session_is_not_down_while_others_get_on() {
+        let (mut servers, _, now) = three();
+        assert!(servers.is_refusing(&at(1), now), "nobody knows that it serves");
+        servers.is_up(&at(1), now);
+        let moment = DOUBT / 2;
+        assert!(!servers.is_refusing(&at(1), now));
+        assert!(!servers.is_refusing(&at(1), now + moment));
+        servers.is_up(&at(1), now + moment);
+        assert!(!servers.is_refusing(&at(1), now + DOUBT), "it served in between");
+        assert!(servers.is_refusing(&at(1), now + DOUBT * 2));
     }
 
     #[test]

@@ -9,7 +9,7 @@ fn at(millis: u64) -> Boot {
 }
 
 fn rules(mode: Mode) -> Rules {
-    Rules { tick: SECOND * 2, mode }
+    Rules { tick: SECOND * 2, mode, pace: None }
 }
 
 /// T = 12 s, granted at 0.
@@ -41,9 +41,9 @@ fn a_frame_counts_when_its_server_has_lived_half_a_tick_longer() {
     lease.answered(Frame::Ping, at(3000), at(3010));
     assert_eq!(last(&lease, Lease::may_make_up), Some(3995), "its touch may be lost with the follower");
     assert_eq!(last(&lease, |lease, now| !lease.must_close(now)), Some(10_995));
-    lease.answered(Frame::Request, at(4000), at(4010));
-    assert_eq!(last(&lease, Lease::may_make_up), Some(3995), "not yet half a tick");
-    lease.answered(Frame::Request, at(4010), at(4020));
+    lease.answered(Frame::Request, at(4130), at(4131));
+    assert_eq!(last(&lease, Lease::may_make_up), Some(3995), "not yet half a tick, and its eighth");
+    lease.answered(Frame::Request, at(4135), at(4136));
     assert_eq!(last(&lease, Lease::may_make_up), Some(6995));
 }
 
@@ -58,7 +58,7 @@ fn frames_upon_frames_stay_within_an_eighth_of_half_a_tick() {
         }
         let newest = time - every;
         let counted = last(&lease, Lease::may_make_up).unwrap() - 3995;
-        assert!(newest - counted <= 1000 + 125 + 2 * every + 10, "{every}: {newest} {counted}");
+        assert!(newest - counted <= 1125 + 141 + 2 * every + 10, "{every}: {newest} {counted}");
     }
 }
 
@@ -84,10 +84,12 @@ fn strictly_only_the_leaders_part_counts_and_own_frames_are_syncs() {
 fn own_pings_keep_their_pace_while_the_client_is_heard() {
     let mut lease = lease(Mode::Direct);
     lease.heard(at(500));
-    assert_eq!(lease.deadline(), at(750), "(T/3 − h) / 4");
-    assert_eq!((lease.own_frame(at(749)), lease.own_frame(at(750))), (None, Some(Own::Ping)));
-    lease.sent(Frame::Request, at(700));
-    assert_eq!(lease.deadline(), at(1450));
+    assert_eq!(lease.deadline(), at(718) + Duration::from_micros(750), "(T/3 − h) / 4");
+    assert_eq!((lease.own_frame(at(718)), lease.own_frame(at(719))), (None, Some(Own::Ping)));
+    lease.sent(Frame::Request, at(1000));
+    assert_eq!(lease.deadline(), at(723) + Duration::from_micros(750), "to notice a freeze");
+    lease.awake(at(900));
+    assert_eq!(lease.deadline(), at(1618) + Duration::from_micros(750));
     assert_eq!(lease.own_frame(at(4499)), Some(Own::Ping));
     assert_eq!(lease.own_frame(at(4500)), None, "T/3 of silence");
     lease.heard(at(4600));
@@ -113,15 +115,19 @@ fn old_bytes_wait_after_a_freeze_until_something_newer_is_answered() {
     lease.awake(at(750));
     lease.sent(Frame::Ping, at(750));
     assert!(lease.may_pass(at(5000)), "as they come");
+    lease.awake(at(2400));
+    assert!(lease.may_pass(at(5000)), "hardly late");
     lease.awake(at(5000));
     assert!(!lease.may_pass(at(5000)));
     lease.heard(at(5000));
     assert_eq!(lease.own_frame(at(5000)), Some(Own::Ping), "at once");
     lease.sent(Frame::Ping, at(5000));
     lease.answered(Frame::Ping, at(750), at(5000));
-    assert!(!lease.may_pass(at(5000)));
     lease.answered(Frame::Ping, at(5000), at(5001));
-    assert!(lease.may_pass(at(5001)));
+    assert!(!lease.may_pass(at(5001)), "it doesn't count yet");
+    lease.awake(at(5700));
+    lease.answered(Frame::Ping, at(6200), at(6201));
+    assert!(lease.may_pass(at(6201)));
 }
 
 #[test]
@@ -129,8 +135,10 @@ fn a_longer_timeout_upstream_ends_on_the_clients_clock() {
     let grant = Grant { session: 7, timeout: SECOND * 30 };
     let mut lease = Lease::new(rules(Mode::Direct), SECOND * 12, grant, at(0), at(0));
     assert_eq!((lease.told(), lease.granted()), (SECOND * 12, SECOND * 30));
+    lease.heard(at(15_000));
     assert_eq!(last(&lease, Lease::may_make_up), Some(21_995));
     assert_eq!(last(&lease, |lease, now| !lease.must_close(now)), Some(25_995));
+    let mut lease = Lease::new(rules(Mode::Direct), SECOND * 12, grant, at(0), at(0));
     lease.heard(at(1000));
     lease.client_gone();
     assert_eq!(lease.deadline(), at(13_000));
@@ -149,4 +157,36 @@ fn an_outage_refuses_new_clients_when_it_is_longer_than_the_timeout() {
     assert!(!outage.refuses(SECOND, at(1000)) && outage.refuses(SECOND, at(1001)));
     outage.over();
     assert!(!outage.refuses(SECOND, at(1001)));
+}
+
+/// Runs every 20 ms for a while, without a word from anybody.
+fn runs(lease: &mut Lease, from: u64, until: u64) {
+    for ms in (from..until).step_by(20) {
+        lease.awake(at(ms));
+    }
+}
+
+#[test]
+fn frames_that_are_withheld_are_no_sign_of_a_freeze() {
+    for muted in [false, true] {
+        let mut lease = lease(Mode::Direct);
+        lease.heard(at(10));
+        lease.mute(muted);
+        runs(&mut lease, 10, 4500);
+        assert_eq!(lease.may_pass(at(4500)), muted, "L1 is over, so that only what is fresh passes");
+    }
+}
+
+#[test]
+fn a_frame_that_missed_the_end_of_l6_is_due_no_more() {
+    let mut lease = lease(Mode::Direct);
+    // Its last frame was sent so that the next one is due 5 ms before the client is minded no longer.
+    lease.heard(at(0));
+    lease.sent(Frame::Ping, at(3255));
+    let due = lease.deadline();
+    runs(&mut lease, 10, 3990);
+    assert!(due <= at(4005), "{due:?}");
+    lease.awake(at(4010));
+    assert_eq!(lease.own_frame(at(4010)), None);
+    assert!(lease.deadline() > at(4010), "or its task would run for ever");
 }

@@ -7,12 +7,13 @@ use crate::config::HostPort;
 use crate::metrics::ReleaseOutcome;
 use crate::metrics::zookeeper::WatchKind;
 use crate::net::Stream;
+use crate::retry::Verdict;
 use crate::zookeeper::config_node;
 use crate::zookeeper::ensemble::Ensemble;
 use crate::zookeeper::lease::Frame;
 use crate::zookeeper::operations::Watches;
 use crate::zookeeper::watches::LISTS;
-use crate::zookeeper::wire::{ReplyHeader, WatchEvent, errors, opcode, reply_body};
+use crate::zookeeper::wire::{ReplyHeader, WatchEvent, build, errors, opcode, reply_body, request_payload};
 use bytes::{Bytes, BytesMut};
 
 /// What the lists of watches are called in the metrics.
@@ -36,7 +37,11 @@ impl Session {
 
     fn on_answer(&mut self, due: Due, header: ReplyHeader, frame: Bytes, at: Moment) {
         if header.err == errors::SESSION_MOVED {
-            // Another connection of this session was attached later than this one; the server closes this one next.
+            // Another connection of this session was attached later than this one; the server closes this one next. It has refused
+            // this request, and nothing else is known of it.
+            if let Who::Slot(number) = due.who {
+                self.lost_slot(number, Verdict::NotSent);
+            }
             return self.on_lost("the session is on another server", at);
         }
         self.lease_answered(&due, at);
@@ -60,7 +65,8 @@ impl Session {
         let code = slot.code;
         let (wrote, mut watched) = (slot.lease_frame() == Frame::Write, false);
         slot.upstream += at.now.saturating_duration_since(slot.sent);
-        if code == opcode::AUTH && header.err == 0 && !self.auths.contains(&slot.frame) {
+        let known = |auth: &Bytes| request_payload(auth) == slot.payload();
+        if code == opcode::AUTH && header.err == 0 && !self.auths.iter().any(known) {
             // Kept on its own: the frame may be a slice of a large buffer.
             self.auths.push(Bytes::copy_from_slice(&slot.frame));
         }
@@ -93,6 +99,7 @@ impl Session {
             self.push_frame(frame);
         } else {
             slot.state = State::Done(Reply::Frame(frame));
+            self.unlucky = 0;
         }
     }
 
@@ -103,18 +110,22 @@ impl Session {
         {
             return;
         }
-        self.tell(header.zxid, frame);
+        self.tell(frame);
     }
 
     /// An event goes to the client.
-    pub(super) fn tell(&mut self, zxid: i64, frame: Bytes) {
+    pub(super) fn tell(&mut self, frame: Bytes) {
         let Ok(event) = WatchEvent::decode(&frame) else {
             return self.close("a server's watch event can't be read");
         };
         self.watches.fired(&event);
         self.count_watches();
-        self.shown(zxid);
-        self.push_frame(frame);
+        // What the server answered before it may wait behind something of our own that may not go out yet.
+        let waiting = self.slots.iter().take_while(|slot| slot.is_done()).count();
+        match waiting.checked_sub(1).and_then(|last| self.slots.get_mut(last)) {
+            Some(slot) => slot.events.push(frame),
+            None => self.push_frame(frame),
+        }
     }
 
     /// Keeps the gauges of watches true.
@@ -137,14 +148,22 @@ impl Session {
             {
                 break;
             }
-            let Some(slot) = self.drop_first() else { break };
+            let Some(slot) = self.drop_first(at) else { break };
             some = true;
             self.observe(&slot, at);
             match slot.state {
                 State::Done(Reply::Frame(frame)) => self.push_frame(frame),
-                State::Done(Reply::Made(frame)) => self.out.push(frame),
-                State::Done(Reply::Close(reason)) => self.close(reason),
+                State::Done(Reply::Made(frame)) => self.out.push(build::not_before(&frame, self.zxid)),
+                State::Done(Reply::Close(reason)) => {
+                    self.close(reason);
+                    // It gets no answer, so that nothing may come behind it: that would be taken for its answer.
+                    self.cancel_holds();
+                    while self.drop_last() {}
+                }
                 _ => {}
+            }
+            for event in slot.events {
+                self.push_frame(event);
             }
             if slot.code == opcode::CLOSE_SESSION && self.ending.is_none() {
                 self.ending = Some(End::Client);
@@ -154,13 +173,23 @@ impl Session {
     }
 
     /// Takes the first slot out of the queue and of the account of what is held.
-    pub(super) fn drop_first(&mut self) -> Option<Slot> {
+    pub(super) fn drop_first(&mut self, at: Moment) -> Option<Slot> {
+        // What was found out was not sent again, and is held until here.
+        self.release(self.base, ReleaseOutcome::Answered, at);
         let slot = self.slots.pop_front()?;
         self.base += 1;
         self.next = self.next.max(self.base);
         self.held_bytes = self.held_bytes.saturating_sub(slot.frame.len());
         self.ensemble.ledger.refund(slot.frame.len());
         Some(slot)
+    }
+
+    /// Takes the last slot out of both.
+    pub(super) fn drop_last(&mut self) -> bool {
+        let Some(slot) = self.slots.pop_back() else { return false };
+        self.held_bytes = self.held_bytes.saturating_sub(slot.frame.len());
+        self.ensemble.ledger.refund(slot.frame.len());
+        true
     }
 
     fn observe(&self, slot: &Slot, at: Moment) {

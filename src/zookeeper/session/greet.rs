@@ -4,7 +4,7 @@ use super::slot::{Reply, State};
 use super::upstream::Upstream;
 use super::{End, Moment, Phase, Session};
 use crate::metrics::zookeeper::{CloseReason, WordFate};
-use crate::net::FrameError;
+use crate::net::{FrameError, PREFIX};
 use crate::zookeeper::ensemble::{Attached, Wish, attach};
 use crate::zookeeper::lease::{Grant, Reattach};
 use crate::zookeeper::wire::{ConnectRequest, ConnectResponse, build, opcode};
@@ -40,7 +40,9 @@ impl Session {
             .map_err(|error| End::Rejected(format!("its first frame is no ConnectRequest: {error}")))?;
         let settings = self.ensemble.settings();
         let asked = Duration::from_millis(u64::try_from(request.timeout).unwrap_or(0));
-        let bound = asked.mul_f64(OPENING_SHARE).min(settings.hold.max);
+        // Asking for very little is asking for the servers' least; one attach is no hold.
+        let bound =
+            asked.mul_f64(OPENING_SHARE).min(settings.hold.max).max(settings.zookeeper.attach_timeout);
         if self.ensemble.is_dead() {
             return Err(End::Closed("no server has answered for longer than a session lasts".to_owned()));
         }
@@ -54,7 +56,7 @@ impl Session {
             granted: Duration::ZERO,
             request,
         });
-        let wish = Wish { request: upstream.encode(), avoid: None, only_other: false };
+        let wish = Wish { request: upstream.encode(), avoid: None, only_other: false, pause: Duration::ZERO };
         self.attaching = Some(Box::pin(attach(Arc::clone(&self.ensemble), wish)));
         Ok(())
     }
@@ -85,6 +87,8 @@ impl Session {
 
     /// A server took the connection and answered.
     pub(super) fn on_attached(&mut self, attached: Attached, at: Moment) {
+        self.attached_at = at.now;
+        self.unlooked = true;
         let response = match ConnectResponse::decode(&attached.response) {
             Ok(response) => response,
             Err(error) => return self.close(format!("a server's ConnectResponse can't be read: {error}")),
@@ -113,13 +117,16 @@ impl Session {
         identity.granted = Duration::from_millis(u64::try_from(response.timeout).unwrap_or(0));
         let granted = identity.granted;
         let own = Duration::from_millis(u64::try_from(identity.request.timeout).unwrap_or(0));
-        let told = granted.min(own.max(Duration::from_millis(1)));
+        let settings = self.ensemble.settings();
+        // Only where we asked for more than the client did is it told less than was granted: what it asked for, but not less
+        // than servers grant to anyone (`minSessionTimeout`, two ticks).
+        let stretched = settings.zookeeper.session.min_upstream_timeout.is_some();
+        let told = if stretched { granted.min(own.max(settings.zookeeper.tick_time * 2)) } else { granted };
         self.ensemble.granted(granted);
         let grant = Grant { session: response.session, timeout: granted };
         self.start_lease(sent, grant, told, at);
         // The frame as it came, unless the client is told a shorter time-out than the ensemble's.
-        let stretched = self.ensemble.settings().zookeeper.session.min_upstream_timeout.is_some();
-        if stretched && told < granted {
+        if told < granted {
             let timeout = i32::try_from(told.as_millis()).unwrap_or(i32::MAX);
             self.out.push(ConnectResponse { timeout, ..response.clone() }.encode());
         } else {
@@ -136,7 +143,7 @@ impl Session {
         let (upstream, _, sent) = Upstream::new(attached, self.ensemble.settings().net.write_queue);
         match self.lease_reattached(grant, sent, at) {
             Reattach::Held => {}
-            Reattach::Expired => return self.gone(),
+            Reattach::Expired => return self.gone(at),
             Reattach::Shorter => return self.refuse_grant(CloseReason::TimeoutShortened),
             Reattach::Another => return self.refuse_grant(CloseReason::OtherSession),
         }
@@ -161,21 +168,24 @@ impl Session {
 
     /// The ensemble has ended the session. It is the next server's business to tell the client so; a `closeSession` that was under
     /// way has done what it should.
-    pub(super) fn gone(&mut self) {
+    pub(super) fn gone(&mut self, at: Moment) {
         let closing = self
             .slots
             .iter()
             .position(|slot| slot.code == opcode::CLOSE_SESSION && matches!(slot.state, State::Unknown));
         if let Some(slot) = closing.and_then(|at| self.slots.get_mut(at)) {
+            // The server's word in another form, and no sign of life: not bound by L1.
             let reply = build::error_reply(slot.xid, self.zxid, 0);
-            slot.state = State::Done(Reply::Made(reply));
-            self.slots.truncate(closing.map_or(0, |at| at + 1));
-            // Whatever was before it has no answer any more; its client asked for the end.
-            while self.slots.len() > 1 {
-                self.drop_first();
+            slot.state = State::Done(Reply::Frame(reply.slice(PREFIX..)));
+            // Whatever is before or behind it has no answer any more; its client asked for the end.
+            self.cancel_holds();
+            let (before, last) = (closing.unwrap_or(0), self.slots.len().saturating_sub(1));
+            for _ in before..last {
+                self.drop_last();
             }
-            self.ending = None;
-            self.phase = Phase::Serving;
+            for _ in 0..before {
+                self.drop_first(at);
+            }
             return;
         }
         self.ensemble.metrics.sessions_expired.inc();

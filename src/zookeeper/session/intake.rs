@@ -12,6 +12,9 @@ use bytes::Bytes;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+/// No client waits for more answers to pings than this.
+const MOST_OWED: usize = 16;
+
 impl Session {
     /// (7) The client's next requests.
     pub(super) fn poll_client(&mut self, cx: &mut Context<'_>, at: Moment) -> Result<bool, End> {
@@ -120,6 +123,7 @@ impl Session {
             ticket: None,
             sent: at.now,
             upstream: Duration::ZERO,
+            events: Vec::new(),
             replayed: false,
         });
         if waits && !matches!(self.phase, Phase::Serving) {
@@ -173,10 +177,22 @@ impl Session {
 
     /// A ping that no server answers. L1: only while the ensemble can't have expired the session before the client has given it
     /// up. Not behind bytes that wait: what is read later would say more than is known.
+    ///
+    /// What can't be answered now is when it can: some libraries (kazoo) miss each one.
     pub(super) fn answer_ping(&mut self, at: Moment) {
-        if self.may_make_up(at) && self.out.is_empty() {
+        self.owed_pings = (self.owed_pings + 1).min(MOST_OWED);
+        self.pay_pings(at);
+    }
+
+    /// Answers what pings could not be answered before.
+    pub(super) fn pay_pings(&mut self, at: Moment) -> bool {
+        if self.owed_pings == 0 || !self.out.is_empty() || !self.may_make_up(at) {
+            return false;
+        }
+        for _ in 0..std::mem::take(&mut self.owed_pings) {
             self.ensemble.metrics.pings_answered.inc();
             self.out.push(build::ping_reply(self.zxid));
         }
+        true
     }
 }

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// The shortest silence for which a server is given up.
 const SILENCE: Duration = Duration::from_millis(500);
 
+/// Between two looks at what is due at least.
+const NO_SOONER: Duration = Duration::from_millis(5);
+
 /// The xid of our own `sync`, and of what else is asked on a connection that answers in order.
 pub(super) const OWN_XID: i32 = -1000;
 
@@ -27,6 +30,7 @@ impl Session {
                 LeaseMode::Direct => lease::Mode::Direct,
                 LeaseMode::Strict => lease::Mode::Strict,
             },
+            pace: None,
         };
         self.lease = Some(Lease::new(rules, told, grant, sent, at.boot));
     }
@@ -39,14 +43,17 @@ impl Session {
             self.close("no server took the session in time");
             return true;
         }
-        let Some(lease) = &self.lease else { return false };
+        let asks_another = matches!(&self.phase, Phase::Moving(moving) if moving.is_attaching());
+        let Some(lease) = &mut self.lease else { return false };
+        // An old leader takes any request for a reason to close.
+        lease.mute(asks_another);
+        if lease.must_end_session(at.boot) {
+            return self.end_session(at);
+        }
         if lease.must_close(at.boot) {
             self.lease_close(CloseReason::LeaseOver);
             self.close("its server is lost, and no client may believe in its session for longer");
             return true;
-        }
-        if lease.must_end_session(at.boot) {
-            return self.end_session(at);
         }
         if self.silent_at().is_some_and(|when| when <= at.boot) {
             self.on_lost("the server has stopped answering", at);
@@ -54,7 +61,7 @@ impl Session {
         }
         let Some(lease) = &self.lease else { return false };
         match (lease.own_frame(at.boot), &self.phase, &mut self.upstream) {
-            (Some(own), Phase::Serving, Some(upstream)) => {
+            (Some(own), phase, Some(upstream)) if phase.is_kept_alive() => {
                 let (frame, xid, own, kind) = match own {
                     lease::Own::Ping => (build::ping(), xid::PING, Own::Ping, Frame::Ping),
                     lease::Own::Sync => (build::sync(OWN_XID, b"/"), OWN_XID, Own::Sync, Frame::Sync),
@@ -83,11 +90,19 @@ impl Session {
 
     /// The client was silent for its whole time-out, and the ensemble would wait for longer: it is told.
     fn end_session(&mut self, at: Moment) -> bool {
+        if self.eof.is_some() {
+            return false; // it is on its way
+        }
+        let reason = "its client was silent for longer than its time-out";
+        self.lease_close(CloseReason::SilentClient);
         if let (Phase::Serving, Some(upstream)) = (&self.phase, &mut self.upstream) {
             upstream.ask(build::close_session(OWN_XID), OWN_XID, Own::Sync, at.boot);
+            tracing::warn!(reason, "session is ended");
+            // As if the client had gone with these words.
+            self.eof = Some(at.now);
+        } else {
+            self.close(reason);
         }
-        self.lease_close(CloseReason::SilentClient);
-        self.close("its client was silent for longer than its time-out");
         true
     }
 
@@ -124,9 +139,10 @@ impl Session {
         }
     }
 
-    /// Whether bytes that are made here may go to the client.
+    /// Whether bytes that are made here may go to the client (L1). That there is a connection to a server proves nothing by
+    /// itself: it may be silent already.
     pub(super) fn may_make_up(&self, at: Moment) -> bool {
-        matches!(self.phase, Phase::Serving) || self.lease.as_ref().is_some_and(|l| l.may_make_up(at.boot))
+        self.lease.as_ref().is_some_and(|lease| lease.may_make_up(at.boot))
     }
 
     /// Whether what is queued for the client may go out.
@@ -143,9 +159,14 @@ impl Session {
         if let Phase::Opening(until) = self.phase {
             self.wake_before(until);
         }
-        let times = [self.lease.as_ref().map(Lease::deadline), self.silent_at()];
+        let times = match &self.lease {
+            // Nothing is done any more but to hand out the last answer.
+            Some(lease) if self.ending.is_some() => [Some(lease.closes_at()), None],
+            lease => [lease.as_ref().map(Lease::deadline), self.silent_at()],
+        };
         if let Some(first) = times.into_iter().flatten().min() {
-            self.wake_before(at.now + first.since(at.boot));
+            // What is due and can't be done now (no frame of ours goes out while another server is asked) is no reason to spin.
+            self.wake_before(at.now + first.since(at.boot).max(NO_SOONER));
         }
         if let Some(when) = self.move_wake() {
             self.wake_before(when);
@@ -163,6 +184,18 @@ impl Session {
                 debug_assert!(slot.is_none_or(|slot| matches!(slot.state, State::Sent)));
                 slot.map_or(Frame::Request, Slot::lease_frame)
             }
+        }
+    }
+}
+
+impl Phase {
+    /// Whether frames of our own go to the server in it. While another one is asked they don't: an old leader takes any request
+    /// for a reason to close.
+    fn is_kept_alive(&self) -> bool {
+        match self {
+            Self::Serving | Self::Settling(_) => true,
+            Self::Moving(moving) => !moving.is_attaching(),
+            Self::Greeting | Self::Opening(_) | Self::Reattaching => false,
         }
     }
 }

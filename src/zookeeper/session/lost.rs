@@ -6,11 +6,18 @@ use super::{Moment, Phase, Session};
 use crate::config::PersistentWatches;
 use crate::metrics::zookeeper::{CloseReason, FenceOutcome, HoldTrigger, ReplayVerdict};
 use crate::metrics::{HoldEnd, ReleaseOutcome};
+use crate::net::compact;
 use crate::retry::Verdict;
 use crate::zookeeper::ensemble::{Wish, attach};
 use crate::zookeeper::operations::Loss;
 use crate::zookeeper::wire::opcode;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A connection that was lost sooner, with nothing answered on it, is a sign that servers end it for what they are sent.
+const SHORT: Duration = Duration::from_secs(1);
+/// So many of them one after another and the client is left to itself, as it would be without Evenkeel.
+const MOST_UNLUCKY: u32 = 6;
 
 impl Session {
     /// The connection to the server is of no more use.
@@ -30,6 +37,10 @@ impl Session {
             }
         }
         self.phase = Phase::Reattaching;
+        self.attaching = None;
+        if self.ending.is_some() {
+            return; // nothing more is asked of a server
+        }
         if self.slots.back().is_some_and(|slot| slot.code == opcode::CLOSE_SESSION && slot.is_done()) {
             return; // it was answered
         }
@@ -40,19 +51,36 @@ impl Session {
             self.lease_close(CloseReason::Auth);
             return self.close("it has authenticated by SASL, which only the client itself can repeat");
         }
-        if self.watches.has_persistent()
-            && self.ensemble.settings().zookeeper.persistent_watches == PersistentWatches::Close
-        {
-            self.lease_close(CloseReason::PersistentWatches);
-            return self.close("it has persistent watches, whose events in between nobody can tell");
+        if self.may_miss_events() {
+            return self.close_for_watches();
+        }
+        self.unlucky = if at.now < self.attached_at + SHORT { self.unlucky + 1 } else { 0 };
+        if self.unlucky > MOST_UNLUCKY {
+            return self.close("one server after another ended its connection: perhaps for what it asks");
         }
         self.hold_all(at);
         let Some(request) = self.reattach_request() else { return };
-        let wish = Wish { request, avoid: Some(left), only_other: false };
+        // A first loss is nobody's fault; what goes on like this must not become a storm.
+        let pause = if self.unlucky < 2 { Duration::ZERO } else { SHORT / 32 * (1 << self.unlucky.min(5)) };
+        let pause = pause.mul_f64(rand::random_range(0.5..=1.0));
+        let wish = Wish { request, avoid: Some(left), only_other: false, pause };
         self.attaching = Some(Box::pin(attach(Arc::clone(&self.ensemble), wish)));
     }
 
-    fn lost_slot(&mut self, number: u64, verdict: Verdict) {
+    /// Whether a gap between two servers hides events that the client must not miss without a word.
+    pub(super) fn may_miss_events(&self) -> bool {
+        self.watches.has_persistent()
+            && self.ensemble.settings().zookeeper.persistent_watches == PersistentWatches::Close
+    }
+
+    /// There was such a gap: the client has to look anew.
+    pub(super) fn close_for_watches(&mut self) {
+        self.lease_close(CloseReason::PersistentWatches);
+        self.close("it has persistent watches, whose events in between nobody can tell");
+    }
+
+    /// A request has lost its server: what becomes of it by its row.
+    pub(super) fn lost_slot(&mut self, number: u64, verdict: Verdict) {
         let metrics = Arc::clone(&self.ensemble.metrics);
         let answered = self.answered;
         let Some(slot) = self.slot_mut(number) else { return };
@@ -91,6 +119,8 @@ impl Session {
         let ensemble = Arc::clone(&self.ensemble);
         let Some(slot) = self.slot_mut(number).filter(|slot| slot.ticket.is_none()) else { return };
         slot.ticket = Some(ensemble.ledger.hold(at.now));
+        // What is kept for long must not keep the whole buffer that it was read into.
+        slot.frame = compact(std::mem::take(&mut slot.frame));
         ensemble.metrics.hold_started.inc(trigger);
         ensemble.metrics.hold_requests.inc();
     }
@@ -102,8 +132,8 @@ impl Session {
 
     /// A held request is decided, or under way.
     pub(super) fn release(&mut self, number: u64, outcome: ReleaseOutcome, at: Moment) {
-        let metrics = Arc::clone(&self.ensemble.metrics);
         let Some(ticket) = self.slot_mut(number).and_then(|slot| slot.ticket.take()) else { return };
+        let metrics = &self.ensemble.metrics;
         let waited = ticket.release(at.now);
         metrics.hold_requests.dec();
         metrics.hold_ended.inc(HoldEnd::Released);
@@ -113,7 +143,7 @@ impl Session {
 
     /// The connection is over: what is still held is cancelled (the ledger counts a ticket that is dropped so).
     pub(super) fn cancel_holds(&mut self) {
-        let waiting = self.slots.iter().filter(|slot| slot.ticket.is_some()).count();
+        let waiting = self.slots.iter_mut().filter_map(|slot| slot.ticket.take()).count();
         self.ensemble.metrics.hold_requests.sub(i64::try_from(waiting).unwrap_or(0));
         self.ensemble.metrics.hold_ended.get(HoldEnd::Cancelled).inc_by(waiting as u64);
     }

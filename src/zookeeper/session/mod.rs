@@ -14,6 +14,8 @@ mod lost;
 mod moving;
 mod settle;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 use crate::lifecycle::Drain;
@@ -24,6 +26,7 @@ use crate::time::{Boot, boot, now};
 use crate::zookeeper::ensemble::{Attached, Ensemble};
 use crate::zookeeper::lease::Lease;
 use crate::zookeeper::watches::Watches;
+use crate::zookeeper::wire::opcode;
 use bytes::Bytes;
 use greet::Identity;
 use moving::Move;
@@ -105,12 +108,15 @@ pub struct Session {
     held_bytes: usize,
     /// Writes that are not answered.
     writes: usize,
-    /// The highest zxid that the client was shown.
+    /// The highest zxid in an answer that the client was shown. Events don't count: of two that one transaction brings, the
+    /// second may be lost with its server, and is told again only to who has seen less.
     zxid: i64,
     /// The highest zxid in the header of any answer, shown or not.
     answered: i64,
     /// From the moment on at which the session was granted.
     lease: Option<Lease>,
+    /// Pings of the client's that no server answered, and that could not be answered here yet.
+    owed_pings: usize,
     watches: Watches,
     /// So many of each list are counted in the metrics.
     counted: [usize; 5],
@@ -119,6 +125,10 @@ pub struct Session {
     /// It has authenticated by SASL, which can't be repeated.
     sasl: bool,
     upstream: Option<Upstream>,
+    /// When it was attached to its server.
+    attached_at: Instant,
+    /// So many servers in a row were lost as soon as they had the session, with nothing answered.
+    unlucky: u32,
     attaching: Option<Pin<Box<dyn Future<Output = Attached> + Send>>>,
     /// The client's connection ends when all that is queued for it is out.
     ending: Option<End>,
@@ -126,6 +136,8 @@ pub struct Session {
     eof: Option<Instant>,
     /// The news of servers that were looked at.
     heard: Option<u64>,
+    /// Whether its server has to be left was not looked at since there was news.
+    unlooked: bool,
     /// No planned move before this moment.
     not_before: Option<Instant>,
     /// The answer of a server to a four-letter word.
@@ -159,15 +171,19 @@ impl Session {
             zxid: 0,
             answered: 0,
             lease: None,
+            owed_pings: 0,
             watches: Watches::default(),
             counted: [0; 5],
             auths: Vec::new(),
             sasl: false,
             upstream: None,
+            attached_at: now(),
+            unlucky: 0,
             attaching: None,
             ending: None,
             eof: None,
             heard: None,
+            unlooked: true,
             not_before: None,
             asking: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -200,18 +216,25 @@ impl Session {
             let mut moved = self.poll_attach(cx, at) | self.poll_upstream(cx, at) | self.poll_move(cx, at);
             if self.ending.is_none() {
                 moved |= self.keep_lease(at) | self.follow_servers(cx, at) | self.advance(at);
+            } else if let Some(lease) = &mut self.lease {
+                lease.mute(true);
             }
             moved |= self.hand_out(at);
-            if !self.out.is_empty() && self.may_write(at) {
+            // Nothing is written to a client that has gone: that would only end what is still done for it.
+            if !self.out.is_empty() && self.eof.is_none() && self.may_write(at) {
                 let was_full = self.out.is_full();
                 if let Poll::Ready(Err(error)) = self.out.poll_write(cx, &mut self.client) {
                     return Poll::Ready(End::Broken(error));
                 }
                 moved |= was_full && !self.out.is_full();
             }
+            moved |= self.pay_pings(at);
             if let Some(end) = self.ending.take_if(|end| matches!(end, End::Closed(_)) || self.out.is_empty())
             {
                 return Poll::Ready(end);
+            }
+            if self.ending.is_some() && self.lease.as_ref().is_some_and(|lease| lease.must_close(at.boot)) {
+                return Poll::Ready(End::Closed("its last answer was not taken in time".to_owned()));
             }
             match self.poll_client(cx, at) {
                 Ok(some) => moved |= some,
@@ -238,11 +261,20 @@ impl Session {
         Poll::Pending
     }
 
-    /// Whether what the client sent before it went is still to be written.
+    /// Whether what the client sent before it went is still to be written: what goes out at once, and the end of its session,
+    /// for which a server may have to be found first.
     fn has_last_words(&self, at: Moment) -> bool {
-        let flushing = matches!(self.phase, Phase::Serving)
-            && self.upstream.as_ref().is_some_and(|upstream| !upstream.is_flushed());
-        flushing && self.eof.is_some_and(|since| at.now < since + LAST_WORDS)
+        if self.ending.is_some() || self.eof.is_none_or(|since| since + LAST_WORDS <= at.now) {
+            return false;
+        }
+        let ends = |slot: &Slot| {
+            slot.code == opcode::CLOSE_SESSION && matches!(slot.state, State::Waiting | State::Unknown)
+        };
+        match self.phase {
+            Phase::Greeting | Phase::Opening(_) => false,
+            Phase::Serving if self.upstream.as_ref().is_some_and(|upstream| !upstream.is_flushed()) => true,
+            _ => self.slots.iter().any(ends),
+        }
     }
 
     /// (2) A server answered the attach, or a four-letter word.
@@ -272,6 +304,9 @@ impl Session {
                 Poll::Ready(event) => {
                     moved = true;
                     self.on_event(event, at);
+                    // At once: an event must not overtake the answers before it (a library that has not been told of its watch drops
+                    // what that one tells), and what is queued bounds what is read.
+                    self.hand_out(at);
                 }
             }
         }

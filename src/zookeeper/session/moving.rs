@@ -10,7 +10,7 @@ use super::upstream::{Event, Own, Upstream, Who};
 use super::{Moment, Phase, Session};
 use crate::metrics::zookeeper::{CloseReason, MoveKind, MoveOutcome};
 use crate::zookeeper::ensemble::{Attached, Wish, attach};
-use crate::zookeeper::lease::{Grant, Reattach};
+use crate::zookeeper::lease::{Grant, Lease, Reattach};
 use crate::zookeeper::watches::Overlap;
 use crate::zookeeper::wire::{ConnectResponse, ReplyHeader, build, xid};
 use crate::zookeeper::words::Mode;
@@ -38,8 +38,8 @@ enum Step {
     Attaching,
     /// The new server has the session and is setting its watches: so many answers are due.
     Watching { old: Box<Upstream>, due: usize, newest: i64 },
-    /// The old connection is drained until it has reached this zxid.
-    Draining { old: Box<Upstream>, until: i64, ping_at: Option<Instant> },
+    /// The old connection is drained until it has reached this zxid; from a moment on, if it may lead, its end is as good.
+    Draining { old: Box<Upstream>, until: i64, ping_at: Option<Instant>, enough: Option<Instant> },
 }
 
 /// A planned move.
@@ -53,6 +53,11 @@ pub(super) struct Move {
 }
 
 impl Move {
+    /// Whether another server is being asked.
+    pub(super) fn is_attaching(&self) -> bool {
+        matches!(self.step, Step::Attaching)
+    }
+
     /// The new server's event waits until the old one has told everything. Answers whether it does.
     pub(super) fn keeps(&mut self, header: ReplyHeader, frame: &Bytes) -> bool {
         let overlaps = matches!(self.step, Step::Watching { .. } | Step::Draining { .. });
@@ -71,10 +76,17 @@ impl Session {
             // First the waker, then the look: what changes in between wakes.
             self.ensemble.wake_on_news(self.id, cx.waker());
             self.heard = Some(news);
+            self.unlooked = true;
+        }
+        if self.not_before.take_if(|when| *when <= at.now).is_some() {
+            self.unlooked = true;
+        }
+        if !self.unlooked || self.not_before.is_some() {
+            return false; // on a good day no lock is taken here
         }
         let (Phase::Serving, Some(upstream)) = (&self.phase, &self.upstream) else { return false };
-        if self.not_before.is_some_and(|when| at.now < when) || !self.ensemble.is_left(upstream.place().at())
-        {
+        self.unlooked = false;
+        if !self.ensemble.is_left(upstream.place().at()) {
             return false;
         }
         if self.sasl {
@@ -100,7 +112,7 @@ impl Session {
                 let left = upstream.place().at().clone();
                 moving.step = Step::Attaching;
                 let Some(request) = self.reattach_request() else { return false };
-                let wish = Wish { request, avoid: Some(left), only_other: true };
+                let wish = Wish { request, avoid: Some(left), only_other: true, pause: Duration::ZERO };
                 self.attaching = Some(Box::pin(attach(Arc::clone(&self.ensemble), wish)));
                 true
             }
@@ -131,15 +143,17 @@ impl Session {
         let (mut new, _, sent) = Upstream::new(attached, self.ensemble.settings().net.write_queue);
         match self.lease_reattached(grant, sent, at) {
             Reattach::Held => {}
-            Reattach::Expired => return self.gone(),
+            Reattach::Expired => return self.gone(at),
             Reattach::Shorter => return self.refuse_grant(CloseReason::TimeoutShortened),
             Reattach::Another => return self.refuse_grant(CloseReason::OtherSession),
         }
         let Some(old) = self.upstream.take() else { return };
         let due = self.restore(&mut new, at);
         self.upstream = Some(new);
+        let told = self.lease.as_ref().map_or(Duration::ZERO, Lease::told);
         let Phase::Moving(moving) = &mut self.phase else { return };
-        moving.deadline = at.now + BOUND;
+        // As long as a server may take for what follows an attach: many watches take a while.
+        moving.deadline = at.now + BOUND.max(told / 3);
         moving.step = Step::Watching { old: Box::new(old), due, newest: 0 };
         if due == 0 {
             self.finish_move(at);
@@ -178,19 +192,18 @@ impl Session {
             moving.step = Step::Watching { old, due: due - 1, newest };
             return;
         }
-        let leads = self.ensemble.read(|servers| {
-            servers
-                .get(old.place().at())
-                .is_some_and(|s| matches!(s.mode, Some(Mode::Leader | Mode::Standalone)))
-        });
-        if leads {
-            moving.deadline = at.now + LISTEN;
-            moving.step = Step::Draining { old, until: newest, ping_at: None };
-        } else {
-            old.ask(build::ping(), xid::PING, Own::Ping, at.boot);
-            moving.deadline = at.now + CATCH_UP;
-            moving.step = Step::Draining { old, until: newest, ping_at: None };
-        }
+        let mode = self.ensemble.read(|servers| servers.get(old.place().at()).and_then(|server| server.mode));
+        let (bound, ping_at, enough) = match mode {
+            Some(Mode::Leader | Mode::Standalone) => (LISTEN, None, Some(at.now)),
+            Some(_) => {
+                old.ask(build::ping(), xid::PING, Own::Ping, at.boot);
+                (CATCH_UP, None, None)
+            }
+            // Nobody has said: first as a leader, then as a follower.
+            None => (CATCH_UP, Some(at.now + LISTEN), Some(at.now + LISTEN)),
+        };
+        moving.deadline = at.now + bound;
+        moving.step = Step::Draining { old, until: newest, ping_at, enough };
     }
 
     /// What the old server still has to tell.
@@ -202,7 +215,7 @@ impl Session {
         match old.poll(cx, !self.out.is_full()) {
             Poll::Ready(Event::Watch(header, frame)) => {
                 moving.overlap.older(header.zxid, &frame);
-                self.tell(header.zxid, frame);
+                self.tell(frame);
                 true
             }
             Poll::Ready(Event::Answer(due, header, _)) => {
@@ -216,14 +229,8 @@ impl Session {
                 true
             }
             Poll::Ready(Event::Lost(reason)) => {
-                // An old leader that saw nothing but silence closes by itself now and then; what it had to tell it has told.
                 tracing::debug!(reason, "the old connection ended while it was drained");
-                if let Step::Draining { .. } = moving.step {
-                    self.finish_move(at);
-                } else {
-                    moving.step = Step::Attaching;
-                    self.finish_move(at);
-                }
+                self.finish_early(at);
                 true
             }
             Poll::Pending => {
@@ -237,10 +244,26 @@ impl Session {
                 if at.now < moving.deadline {
                     return false;
                 }
-                self.finish_move(at);
+                if matches!(moving.step, Step::Watching { .. }) {
+                    self.on_lost("the new server does not set the watches", at);
+                } else {
+                    self.finish_early(at);
+                }
                 true
             }
         }
+    }
+
+    /// The old connection ends, or is given up, before it is known to have told everything. An old leader that saw nothing but
+    /// silence closes by itself now and then; what it had to tell it has told. Otherwise it is as with an unplanned loss: what
+    /// one-shot watches wait for the new server tells, and what persistent ones would have told is gone.
+    fn finish_early(&mut self, at: Moment) {
+        let Phase::Moving(moving) = &self.phase else { return };
+        let told_all = matches!(moving.step, Step::Draining { enough: Some(enough), .. } if enough <= at.now);
+        if !told_all && self.may_miss_events() {
+            return self.close_for_watches();
+        }
+        self.finish_move(at);
     }
 
     /// The old connection is let go, what the new one has told meanwhile follows, and what is held goes on.
@@ -248,8 +271,8 @@ impl Session {
         let Phase::Moving(moving) = std::mem::replace(&mut self.phase, Phase::Serving) else { return };
         let (left, dropped) = moving.overlap.left(&self.watches);
         self.ensemble.metrics.watch_events_dropped.inc_by(dropped as u64);
-        for (zxid, frame) in left {
-            self.tell(zxid, frame);
+        for (_, frame) in left {
+            self.tell(frame);
         }
         self.next = self.base;
         let took = at.now.saturating_duration_since(moving.started);

@@ -129,6 +129,10 @@ impl Session {
     fn verdict(&mut self, number: u64, verdict: Verdict) {
         let (zxid, ensemble) = (self.zxid, std::sync::Arc::clone(&self.ensemble));
         self.ensemble.count_verdict(&verdict);
+        if let Verdict::Applied { zxid: own, .. } = verdict {
+            // The next server must not be behind what the client is told here.
+            self.shown(own);
+        }
         let Some(slot) = self.slot_mut(number) else { return };
         slot.state = match verdict {
             Verdict::Applied { body, zxid: own } => {

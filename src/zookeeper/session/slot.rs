@@ -30,6 +30,8 @@ pub(super) struct Slot {
     pub upstream: Duration,
     /// Its place in the book while it is held.
     pub ticket: Option<Ticket>,
+    /// Events that came behind its answer, while that can't go out.
+    pub events: Vec<Bytes>,
     /// Whether it was sent again though an earlier attempt may have been applied, or was settled by looking.
     pub replayed: bool,
 }

@@ -1,10 +1,13 @@
 //! What Evenkeel itself sends, upstream and to clients. Every frame has its length in front.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::header::xid;
 use super::jute::Writer;
 use super::opcode;
+
+/// Where the zxid of an answer is: behind its length and its xid.
+const ZXID_AT: usize = 8;
 
 fn request(xid: i32, opcode: i32) -> Writer {
     Writer::frame().i32(xid).i32(opcode)
@@ -69,6 +72,16 @@ pub fn get_ephemerals(xid: i32, prefix: &[u8]) -> Bytes {
 /// `addWatch`: mode 0 is persistent, 1 persistent and recursive. Since 3.6.
 pub fn add_watch(xid: i32, path: &[u8], mode: i32) -> Bytes {
     request(xid, opcode::ADD_WATCH).text(path).i32(mode).finish()
+}
+
+/// An answer that was made a while ago, with this zxid if its own is lower: what a client sees must not go back.
+pub fn not_before(reply: &[u8], zxid: i64) -> Bytes {
+    let mut reply = BytesMut::from(reply);
+    let field = reply.get_mut(ZXID_AT..).and_then(<[u8]>::first_chunk_mut::<8>);
+    if let Some(field) = field.filter(|field| i64::from_be_bytes(**field) < zxid) {
+        *field = zxid.to_be_bytes();
+    }
+    reply.freeze()
 }
 
 /// An answer to a client. `zxid` must be the last real one that the client was shown, or newer.

@@ -41,7 +41,7 @@ pub struct EnsembleSpec {
     pub tick_ms: u32,
     /// `syncLimit` in ticks: how long a follower that hears nothing of its leader goes on.
     pub sync_limit: u32,
-    /// Whether members may change while it runs ([`Ensemble::reconfig`]); every client may ask for it then.
+    /// Whether members may change while it runs (`reconfig`); every client may ask for it then.
     pub reconfig: bool,
 }
 

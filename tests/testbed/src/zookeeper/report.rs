@@ -41,7 +41,32 @@ pub fn table(rows: &[Row]) -> String {
             seconds(writes.longest_pause_us),
         );
     }
+    let notes: Vec<String> = rows.iter().filter_map(note).collect();
+    if !notes.is_empty() {
+        let _ = writeln!(text, "\n{}", notes.join("\n"));
+    }
     text
+}
+
+/// What has no column, if there is anything to say.
+fn note(row: &Row) -> Option<String> {
+    let mut parts = Vec::new();
+    for which in ["latch", "lock"] {
+        let lost = row.sessions.recipes_lost.iter().filter(|of| *of == which).count();
+        if lost > 0 {
+            parts.push(format!("its {which} was lost {lost} times"));
+        }
+    }
+    if row.watches.dropped > 0 {
+        parts.push(format!("the library dropped {} watches", row.watches.dropped));
+    }
+    if row.unwatched > 0 {
+        parts.push(format!("{} changes found no watch set in time", row.unwatched));
+    }
+    if !row.stuck.is_empty() {
+        parts.push(format!("it did not go on in time after restarts {:?}", row.stuck));
+    }
+    (!parts.is_empty()).then(|| format!("- {}: {}.", row.title, parts.join("; ")))
 }
 
 impl Row {
@@ -116,10 +141,79 @@ pub fn breaches_of(rows: &[Row], closed: usize) -> Vec<String> {
     each.collect()
 }
 
+/// Enough to begin to search with.
 fn first(list: &[String]) -> String {
     list.iter().take(3).cloned().collect::<Vec<_>>().join("; ")
 }
 
 fn seconds(micros: i64) -> String {
     format!("{}.{:02}", micros / 1_000_000, micros % 1_000_000 / 10_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zookeeper::judge::{Sessions, Tree, Watches, Writes};
+    use crate::zookeeper::observer::Ephemerals;
+
+    fn row() -> Row {
+        Row {
+            title: "c".to_owned(),
+            sessions: Sessions::default(),
+            ephemerals: Ephemerals::default(),
+            left_behind: Vec::new(),
+            writes: Writes::default(),
+            watches: Watches::default(),
+            unwatched: 0,
+            tree: Some(Tree::default()),
+            stuck: Vec::new(),
+            lines: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_row_says_what_is_wrong() {
+        let fine = row();
+        assert!(fine.breaches().is_empty() && note(&fine).is_none());
+        let one = || vec!["x".to_owned()];
+        let lies: [fn(&mut Row, Vec<String>); 7] = [
+            |row, x| row.writes.wrong = x,
+            |row, x| row.watches.false_events = x,
+            |row, x| row.watches.twice = x,
+            |row, x| row.left_behind = x,
+            |row, x| row.tree.as_mut().unwrap().twice = x,
+            |row, x| row.tree.as_mut().unwrap().disordered = x,
+            |row, x| row.tree.as_mut().unwrap().false_events = x,
+        ];
+        let others: [fn(&mut Row, Vec<String>); 11] = [
+            |row, _| row.sessions.expired = 1,
+            |row, _| row.sessions.disconnects = 1,
+            |row, x| row.sessions.recipes_lost = x,
+            |row, _| row.watches.dropped = 1,
+            |row, _| row.unwatched = 1,
+            |row, _| row.stuck = vec![3],
+            |row, _| row.writes.refused = std::iter::once(("BadVersion".to_owned(), 1)).collect(),
+            |row, x| row.ephemerals.lost = x,
+            |row, x| row.watches.missed = x,
+            |row, x| row.watches.mistaken = x,
+            |row, x| row.tree.as_mut().unwrap().missed = x,
+        ];
+        for (number, spoil) in lies.iter().chain(&others).enumerate() {
+            let mut row = row();
+            spoil(&mut row, one());
+            assert_eq!(row.breaches().len(), 1, "{number}");
+            assert_eq!(row.lies().len(), usize::from(number < lies.len()), "{number}");
+        }
+    }
+
+    #[test]
+    fn every_row_has_every_column() {
+        let mut stuck = row();
+        stuck.stuck.push(2);
+        let text = table(&[stuck]);
+        let lines: Vec<&str> = text.lines().take(3).collect();
+        let columns: Vec<usize> = lines.iter().map(|line| line.matches('|').count()).collect();
+        assert_eq!(columns, [17; 3], "{text}");
+        assert!(text.ends_with("- c: it did not go on in time after restarts [2].\n"), "{text}");
+    }
 }

@@ -1,11 +1,14 @@
 //! The main job, for a person: three real brokers are rolled under a client with its retries switched off, directly and
-//! through Evenkeel at the same time. One table at the end; the exit status says whether Evenkeel's column is clean.
+//! through Evenkeel at the same time; then `ZooKeeper` servers under clients with ephemeral nodes and watches. A table of each; the exit
+//! status says whether Evenkeel's columns are clean.
 //!
+//! `DEMO_ONLY=kafka` or `zookeeper` leaves the other out;
 //! `DEMO_KAFKA=4.3.1` takes other brokers than 3.9.2; `DEMO_KEEP=1` leaves all running at the end; `DEMO_THROUGH=HOST:PORT`
 //! lets the second column go there instead of to an Evenkeel started here.
 
 mod display;
 mod phase;
+mod zookeeper;
 
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
@@ -28,6 +31,18 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<bool> {
+    let only = std::env::var("DEMO_ONLY").unwrap_or_default();
+    let mut clean = true;
+    if only != "zookeeper" {
+        clean &= kafka()?;
+    }
+    if only != "kafka" {
+        clean &= zookeeper::run(&Display::new())?;
+    }
+    Ok(clean)
+}
+
+fn kafka() -> Result<bool> {
     let version: KafkaVersion = match std::env::var("DEMO_KAFKA") {
         Ok(text) => text.parse().map_err(Error::Missing)?,
         Err(_) => KafkaVersion::V3_9_2,

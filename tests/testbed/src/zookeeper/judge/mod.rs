@@ -1,5 +1,5 @@
 //! Judges what clients of `ZooKeeper` went through by what is in the ensemble and by what others changed there. Pure: no
-//! clock, no connection. [`writes`] has the rules for writes, [`watches`] those for watches.
+//! clock, no connection. `writes` has the rules for writes, `watches` those for watches.
 
 mod watches;
 mod writes;

@@ -1,0 +1,47 @@
+//! Many sessions look for a server.
+
+use super::bed::{Bed, soon};
+use crate::zookeeper::ensemble::Health;
+use std::time::Duration;
+
+const T: i32 = 10_000;
+
+#[tokio::test]
+async fn a_crowd_does_not_try_one_dead_server_one_by_one() {
+    let mut bed = Bed::with(2, |settings| {
+        settings.zookeeper.reattach_concurrency = 1;
+        settings.zookeeper.attach_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let mut crowd = Vec::new();
+    for _ in 0..12 {
+        crowd.push(bed.greeted(T).await);
+    }
+    // The first server accepts, and never says a word.
+    let mut dead = bed.servers.remove(0);
+    let mut peers = Vec::new();
+    for _ in 0..crowd.len() {
+        peers.push(bed.servers[0].attached(T).await);
+    }
+    for (client, _) in &mut crowd {
+        client.frame().await.unwrap();
+    }
+    let tried = dead.connections();
+    assert!(tried <= 2, "{tried} sessions waited for it in turn");
+}
+
+#[tokio::test]
+async fn what_one_session_asks_for_is_no_reason_to_call_a_server_down() {
+    let mut bed = Bed::new(1).await;
+    let (_client, _run, _peer) = bed.served(T).await;
+    let (mut other, run) = bed.greeted(T).await;
+    for _ in 0..2 {
+        drop(bed.servers[0].asked().await); // it is behind what this client has seen, or can't read it
+    }
+    let health = bed.ensemble.read(|servers| servers.all()[0].health);
+    assert_eq!(health, Health::Up);
+    bed.servers[0].attached(T).await;
+    other.frame().await.unwrap();
+    drop(other);
+    soon("its end", run.end()).await;
+}

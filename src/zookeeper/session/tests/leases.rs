@@ -1,0 +1,106 @@
+//! The lease as it is wired: what the client is told, and when nothing may be told any more.
+
+use super::bed::{Bed, soon};
+use crate::zookeeper::session::End;
+use crate::zookeeper::wire::{ConnectResponse, Writer, build, errors, opcode};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const MOMENT: Duration = Duration::from_millis(300);
+
+#[tokio::test]
+async fn the_clients_clock_is_the_one_that_it_was_told() {
+    let mut bed = Bed::new(1).await;
+    // It asks for less than the servers grant at least.
+    let (mut client, _run) = bed.greeted(1000).await;
+    let mut peer = bed.servers[0].attached(4000).await;
+    let response = ConnectResponse::decode(&client.frame().await.unwrap()).unwrap();
+    assert_eq!(response.timeout, 4000);
+    // Longer than the second that it had asked for, and about as long as a client of four seconds is silent.
+    peer.pinged(1, sleep(Duration::from_millis(1500))).await;
+    client.send(&build::ping()).await;
+    let (header, _) = peer.pinged(1, client.heard()).await;
+    assert_eq!((header.xid, header.err), (-2, 0));
+}
+
+#[tokio::test]
+async fn a_silent_clients_session_is_ended_where_it_would_last_longer() {
+    let mut bed = Bed::with(1, |settings| {
+        settings.zookeeper.tick_time = Duration::from_millis(200);
+        settings.zookeeper.session.min_upstream_timeout = Some(Duration::from_secs(10));
+    })
+    .await;
+    let (mut client, run) = bed.greeted(1000).await;
+    let (mut peer, request) = bed.servers[0].asked().await;
+    assert_eq!(request.timeout, 10_000);
+    peer.grant(10_000).await;
+    let response = ConnectResponse::decode(&client.frame().await.unwrap()).unwrap();
+    assert_eq!(response.timeout, 1000);
+    let asked = soon("the end of the session", peer.maybe(1)).await.expect("the end of the session");
+    assert_eq!(asked.code, opcode::CLOSE_SESSION);
+    assert_eq!(client.frame().await, None);
+    run.end().await;
+}
+
+#[tokio::test]
+async fn nothing_is_made_up_when_the_lease_does_not_allow_for_it() {
+    let mut bed = Bed::new(1).await;
+    let (mut client, run, mut peer) = bed.served(2000).await;
+    // A client that is heard, so that its session is minded.
+    for _ in 0..5 {
+        client.send(&build::ping()).await;
+        peer.pinged(1, client.heard()).await;
+        peer.pinged(1, sleep(MOMENT)).await;
+    }
+    // The server falls silent. Half a tick of what it has answered may be unknown to its leader.
+    let since = Instant::now();
+    sleep(Duration::from_millis(200)).await;
+    client.send(&build::ping()).await;
+    client.ask(1, opcode::CREATE, &[]).await;
+    let heard = client.frame().await;
+    assert_eq!(heard, None, "after {:?}", since.elapsed());
+    assert!(matches!(run.end().await, End::Closed(_)));
+}
+
+#[tokio::test]
+async fn what_no_server_can_decode_is_refused_in_its_order() {
+    let mut bed = Bed::new(1).await;
+    let (mut client, _run, mut peer) = bed.served(6000).await;
+    let exists = Writer::record().text(b"/a").bool(false).finish();
+    client.ask(1, opcode::EXISTS, &exists).await;
+    client.ask(2, opcode::CREATE, &[0, 0]).await;
+    client.ask(3, opcode::CHECK, &[]).await;
+    let asked = peer.request(1).await;
+    assert_eq!(asked.xid, 1);
+    peer.reply(&asked, 9, errors::NO_NODE, &[]).await;
+    for expected in [(1, errors::NO_NODE), (2, errors::MARSHALLING_ERROR), (3, errors::UNIMPLEMENTED)] {
+        let (header, _) = peer.pinged(9, client.heard()).await;
+        assert_eq!((header.xid, header.err, header.zxid), (expected.0, expected.1, 9));
+    }
+    bed.is_balanced();
+}
+
+#[tokio::test]
+async fn a_ping_that_was_met_with_silence_is_answered_when_there_is_a_server_again() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, _run, peer) = bed.served(6000).await;
+    drop(peer);
+    let lost = Instant::now();
+    let (_peer, _) = bed.servers[1].asked().await; // it accepts, and says nothing
+    // Two seconds are a third: after that nothing is said.
+    tokio::time::sleep_until(lost + Duration::from_millis(2200)).await;
+    client.send(&build::ping()).await;
+    assert!(client.hears_nothing(MOMENT).await);
+    // Some library waits for the answer to its ping, whatever else it hears.
+    let serving = async {
+        loop {
+            let (mut peer, _) = bed.anywhere(6000).await;
+            while peer.maybe(1).await.is_some() {}
+        }
+    };
+    let heard = tokio::select! {
+        () = serving => unreachable!("it goes on for ever"),
+        heard = client.heard() => heard,
+    };
+    assert_eq!(heard.0.xid, -2);
+}

@@ -1,0 +1,117 @@
+//! Planned moves that don't go as planned.
+
+use super::bed::{Bed, Client, Peer, soon};
+use crate::metrics::zookeeper::CloseReason;
+use crate::zookeeper::session::End;
+use crate::zookeeper::wire::{Writer, errors::NO_NODE, opcode};
+use std::time::Duration;
+use tokio::time::sleep;
+
+const T: i32 = 6000;
+
+/// Not a write, nor a sync: those wait while one of two servers is drained.
+fn exists() -> bytes::Bytes {
+    Writer::record().text(b"/b").bool(false).finish()
+}
+
+async fn persistent(client: &mut Client, peer: &mut Peer) {
+    client.ask(1, opcode::ADD_WATCH, &Writer::record().text(b"/a").i32(0).finish()).await;
+    let asked = peer.request(5).await;
+    peer.reply(&asked, 5, 0, &Writer::record().i32(0).finish()).await;
+    assert_eq!(client.heard().await.0.xid, 1);
+}
+
+#[tokio::test]
+async fn an_old_server_that_goes_too_early_may_have_taken_events_along() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, run, mut peer) = bed.served(T).await;
+    persistent(&mut client, &mut peer).await;
+    bed.drain_first(true);
+    let (mut other, _) = peer.pinged(5, bed.elsewhere(T)).await;
+    let asked = other.request(9).await;
+    assert_eq!(asked.code, opcode::SET_WATCHES2);
+    drop(peer);
+    sleep(Duration::from_millis(50)).await;
+    other.reply(&asked, 9, 0, &[]).await;
+    assert_eq!(client.frame().await, None, "it has to look anew");
+    assert!(matches!(run.end().await, End::Closed(_)));
+    let closes = &bed.ensemble.metrics.lease_closes;
+    assert_eq!(
+        closes.get(CloseReason::PersistentWatches).get(),
+        1,
+        "at once, and not when its lease is over"
+    );
+}
+
+#[tokio::test]
+async fn a_new_server_that_is_slow_with_the_watches_is_waited_for() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, _run, mut peer) = bed.served(T).await;
+    persistent(&mut client, &mut peer).await;
+    bed.drain_first(true);
+    let (mut other, _) = peer.pinged(5, bed.elsewhere(T)).await;
+    let asked = other.request(9).await;
+    let pause = sleep(Duration::from_millis(1300));
+    other.pinged(9, pause).await;
+    // All the time the old server tells what happens.
+    peer.event(7, 3, b"/a").await;
+    let (header, _) = client.heard().await;
+    assert_eq!((header.xid, header.zxid), (-1, 7));
+    other.reply(&asked, 9, 0, &[]).await;
+    client.ask(2, opcode::EXISTS, &exists()).await;
+    let old = peer.goes_on(9);
+    assert_eq!(other.request(9).await.code, opcode::EXISTS);
+    soon("the end of the old connection", old).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_both_servers_tell_is_told_once_and_in_order() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, _run, mut peer) = bed.served(T).await;
+    persistent(&mut client, &mut peer).await;
+    bed.drain_first(true);
+    let (mut other, _) = peer.pinged(5, bed.elsewhere(T)).await;
+    client.ask(2, opcode::EXISTS, &exists()).await;
+    let asked = other.request(9).await;
+    other.reply(&asked, 9, 0, &[]).await;
+    other.event(10, 3, b"/a").await;
+    other.event(11, 3, b"/a").await;
+    sleep(Duration::from_millis(20)).await;
+    peer.event(8, 3, b"/a").await;
+    peer.event(10, 3, b"/a").await;
+    let old = peer.goes_on(10);
+    let asked = other.request(11).await;
+    soon("the end of the old connection", old).await.unwrap();
+    other.reply(&asked, 11, NO_NODE, &[]).await;
+    let mut heard = Vec::new();
+    for _ in 0..4 {
+        let (header, _) = client.heard().await;
+        heard.push((header.xid, header.zxid));
+    }
+    assert_eq!(heard, [(-1, 8), (-1, 10), (-1, 11), (2, 11)]);
+    bed.is_balanced();
+}
+
+#[tokio::test]
+async fn a_server_that_is_lost_while_its_session_moves_is_like_any_other() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, _run, peer) = bed.served(T).await;
+    bed.drain_first(true);
+    let (mut other, _) = bed.servers[1].asked().await;
+    client.ask(1, opcode::EXISTS, &exists()).await;
+    drop(peer);
+    sleep(Duration::from_millis(50)).await;
+    other.grant(T).await;
+    // Whichever attach it is now: the request is sent once, and answered.
+    let (mut peer, asked) = if let Some(asked) = other.maybe(3).await {
+        (other, asked)
+    } else {
+        let mut peer = bed.elsewhere(T).await.0;
+        let asked = peer.request(3).await;
+        (peer, asked)
+    };
+    assert_eq!(asked.code, opcode::EXISTS);
+    peer.reply(&asked, 3, NO_NODE, &[]).await;
+    assert_eq!(client.heard().await.0.xid, 1);
+    bed.is_balanced();
+}
