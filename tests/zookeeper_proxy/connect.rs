@@ -145,17 +145,19 @@ async fn while_the_ensemble_is_dead_nobody_is_let_in() {
     let client = Client::open(bed.listen, 1000, Some(false)).await;
     drop(client);
     bed.fake.all_down().await;
+    bed.drain(1, true).await; // servers are looked at more often then
     bed.until("all down", |status| {
         status["members"].as_array().unwrap().iter().all(|m| m["state"] == "down")
     })
     .await;
+    bed.drain(1, false).await;
     let end = Instant::now() + PATIENCE;
     loop {
         let mut client = Client::connect(bed.listen).await;
         let began = Instant::now();
-        assert_eq!(client.greet(hello(10_000, Some(false))).await, None);
+        assert_eq!(client.greet(hello(5000, Some(false))).await, None);
         if began.elapsed() < Duration::from_secs(2) {
-            break; // a client waits for 6 s otherwise
+            break; // a client waits for 3 s otherwise
         }
         assert!(Instant::now() < end);
     }

@@ -6,10 +6,13 @@
 use super::{Ensemble, Place};
 use crate::config::HostPort;
 use crate::metrics::ConnectOutcome;
+use crate::metrics::zookeeper::AttachOutcome;
 use crate::net::{ConnectOptions, FrameError, FrameReader, Stream, connect};
 use crate::retry::Backoff;
 use crate::time::{Boot, boot, now};
+use crate::zookeeper::wire::ConnectResponse;
 use bytes::Bytes;
+use prometheus::IntGauge;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -61,11 +64,14 @@ pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
     loop {
         // The pool is never closed. First the turn, then the server: a crowd that had chosen one before its turn would try it
         // one by one, long after the first of them has found it dead.
+        let waiting = Counted::new(&ensemble.metrics.attach_waiting);
         let Ok(turn) = ensemble.attaches.acquire().await else { continue };
+        drop(waiting);
+        let attaching = Counted::new(&ensemble.metrics.attaching);
         let place = match ensemble.place(avoid.as_ref(), &mut rng) {
             Ok(place) if !(wish.only_other && wish.avoid.as_ref() == Some(place.at())) => place,
             refused => {
-                drop(turn);
+                drop((turn, attaching));
                 let again = refused.err().flatten();
                 let pause = again.map_or(NO_SERVER, |at| at.saturating_duration_since(now()));
                 // A crowd waits for the same moment.
@@ -75,7 +81,11 @@ pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
             }
         };
         let at = place.at().clone();
-        match once(&ensemble, place, &wish.request).await {
+        let tried = once(&ensemble, place, &wish.request).await;
+        if let Some(outcome) = outcome(&tried) {
+            ensemble.metrics.attaches.inc(outcome);
+        }
+        match tried {
             Ok(attached) => {
                 ensemble.server_is_up(&at);
                 return attached;
@@ -83,7 +93,7 @@ pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
             Err(Failure::Closed) if !ensemble.is_refusing(&at) => {
                 // It may be for what this session asks: that is nobody else's business.
                 closings += 1;
-                drop(turn);
+                drop((turn, attaching));
                 if closings >= ensemble.read(|servers| servers.all().len()) {
                     tokio::time::sleep(backoff.next(&mut rng)).await;
                 }
@@ -94,12 +104,45 @@ pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
     }
 }
 
+/// How an attempt ended, as it is counted; one that found no connection is counted as that.
+fn outcome(tried: &Result<Attached, Failure>) -> Option<AttachOutcome> {
+    Some(match tried {
+        Ok(attached) => match ConnectResponse::decode(&attached.response) {
+            Ok(response) if response.is_expired() => AttachOutcome::Expired,
+            Ok(_) => AttachOutcome::Attached,
+            Err(_) => AttachOutcome::Malformed,
+        },
+        Err(Failure::Closed) => AttachOutcome::Closed,
+        Err(Failure::Silent) => AttachOutcome::Timeout,
+        Err(Failure::Other(_)) => return None,
+    })
+}
+
+/// One in a gauge, for as long as it lives.
+struct Counted(IntGauge);
+
+impl Counted {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// Why a server did not take a session.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     /// Without a quorum, behind the client's last zxid, or unable to read what it was asked: it closes without a word.
     #[error("it closed the connection without an answer")]
     Closed,
+    /// It may be starting, or stopped.
+    #[error("it accepted the connection and did not answer")]
+    Silent,
     #[error("{0}")]
     Other(String),
 }
@@ -141,7 +184,7 @@ async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result
         }
         Err(_) => {
             metrics.connect(ConnectOutcome::Timeout);
-            return Err(Failure::Other("it accepted the connection and did not answer".to_owned()));
+            return Err(Failure::Silent);
         }
     };
     metrics.connect(ConnectOutcome::Ok);

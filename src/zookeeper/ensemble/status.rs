@@ -8,6 +8,8 @@ impl Ensemble {
     /// Sets the gauges that are looked at rather than counted.
     pub fn before_render(&self) {
         self.metrics.hold_bytes.set(i64::try_from(self.ledger.bytes()).unwrap_or(i64::MAX));
+        let limit = self.settings().zookeeper.reattach_concurrency;
+        self.metrics.attach_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
         let oldest = self.ledger.oldest(crate::time::now());
         self.metrics.hold_oldest_seconds.set(oldest.map_or(0.0, |age| age.as_secs_f64()));
         for (at, sessions) in

@@ -173,7 +173,13 @@ fn frames_that_are_withheld_are_no_sign_of_a_freeze() {
         lease.heard(at(10));
         lease.mute(muted);
         runs(&mut lease, 10, 4500);
-        assert_eq!(lease.may_pass(at(4500)), muted, "L1 is over, so that only what is fresh passes");
+        assert!(!lease.may_make_up(at(4500)), "L1 is over");
+        assert!(
+            lease.may_pass(at(4500)),
+            "it has run all the time, whether or not a frame of its own went out"
+        );
+        lease.awake(at(7000));
+        assert!(!lease.may_pass(at(7000)), "that is a freeze");
     }
 }
 

@@ -44,6 +44,7 @@ impl Session {
         let bound =
             asked.mul_f64(OPENING_SHARE).min(settings.hold.max).max(settings.zookeeper.attach_timeout);
         if self.ensemble.is_dead() {
+            self.ensemble.metrics.clients_refused.inc();
             return Err(End::Closed("no server has answered for longer than a session lasts".to_owned()));
         }
         self.phase = Phase::Opening(at.now + bound);
@@ -141,8 +142,9 @@ impl Session {
         let timeout = Duration::from_millis(u64::try_from(response.timeout).unwrap_or(0));
         let grant = Grant { session: response.session, timeout };
         let (upstream, _, sent) = Upstream::new(attached, self.ensemble.settings().net.write_queue);
+        let headroom = self.lease.as_ref().map_or(Duration::ZERO, |lease| lease.closes_at().since(at.boot));
         match self.lease_reattached(grant, sent, at) {
-            Reattach::Held => {}
+            Reattach::Held => self.ensemble.metrics.lease_headroom_seconds.observe(headroom.as_secs_f64()),
             Reattach::Expired => return self.gone(at),
             Reattach::Shorter => return self.refuse_grant(CloseReason::TimeoutShortened),
             Reattach::Another => return self.refuse_grant(CloseReason::OtherSession),

@@ -9,10 +9,11 @@
 use super::upstream::{Event, Own, Upstream, Who};
 use super::{Moment, Phase, Session};
 use crate::metrics::zookeeper::{CloseReason, MoveKind, MoveOutcome};
+use crate::net::PREFIX;
 use crate::zookeeper::ensemble::{Attached, Wish, attach};
 use crate::zookeeper::lease::{Grant, Lease, Reattach};
 use crate::zookeeper::watches::Overlap;
-use crate::zookeeper::wire::{ConnectResponse, ReplyHeader, build, xid};
+use crate::zookeeper::wire::{ConnectResponse, ReplyHeader, build, opcode, request_header, xid};
 use crate::zookeeper::words::Mode;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -36,8 +37,9 @@ enum Step {
     Quiet,
     /// Another server is asked.
     Attaching,
-    /// The new server has the session and is setting its watches: so many answers are due.
-    Watching { old: Box<Upstream>, due: usize, newest: i64 },
+    /// The new server has the session and is setting its watches: so many answers are due, and so many of those to requests with
+    /// one-shot watches.
+    Watching { old: Box<Upstream>, due: usize, ones: usize, newest: i64 },
     /// The old connection is drained until it has reached this zxid; from a moment on, if it may lead, its end is as good.
     Draining { old: Box<Upstream>, until: i64, ping_at: Option<Instant>, enough: Option<Instant> },
 }
@@ -60,11 +62,12 @@ impl Move {
 
     /// The new server's event waits until the old one has told everything. Answers whether it does.
     pub(super) fn keeps(&mut self, header: ReplyHeader, frame: &Bytes) -> bool {
-        let overlaps = matches!(self.step, Step::Watching { .. } | Step::Draining { .. });
-        if overlaps {
-            self.overlap.newer(header.zxid, frame.clone());
+        match self.step {
+            Step::Watching { ones: 1.., .. } => self.overlap.again(header.zxid, frame.clone()),
+            Step::Watching { .. } | Step::Draining { .. } => self.overlap.newer(header.zxid, frame.clone()),
+            Step::Quiet | Step::Attaching => return false,
         }
-        overlaps
+        true
     }
 }
 
@@ -148,27 +151,35 @@ impl Session {
             Reattach::Another => return self.refuse_grant(CloseReason::OtherSession),
         }
         let Some(old) = self.upstream.take() else { return };
-        let due = self.restore(&mut new, at);
+        let (due, ones) = self.restore(&mut new, at);
         self.upstream = Some(new);
         let told = self.lease.as_ref().map_or(Duration::ZERO, Lease::told);
         let Phase::Moving(moving) = &mut self.phase else { return };
         // As long as a server may take for what follows an attach: many watches take a while.
         moving.deadline = at.now + BOUND.max(told / 3);
-        moving.step = Step::Watching { old: Box::new(old), due, newest: 0 };
+        moving.step = Step::Watching { old: Box::new(old), due, ones, newest: 0 };
         if due == 0 {
             self.finish_move(at);
         }
     }
 
-    /// Authentications and watches, again, on a new connection. Answers how many answers about watches are due.
-    pub(super) fn restore(&self, upstream: &mut Upstream, at: Moment) -> usize {
+    /// Authentications and watches, again, on a new connection. Answers how many answers about watches are due, and of those how
+    /// many until all one-shot ones are set: they come first, and the request in which persistent ones begin may have both.
+    pub(super) fn restore(&self, upstream: &mut Upstream, at: Moment) -> (usize, usize) {
         self.authenticate(upstream, at);
         let frames = self.watches.rearm(self.zxid);
         let due = frames.len();
+        let has_persistent = |frame: &Bytes| {
+            frame
+                .get(PREFIX..)
+                .and_then(|frame| request_header(frame).ok())
+                .is_some_and(|header| header.opcode == opcode::SET_WATCHES2)
+        };
+        let ones = frames.iter().position(has_persistent).map_or(due, |at| at + 1);
         for frame in frames {
             upstream.ask(frame, xid::SET_WATCHES, Own::Watches, at.boot);
         }
-        due
+        (due, ones)
     }
 
     /// The client's authentications, again.
@@ -183,13 +194,13 @@ impl Session {
     pub(super) fn watches_moved(&mut self, header: ReplyHeader, at: Moment) {
         let Phase::Moving(moving) = &mut self.phase else { return };
         let step = std::mem::replace(&mut moving.step, Step::Quiet);
-        let Step::Watching { mut old, due, newest } = step else {
+        let Step::Watching { mut old, due, ones, newest } = step else {
             moving.step = step;
             return;
         };
         let newest = newest.max(header.zxid);
         if due > 1 {
-            moving.step = Step::Watching { old, due: due - 1, newest };
+            moving.step = Step::Watching { old, due: due - 1, ones: ones.saturating_sub(1), newest };
             return;
         }
         let mode = self.ensemble.read(|servers| servers.get(old.place().at()).and_then(|server| server.mode));

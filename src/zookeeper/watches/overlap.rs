@@ -22,6 +22,8 @@ struct Told {
 pub struct Overlap {
     older: Vec<Told>,
     newer: Vec<Told>,
+    /// So many of them came while one-shot watches were set anew. Those without a zxid are about such watches alone.
+    again: usize,
 }
 
 impl Overlap {
@@ -35,17 +37,26 @@ impl Overlap {
         self.newer.push(Told { zxid, frame });
     }
 
+    /// The new server told this while one-shot watches were set anew there; it waits. What `setWatches` brings has no zxid, on
+    /// 3.9 too (`DataTree.setWatches`).
+    pub fn again(&mut self, zxid: i64, frame: Bytes) {
+        self.newer(zxid, frame);
+        self.again = self.newer.len();
+    }
+
     /// What of the new server's word is still to be told, in order; and how much of it was told before. `watches`: as they
     /// are after what the old server told.
     pub fn left(self, watches: &Watches) -> (Vec<(i64, Bytes)>, usize) {
         let all = self.newer.len();
         let mut watches = watches.clone();
-        let Self { older, newer } = self;
-        let mut doubled = doubled(&older, &newer);
+        let Self { older, newer, again } = self;
+        let mut doubled = doubled(&older, newer.get(again..).unwrap_or_default());
         let mut left = Vec::new();
-        for told in newer {
-            let is_doubled = if told.zxid > 0 { older.contains(&told) } else { doubled > 0 };
-            doubled = doubled.saturating_sub(usize::from(told.zxid <= 0));
+        for (at, told) in newer.into_iter().enumerate() {
+            let (named, again) = (told.zxid > 0, at < again);
+            // No persistent watch is told anything again.
+            let is_doubled = if named { older.contains(&told) } else { again || doubled > 0 };
+            doubled = doubled.saturating_sub(usize::from(!named && !again));
             let Ok(event) = WatchEvent::decode(&told.frame) else { continue };
             let goes = match watches.awaits(&event) {
                 Awaited::No => false,
