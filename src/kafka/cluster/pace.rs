@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// What the pauses grow to in the first half second, and stay at in the time that Kafka takes to notice a killed broker.
 const STEADY: Duration = Duration::from_millis(200);
 /// Later a pause is this part of the time that has been waited, so that it adds next to nothing to that.
-const OF_THE_WAIT: u32 = 50;
+const OF_THE_WAIT: u32 = 75;
 /// However long somebody has waited.
 const SLOWEST: Duration = Duration::from_secs(1);
 /// A pause is so many times as long as looks take to be answered: of a fleet, about one in twenty has one under way at most.

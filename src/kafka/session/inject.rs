@@ -6,6 +6,7 @@
 //! are undecided at a time, since a broker remembers five. A batch is stamped in place and its checksum corrected from the
 //! changed bytes: the records are not read, and a batch that arrived corrupt stays corrupt.
 
+mod left;
 mod sequence;
 
 use crate::config::{Idempotence, RaiseAcks};
@@ -396,7 +397,6 @@ fn raise(frame: &mut BytesMut, at: usize, timeout_ms: i32) {
     }
 }
 
-mod left;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

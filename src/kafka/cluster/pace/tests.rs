@@ -174,7 +174,7 @@ fn ten_thousand_sidecars_that_lose_a_broker_are_no_storm() {
     assert!(median <= ms(120) && most <= ms(300), "{median:?} {most:?}");
     // An outage that lasts.
     let (rate, ..) = row(2, 20, Duration::from_secs(60));
-    assert!(rate[59] <= 6_000, "{}", rate[59]);
+    assert!(rate[59] <= 7_000, "{}", rate[59]);
     // An ordinary election.
     let (_, median, _) = row(29, 50, ms(150));
     assert!(median <= ms(40), "{median:?}");
