@@ -6,3 +6,4 @@
 
 mod direct;
 mod rolls;
+mod shield;

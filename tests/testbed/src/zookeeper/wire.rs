@@ -40,6 +40,11 @@ impl Out {
         self.buffer(text.as_bytes())
     }
 
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Another part behind this one.
     pub(super) fn then(mut self, part: &Self) -> Self {
         self.0.extend(&part.0);
@@ -107,7 +112,17 @@ impl Frames {
         let length = u32::try_from(body.0.len()).map_err(std::io::Error::other)?;
         let mut frame = length.to_be_bytes().to_vec();
         frame.extend(&body.0);
-        self.0.write_all(&frame)
+        self.send_bytes(&frame)
+    }
+
+    /// Bytes that need not be a frame.
+    pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    /// From now on no read takes longer than `bound`.
+    pub(super) fn bound(&self, bound: Duration) -> std::io::Result<()> {
+        self.0.set_read_timeout(Some(bound))
     }
 
     pub(super) fn receive(&mut self) -> std::io::Result<In> {

@@ -19,6 +19,8 @@ mod transactions;
 mod upgrade;
 mod zones;
 mod zookeeper;
+mod zookeeper_idle;
+mod zookeeper_shield;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -170,6 +172,17 @@ const PROOFS: &[Proof] = &[
         name: "zookeeper-hard-rolls-3.9",
         shows: "The same with ZooKeeper 3.9.5.",
         run: |bench| zookeeper::hard(bench, ZooKeeperVersion::V3_9_5),
+    },
+    Proof {
+        name: "zookeeper-shield",
+        shows: "Malformed requests: which of them stop all writes of a ZooKeeper 3.9.5 ensemble when they reach it, and that through Evenkeel \
+                none does.",
+        run: zookeeper_shield::run,
+    },
+    Proof {
+        name: "zookeeper-idle",
+        shows: "Ten thousand idle sessions through one Evenkeel: their memory; drains, restarts and kills of servers move them without a herd.",
+        run: zookeeper_idle::run,
     },
 ];
 
