@@ -143,7 +143,9 @@ pub(crate) fn first_line(path: &str) -> String {
 
 pub(crate) fn says(program: &std::path::Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
-    String::from_utf8_lossy(&output.stdout).lines().next().map(|line| line.trim().to_owned())
+    // Envoy begins with an empty line.
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }
 
 fn cpu_model() -> String {

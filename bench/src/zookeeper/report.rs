@@ -121,7 +121,8 @@ pub(super) fn part(tables: &str, notes: &str, one_core: bool) -> String {
          - {notes}{place}; load average at the end {}\n\n{tables}",
         machine(),
         version(haproxy_binary(), "-v"),
-        version(envoy_binary().ok(), "--version"),
+        // What stands before it is the binary's place.
+        version(envoy_binary().ok(), "--version").rsplit("version: ").next().unwrap_or_default(),
         busy.split(' ').next().unwrap_or_default(),
     )
 }

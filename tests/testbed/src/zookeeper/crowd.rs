@@ -56,16 +56,14 @@ impl Crowd {
         let gathering: Vec<_> = (0..THREADS)
             .map(|thread| {
                 let own = count / THREADS + usize::from(thread < count % THREADS);
-                std::thread::spawn(move || {
-                    (0..own).map(|_| Bare::connect(addr, timeout, CONNECT)).collect::<Result<Vec<_>>>()
-                })
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || Part { members: Vec::new(), timeout, shared }.grown(addr, own))
             })
             .collect();
         let mut threads = Vec::new();
         for thread in gathering {
-            let members = thread.join().map_err(|_| Error::program("a thread", "panicked"))??;
+            let part = thread.join().map_err(|_| Error::program("a thread", "panicked"))??;
             let (orders, inbox) = channel();
-            let part = Part { members, timeout, shared: Arc::clone(&shared) };
             threads.push((orders, std::thread::spawn(move || part.live(&inbox))));
         }
         Ok(Self { shared, threads })
@@ -127,6 +125,20 @@ struct Part {
 }
 
 impl Part {
+    /// Connects so many. Those that are there already go on pinging, as they have to.
+    fn grown(mut self, addr: SocketAddr, count: usize) -> Result<Self> {
+        let mut last = Instant::now();
+        for _ in 0..count {
+            self.members.push(Bare::connect(addr, self.timeout, CONNECT)?);
+            if last.elapsed() > self.timeout / 6 {
+                self.ping();
+                last = Instant::now();
+            }
+        }
+        self.ping();
+        Ok(self)
+    }
+
     fn live(mut self, inbox: &Receiver<Order>) {
         let mut next = Instant::now() + self.timeout / 3;
         loop {
