@@ -19,6 +19,7 @@ mod hold;
 mod inject;
 mod intake;
 mod judge;
+mod leave;
 mod link;
 mod lost;
 mod metadata;
@@ -235,7 +236,8 @@ impl Session {
             let mut moved = self.follow_bypass(now)
                 | self.poll_links(cx, now)
                 | self.poll_guard(cx)
-                | self.watch_links(now);
+                | self.watch_links(now)
+                | self.leave_drained(now);
             if self.eof {
                 self.client_gone();
             }
