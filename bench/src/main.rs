@@ -38,7 +38,7 @@ enum Role {
     Run(Options),
     /// Kills brokers of a real cluster and measures what Evenkeel adds to the shortest possible stall.
     Stall(stall::Options),
-    /// Measures proxies in front of a `ZooKeeper` server, HAProxy and Envoy among them.
+    /// Measures proxies in front of a `ZooKeeper` server, `HAProxy` and Envoy among them.
     Zookeeper(zookeeper::Options),
     /// One contender under one load, again and again: for a profiler.
     Profile {
