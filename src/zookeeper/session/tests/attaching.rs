@@ -45,3 +45,39 @@ async fn what_one_session_asks_for_is_no_reason_to_call_a_server_down() {
     drop(other);
     soon("its end", run.end()).await;
 }
+
+/// Two servers are behind what the session has seen, and close without a word; the third has more sessions than they have.
+#[tokio::test]
+async fn servers_that_refuse_a_session_do_not_hide_the_one_that_would_take_it() {
+    let mut bed = Bed::new(3).await;
+    let names: Vec<String> = bed.servers.iter().map(|server| server.at.to_string()).collect();
+    for name in &names[..2] {
+        bed.ensemble.drain(name, true);
+    }
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let (mut client, run) = bed.greeted(T).await;
+        let peer = bed.servers[2].attached(T).await;
+        client.frame().await.unwrap();
+        others.push((client, run, peer));
+    }
+    for name in &names[..2] {
+        bed.ensemble.drain(name, false);
+    }
+    let (mut client, _run) = bed.greeted(T).await;
+    let [one, other, third] = &mut bed.servers[..] else { unreachable!("three servers") };
+    let refusing = async {
+        loop {
+            tokio::select! {
+                (peer, _) = one.asked() => drop(peer),
+                (peer, _) = other.asked() => drop(peer),
+            }
+        }
+    };
+    let peer = tokio::select! {
+        () = refusing => unreachable!("it goes on for ever"),
+        peer = third.attached(T) => peer,
+    };
+    client.frame().await.unwrap();
+    drop((peer, others));
+}
