@@ -2,6 +2,7 @@
 
 use super::bed::{Bed, soon};
 use crate::zookeeper::ensemble::Health;
+use std::sync::Arc;
 use std::time::Duration;
 
 const T: i32 = 10_000;
@@ -65,17 +66,20 @@ async fn servers_that_refuse_a_session_do_not_hide_the_one_that_would_take_it() 
         bed.ensemble.drain(name, false);
     }
     let (mut client, _run) = bed.greeted(T).await;
+    let ensemble = Arc::clone(&bed.ensemble);
     let [one, other, third] = &mut bed.servers[..] else { unreachable!("three servers") };
     let refusing = async {
-        loop {
-            tokio::select! {
-                (peer, _) = one.asked() => drop(peer),
-                (peer, _) = other.asked() => drop(peer),
-            }
+        for _ in 0..6 {
+            let at = tokio::select! {
+                _ = one.asked() => &one.at,
+                _ = other.asked() => &other.at,
+            };
+            // Others get on with it.
+            ensemble.server_is_up(at);
         }
     };
     let peer = tokio::select! {
-        () = refusing => unreachable!("it goes on for ever"),
+        () = refusing => panic!("it goes from one that refuses to the other, and back"),
         peer = third.attached(T) => peer,
     };
     client.frame().await.unwrap();
