@@ -134,8 +134,8 @@ impl Servers {
         now: Instant,
         rng: &mut impl Rng,
     ) -> Result<HostPort, Option<Instant>> {
-        let tries =
-            |at: &HostPort| tried.iter().find(|(tried, _)| tried == at).map_or(0, |(_, tries)| *tries);
+        let count =
+            |at: &HostPort| tried.iter().find(|(tried, _)| tried == at).map_or(0, |(_, count)| *count);
         let rank = |server: &Server| {
             let last_choice = server.is_drained(now) || server.mode == Some(Mode::ReadOnly);
             let health = match server.health {
@@ -143,7 +143,7 @@ impl Servers {
                 Health::Unknown => 1,
                 Health::Down(_) => 2,
             };
-            (last_choice, health, tries(&server.at), server.sessions)
+            (last_choice, health, count(&server.at), server.sessions)
         };
         let ready = |server: &&Server| server.not_before.is_none_or(|at| at <= now);
         let best = self.all.iter().filter(ready).map(rank).min();
