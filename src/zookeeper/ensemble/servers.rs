@@ -134,12 +134,14 @@ impl Servers {
     ) -> Result<HostPort, Option<Instant>> {
         let rank = |server: &Server| {
             let last_choice = server.is_drained(now) || server.mode == Some(Mode::ReadOnly);
+            let left = u8::from(avoid == Some(&server.at));
             let health = match server.health {
-                Health::Up => 0u8,
-                Health::Unknown => 1,
-                Health::Down(_) => 2,
+                // One that is thought to be up was lost a moment ago, if it was left.
+                Health::Up => 2 * left,
+                Health::Unknown => 1 + 2 * left,
+                Health::Down(_) => 4 + left,
             };
-            (last_choice, health, avoid == Some(&server.at), server.sessions)
+            (last_choice, health, server.sessions)
         };
         let ready = |server: &&Server| server.not_before.is_none_or(|at| at <= now);
         let best = self.all.iter().filter(ready).map(rank).min();
@@ -279,8 +281,21 @@ mod tests {
         servers.is_up(&at(2), now);
         servers.get_mut(&at(2)).unwrap().sessions = 9;
         assert_eq!(servers.pick(Some(&at(1)), now, &mut rng), Ok(at(2)));
+        for other in [at(2), at(3)] {
+            servers.is_down(&other, now, &mut rng);
+        }
+        let later = now + Duration::from_secs(1);
+        assert_eq!(servers.pick(Some(&at(1)), later, &mut rng), Ok(at(1)), "up, though it was left");
+    }
+
+    #[test]
+    fn one_that_nobody_has_tried_comes_before_the_one_that_was_left() {
+        let (mut servers, mut rng, now) = three();
+        servers.is_up(&at(1), now);
         servers.is_down(&at(2), now, &mut rng);
-        assert_eq!(servers.pick(Some(&at(1)), now, &mut rng), Ok(at(1)), "up, though it was left");
+        for later in [now, now + Duration::from_secs(1)] {
+            assert_eq!(servers.pick(Some(&at(1)), later, &mut rng), Ok(at(3)));
+        }
     }
 
     #[test]
