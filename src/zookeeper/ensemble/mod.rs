@@ -103,9 +103,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(server) = lock(&self.ensemble.servers).get_mut(&self.at) {
-            server.sessions = server.sessions.saturating_sub(1);
-        }
+        lock(&self.ensemble.servers).let_go(&self.at);
     }
 }
 
@@ -286,9 +284,7 @@ impl Ensemble {
     ) -> Result<Place, Option<Instant>> {
         let mut servers = lock(&self.servers);
         let at = servers.pick(avoid, now(), rng)?;
-        if let Some(server) = servers.get_mut(&at) {
-            server.sessions += 1;
-        }
+        servers.took(&at);
         drop(servers);
         let metrics = self.metrics.member(&at.to_string());
         Ok(Place { ensemble: Arc::clone(self), at, metrics })
