@@ -13,7 +13,7 @@ mod watch;
 pub use attach::{Attached, Wish, attach};
 pub use follow::follow_config;
 pub use servers::{Drain, Health, Server, Servers};
-pub use watch::watch;
+pub use watch::{has_reached, watch};
 
 use crate::config::{self, HostPort};
 use crate::dns::Resolver;
@@ -28,11 +28,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The session time-out that is assumed before one was granted: what the servers' defaults give to who asks for more
 /// than they allow is 40 s, to who asks for less 4 s.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Planned moves at once, and no more than attaches. A move keeps its client waiting from its beginning on, so that no more begin
+/// than get on with each other: what waits for its turn is served where it is.
+const MOVES: usize = 12;
 
 /// How long one word that a server is to be left counts.
 const DRAIN_LASTS: Duration = Duration::from_secs(600);
@@ -63,6 +67,8 @@ pub struct Ensemble {
     /// Attaches at once; how many there may be by the settings that were looked at last.
     attaches: Semaphore,
     allowed: Mutex<usize>,
+    /// Turns for planned moves.
+    moves: Arc<Semaphore>,
     wakers: Mutex<HashMap<u64, Waker>>,
     news: AtomicU64,
     poke: Notify,
@@ -129,6 +135,7 @@ impl Ensemble {
             servers: Mutex::new(servers),
             attaches: Semaphore::new(allowed),
             allowed: Mutex::new(allowed),
+            moves: Arc::new(Semaphore::new(MOVES)),
             wakers: Mutex::default(),
             news: AtomicU64::new(0),
             poke: Notify::new(),
@@ -215,6 +222,12 @@ impl Ensemble {
         let now = now();
         let servers = lock(&self.servers);
         servers.get(at).is_none_or(|server| server.is_drained(now)) && servers.has_other(at, now)
+    }
+
+    /// Waits for the turn of a planned move, which lasts until it is dropped.
+    pub async fn turn_to_move(self: Arc<Self>) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.moves).acquire_owned().await.ok()
     }
 
     /// Begins or ends the drain of a server, by its host and port. Answers what is left: sessions that could be elsewhere, and
