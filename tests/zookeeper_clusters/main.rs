@@ -4,5 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects")]
 
+mod changes;
 mod direct;
+mod moves;
 mod rolls;

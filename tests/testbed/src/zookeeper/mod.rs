@@ -2,23 +2,29 @@
 //! writes, client programs of many libraries, and the judgement on what those went through.
 
 mod changer;
+mod crowd;
 mod direct;
 mod ensemble;
 pub mod history;
 pub mod judge;
 mod members;
+mod moves;
 mod observer;
 mod programs;
+mod refit;
 mod report;
 mod story;
 mod version;
 mod wire;
 
 pub use changer::Changes;
+pub use crowd::{Crowd, Crowded, Events, Size};
 pub use direct::{Change, Direct, Places, Stat};
 pub use ensemble::{Ensemble, EnsembleSpec, Mode};
+pub use moves::{Drained, Moved, Moves, Pauses, moves_table};
 pub use observer::Ephemerals;
 pub use programs::{Client, ClientSpec, ZooKeeperLibrary};
+pub use refit::Refit;
 pub use report::{breaches_of, table};
 pub use story::{Course, Ending, Load, Row, Running, Through};
 pub use version::ZooKeeperVersion;

@@ -1,4 +1,4 @@
-//! The bytes that [`super::Direct`] speaks: jute's integers, strings and buffers in frames. Knows the few requests that the
+//! The bytes that [`super::Direct`] and a [`super::Crowd`] speak: jute's integers, strings and buffers in frames. Knows the few requests that the
 //! test bed makes. Source: zookeeper.jute of Apache ZooKeeper.
 
 use std::io::{Read as _, Write as _};
@@ -46,6 +46,13 @@ impl Out {
         self
     }
 
+    /// With its length in front.
+    pub(super) fn framed(&self) -> Vec<u8> {
+        let mut frame = u32::try_from(self.0.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
+        frame.extend(&self.0);
+        frame
+    }
+
     /// The access list that lets everyone do everything.
     pub(super) fn open_acl(self) -> Self {
         self.int(1).int(31).text("world").text("anyone")
@@ -60,6 +67,10 @@ pub(super) struct In {
 }
 
 impl In {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, at: 0 }
+    }
+
     fn take(&mut self, count: usize) -> Result<&[u8]> {
         let end = self.at.checked_add(count);
         let part = end.and_then(|end| self.bytes.get(self.at..end));
@@ -104,10 +115,7 @@ impl Frames {
     }
 
     pub(super) fn send(&mut self, body: &Out) -> std::io::Result<()> {
-        let length = u32::try_from(body.0.len()).map_err(std::io::Error::other)?;
-        let mut frame = length.to_be_bytes().to_vec();
-        frame.extend(&body.0);
-        self.0.write_all(&frame)
+        self.0.write_all(&body.framed())
     }
 
     pub(super) fn receive(&mut self) -> std::io::Result<In> {

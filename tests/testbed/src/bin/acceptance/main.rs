@@ -19,11 +19,14 @@ mod transactions;
 mod upgrade;
 mod zones;
 mod zookeeper;
+mod zookeeper_changes;
+mod zookeeper_moves;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use testbed::zookeeper::Refit;
 use testbed::{KafkaVersion, Result, Sidecar, Spec, ZooKeeperVersion};
 
 /// For what a cluster, or a client of it, does in the middle of a fault on a busy machine.
@@ -171,6 +174,41 @@ const PROOFS: &[Proof] = &[
         shows: "The same with ZooKeeper 3.9.5.",
         run: |bench| zookeeper::hard(bench, ZooKeeperVersion::V3_9_5),
     },
+    Proof {
+        name: "zookeeper-moves-3.8",
+        shows: "1,000 sessions with watches of every kind leave one server after another of ZooKeeper 3.8.7 by a drain, while what they watch is \
+                changed all the time: each event is told once and in order, and the pause that clients see.",
+        run: |bench| zookeeper_moves::run(bench, ZooKeeperVersion::V3_8_7),
+    },
+    Proof {
+        name: "zookeeper-moves-3.9",
+        shows: "The same with ZooKeeper 3.9.6.",
+        run: |bench| zookeeper_moves::run(bench, ZooKeeperVersion::V3_9_6),
+    },
+    Proof {
+        name: "zookeeper-upgrade",
+        shows: "A rolling upgrade from ZooKeeper 3.8.6 to 3.9.5, each server drained before it stops, then a roll of the new version, under clients \
+                of six libraries without retries.",
+        run: |bench| {
+            zookeeper_changes::run(bench, ZooKeeperVersion::V3_8_6, Refit::Upgrade(ZooKeeperVersion::V3_9_5))
+        },
+    },
+    Proof {
+        name: "zookeeper-addresses",
+        shows: "All servers of ZooKeeper 3.9.5 come back at other addresses under the same names.",
+        run: |bench| zookeeper_changes::run(bench, ZooKeeperVersion::V3_9_5, Refit::Names),
+    },
+    Proof {
+        name: "zookeeper-list",
+        shows: "All servers of ZooKeeper 3.8.6 come back at other addresses; the list in Evenkeel's configuration is changed each time, and SIGHUP \
+                makes it known.",
+        run: |bench| zookeeper_changes::run(bench, ZooKeeperVersion::V3_8_6, Refit::List),
+    },
+    Proof {
+        name: "zookeeper-reconfig",
+        shows: "Each member of an ensemble of ZooKeeper 3.9.5 is replaced by a new one through reconfig; Evenkeel follows the ensemble's own list.",
+        run: |bench| zookeeper_changes::run(bench, ZooKeeperVersion::V3_9_5, Refit::Members),
+    },
 ];
 
 fn main() -> ExitCode {
@@ -196,9 +234,10 @@ fn main() -> ExitCode {
     }
     if direct {
         // The others have nothing to show without Evenkeel.
-        only.retain(|name| name.starts_with("zookeeper-"));
+        let has = |name: &str| name.starts_with("zookeeper-") && name.contains("-rolls-");
+        only.retain(|name| has(name));
         if only.is_empty() {
-            only = PROOFS.iter().map(|p| p.name.to_owned()).filter(|n| n.starts_with("zookeeper-")).collect();
+            only = PROOFS.iter().map(|p| p.name.to_owned()).filter(|name| has(name)).collect();
         }
     }
     match run(&only, direct) {
