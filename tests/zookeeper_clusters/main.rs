@@ -8,3 +8,4 @@ mod changes;
 mod direct;
 mod moves;
 mod rolls;
+mod shield;

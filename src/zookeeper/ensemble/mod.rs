@@ -154,6 +154,11 @@ impl Ensemble {
         self.settings.load_full()
     }
 
+    /// Looks at the configuration as it is now: cheaper than to hold it.
+    pub fn look_at_settings<R>(&self, look: impl FnOnce(&Settings) -> R) -> R {
+        look(&self.settings.load())
+    }
+
     /// Replaces the configuration (a reload).
     pub fn set_settings(&self, settings: Settings) {
         let allowed = settings.zookeeper.reattach_concurrency;

@@ -40,6 +40,11 @@ impl Out {
         self.buffer(text.as_bytes())
     }
 
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Another part behind this one.
     pub(super) fn then(mut self, part: &Self) -> Self {
         self.0.extend(&part.0);
@@ -115,7 +120,17 @@ impl Frames {
     }
 
     pub(super) fn send(&mut self, body: &Out) -> std::io::Result<()> {
-        self.0.write_all(&body.framed())
+        self.send_bytes(&body.framed())
+    }
+
+    /// Bytes that need not be a frame.
+    pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    /// From now on no read takes longer than `bound`.
+    pub(super) fn bound(&self, bound: Duration) -> std::io::Result<()> {
+        self.0.set_read_timeout(Some(bound))
     }
 
     pub(super) fn receive(&mut self) -> std::io::Result<In> {

@@ -20,7 +20,9 @@ mod upgrade;
 mod zones;
 mod zookeeper;
 mod zookeeper_changes;
+mod zookeeper_idle;
 mod zookeeper_moves;
+mod zookeeper_shield;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -208,6 +210,17 @@ const PROOFS: &[Proof] = &[
         name: "zookeeper-reconfig",
         shows: "Each member of an ensemble of ZooKeeper 3.9.5 is replaced by a new one through reconfig; Evenkeel follows the ensemble's own list.",
         run: |bench| zookeeper_changes::run(bench, ZooKeeperVersion::V3_9_5, Refit::Members),
+    },
+    Proof {
+        name: "zookeeper-shield",
+        shows: "Malformed requests: which of them stop all writes of a ZooKeeper 3.9.5 ensemble when they reach it, and that through Evenkeel \
+                none does.",
+        run: zookeeper_shield::run,
+    },
+    Proof {
+        name: "zookeeper-idle",
+        shows: "Ten thousand idle sessions through one Evenkeel: their memory; drains, restarts and kills of servers move them without a herd.",
+        run: zookeeper_idle::run,
     },
 ];
 
