@@ -4,5 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects")]
 
+mod chaos;
 mod direct;
+mod lease;
 mod rolls;
+mod small;

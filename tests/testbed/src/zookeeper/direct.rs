@@ -285,7 +285,7 @@ fn refused(what: &str, path: &str, code: i32) -> Error {
     Error::program("zookeeper", format!("{what} {path}: error {code}"))
 }
 
-fn stat(body: &mut In) -> Result<Stat> {
+pub(super) fn stat(body: &mut In) -> Result<Stat> {
     let (czxid, mzxid) = (body.long()?, body.long()?);
     let _times = (body.long()?, body.long()?);
     let version = body.int()?;

@@ -2,14 +2,18 @@
 //! writes, client programs of many libraries, and the judgement on what those went through.
 
 mod changer;
+pub mod chaos;
 mod direct;
 mod ensemble;
 pub mod history;
 pub mod judge;
+pub mod lease;
 mod members;
 mod observer;
 mod programs;
+mod raw;
 mod report;
+pub mod small;
 mod story;
 mod version;
 mod wire;
