@@ -16,7 +16,7 @@ use crate::admin::{self, Admin, ClusterStatus, MemberDrain};
 use crate::config::{self, Config, Problems};
 use crate::dns::{DnsError, DnsOptions, Resolver};
 use crate::hold::Ledger;
-use crate::kafka::cluster::Cluster;
+use crate::kafka::cluster::{Cluster, DrainState};
 use crate::kafka::service::{self, Service};
 use crate::lifecycle::{DrainOutcome, DrainTrigger, Readiness, ServiceManager, Signal, Signals, drain};
 use crate::metrics::Metrics;
@@ -25,6 +25,8 @@ use crate::telemetry::Telemetry;
 use crate::zookeeper::ensemble::Ensemble;
 use crate::zookeeper::service as zookeeper;
 
+/// A drain that nobody repeats for so long is over: a controller that dies leaves nothing blocked.
+const DRAIN_LASTS: Duration = Duration::from_secs(600);
 /// The time that answers of the admin listener get at the very end.
 const ADMIN_GRACE: Duration = Duration::from_secs(2);
 
@@ -414,8 +416,17 @@ impl ClusterStatus for ShownCluster {
     fn set_bypass(&self, on: bool) {
         self.cluster.set_bypass(on);
     }
-    fn drain(&self, _: &str, _: bool) -> MemberDrain {
-        MemberDrain::Unsupported
+
+    fn drain(&self, member: &str, on: bool) -> MemberDrain {
+        let Ok(node) = member.parse() else { return MemberDrain::Unknown };
+        let known = if on { self.cluster.drain(node, DRAIN_LASTS) } else { self.cluster.undrain(node) };
+        match self.cluster.drain_state(node) {
+            _ if !known => MemberDrain::Unknown,
+            None => MemberDrain::Off,
+            Some(DrainState::Draining { left }) => MemberDrain::Draining { left },
+            Some(DrainState::Drained) => MemberDrain::Drained,
+            Some(DrainState::Expired) => MemberDrain::Expired,
+        }
     }
 }
 

@@ -37,8 +37,8 @@ pub trait ClusterStatus: Send + Sync {
 pub enum MemberDrain {
     /// There is no such member.
     Unknown,
-    /// Members of this protocol can't be drained (yet).
-    Unsupported,
+    /// It was not stopped, and what was held because of it could not wait longer: it is used again. Ended by switching it off.
+    Expired,
     /// It is not being drained.
     Off,
     /// So many sessions or connections are still there.

@@ -135,8 +135,9 @@ fn drain(admin: &Admin, method: &Method, name: &str, member: &str, local: bool) 
         MemberDrain::Unknown => {
             return problem(StatusCode::NOT_FOUND, "no member of that id; /v1/clusters/{c} lists them");
         }
-        MemberDrain::Unsupported => {
-            return problem(StatusCode::NOT_IMPLEMENTED, "members of this protocol can't be drained yet");
+        MemberDrain::Expired => {
+            let text = "the drain has expired: the member was not stopped while requests could be held; DELETE ends it";
+            return problem(StatusCode::CONFLICT, text);
         }
         MemberDrain::Off => (StatusCode::OK, "serving", None),
         MemberDrain::Draining { left } => (StatusCode::ACCEPTED, "draining", Some(left)),

@@ -30,7 +30,7 @@ impl ClusterStatus for Orders {
             ("zk-1:2181", true) => MemberDrain::Draining { left: 2 },
             ("zk-2:2181", true) => MemberDrain::Drained,
             ("zk-1:2181" | "zk-2:2181", false) => MemberDrain::Off,
-            ("broker", _) => MemberDrain::Unsupported,
+            ("broker", _) => MemberDrain::Expired,
             _ => MemberDrain::Unknown,
         }
     }

@@ -5,6 +5,7 @@
 
 mod clients;
 mod dial;
+mod drains;
 mod identity;
 mod members;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod view;
 mod watch;
 
 pub use dial::{DialError, Dialed, dial};
+pub use drains::{DrainState, end_drains};
 pub use identity::{Fetched, Producer, Whose};
 pub use offsets::{Doubtful, Range, ranges};
 pub use topics::{Leader, TOPIC_LAG};
@@ -94,6 +96,10 @@ pub struct Cluster {
     ramps: Mutex<BTreeMap<i32, Arc<ramp::Ramp>>>,
     not_ready: Mutex<Option<Block>>,
     bypassed: AtomicBool,
+    drains: Mutex<drains::Drains>,
+    drains_changed: Notify,
+    /// Whether any node is drained: the view says which.
+    draining: AtomicBool,
     pin: Mutex<Pin>,
     clients: Mutex<Clients>,
 }
@@ -131,6 +137,9 @@ impl Cluster {
             ramps: Mutex::default(),
             not_ready: Mutex::new(Some(not_ready)),
             bypassed: AtomicBool::new(false),
+            drains: Mutex::default(),
+            drains_changed: Notify::new(),
+            draining: AtomicBool::new(false),
             pin: Mutex::default(),
             clients: Mutex::default(),
         })

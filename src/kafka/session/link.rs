@@ -129,6 +129,17 @@ impl Link {
         matches!(&self.state, State::Open(open) if open.out.is_full())
     }
 
+    /// Whether nothing is on its way on it: written, or to be written.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.due.is_empty() && open.silent.is_empty() && open.out.is_empty())
+    }
+
+    /// The requests whose answers are due, oldest first.
+    pub(super) fn all_due(&self) -> impl Iterator<Item = &Due> {
+        let open = if let State::Open(open) = &self.state { Some(open) } else { None };
+        open.into_iter().flat_map(|open| &open.due)
+    }
+
     /// Since when the oldest unanswered request has been on it.
     pub(super) fn oldest_due(&self) -> Option<Due> {
         match &self.state {
@@ -148,17 +159,20 @@ impl Link {
         }
     }
 
-    /// Queues a request on an open link. Answers `false` if the link isn't open; nothing is queued then.
-    pub(super) fn send(
+    /// Queues a request, in pieces, on an open link. Answers `false` if the link isn't open; nothing is queued then.
+    pub(super) fn send<P>(
         &mut self,
-        frame: Bytes,
+        pieces: P,
         slot: u64,
         part: u32,
         correlation: Option<i32>,
         now: Instant,
-    ) -> bool {
+    ) -> bool
+    where
+        P: AsRef<[Bytes]> + IntoIterator<Item = Bytes>,
+    {
         let State::Open(open) = &mut self.state else { return false };
-        if open.out.push_frame([frame]).is_err() {
+        if open.out.push_frame(pieces).is_err() {
             return false;
         }
         let end = open.out.pushed_total();
