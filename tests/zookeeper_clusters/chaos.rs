@@ -11,7 +11,7 @@ fn short_chaos() {
     let order = Order {
         // Its first events: a follower cut off from its leader, an outage of all servers, SIGKILL of the leader.
         seed: 1,
-        lasts: Duration::from_secs(12),
+        lasts: Duration::from_secs(8),
         version: ZooKeeperVersion::V3_9_5,
         events: Events::All,
         size: Size::Short,

@@ -3,19 +3,11 @@
 use testbed::zookeeper::small::{HEAD, Story, breaches, row, run};
 use testbed::{Sidecar, ZooKeeperVersion};
 
-fn told(version: ZooKeeperVersion, story: Story) {
+#[test]
+fn a_single_server_is_killed_and_comes_back_in_time() {
+    let (version, story) = (ZooKeeperVersion::V3_9_5, Story::OneShort);
     let outcome = run(&Sidecar::binary().unwrap(), version, story, 1, &|text| println!("{text}")).unwrap();
     println!("{HEAD}{}", row(version, story, &outcome));
     assert_eq!(breaches(story, &outcome), Vec::<String>::new());
     assert_eq!(outcome.run.events.len(), 1);
-}
-
-#[test]
-fn a_single_server_is_killed_and_comes_back_in_time() {
-    told(ZooKeeperVersion::V3_9_5, Story::OneShort);
-}
-
-#[test]
-fn a_single_server_comes_back_too_late_and_sessions_are_resumed() {
-    told(ZooKeeperVersion::V3_8_6, Story::OneLong);
 }

@@ -20,9 +20,10 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
     }
     finding.figures.push_str(
         "\nEight sessions that ask as those of `zookeeper-chaos` do, judged in the same way; each row: six times SIGKILL (of the server, of \
-         two in turn). Short: sessions of 10 s, started again at once; promised: no connection ends, no session, and each write in flight is decided \
-         or told unknown. Long: sessions of 4 s, started again after 5 s; promised: every connection ends, no sooner than two thirds of \
-         the time-out after the last request that was answered, and every session is resumed by its client.\n",
+         two in turn). Short: sessions of 20 s, started again at once; promised: no session ends, no connection ends in an outage of less than \
+         half the time-out, and each write in flight is decided or told unknown. Long: sessions of 6 s, started again after 6 s; \
+         promised: every connection ends, no sooner than two thirds of the time-out after the last request that was answered was \
+         asked, and every session is resumed by its client.\n",
     );
     Ok(finding)
 }
