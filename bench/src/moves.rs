@@ -33,8 +33,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let mut moves = Moves::thousand(version);
         (moves.size.sessions, moves.drains) = (options.sessions, options.drains);
         let found = moves.run(&Sidecar::binary()?, |step| eprintln!("{version}: {step}"))?;
-        if !moved.breaches.is_empty() {
-            return Err(Error::program("moves", moved.breaches.join("; ")));
+        if !found.breaches.is_empty() {
+            return Err(Error::program("moves", found.breaches.join("; ")));
         }
         let _ = write!(text, "\n## ZooKeeper {version}\n\n{}", moves_table(&found));
     }

@@ -5,7 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects")]
 
 mod changes;
+mod chaos;
 mod direct;
+mod lease;
 mod moves;
 mod rolls;
 mod shield;
+mod small;

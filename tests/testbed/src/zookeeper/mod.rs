@@ -3,20 +3,24 @@
 
 mod bare;
 mod changer;
+pub mod chaos;
 mod crowd;
 mod direct;
 mod ensemble;
 pub mod history;
 mod idlers;
 pub mod judge;
+pub mod lease;
 mod malformed;
 mod members;
 mod moves;
 mod observer;
 mod programs;
+mod raw;
 mod refit;
 mod report;
 mod shield;
+pub mod small;
 mod story;
 mod version;
 mod wire;
