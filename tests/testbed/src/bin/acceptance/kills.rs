@@ -1,9 +1,8 @@
 //! Leaders are killed under load, again and again.
 
-use testbed::python::PythonClient;
 use testbed::scene::unbalanced;
 use testbed::stories::{Kill, kills};
-use testbed::{Library, Report, Result, Spec};
+use testbed::{Report, Result, Spec};
 
 use super::{Bench, Finding, rolls};
 
