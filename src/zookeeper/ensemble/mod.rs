@@ -297,11 +297,11 @@ impl Ensemble {
     /// A server for a session that attaches now, and its place there. See [`Servers::pick`].
     fn place(
         self: &Arc<Self>,
-        avoid: Option<&HostPort>,
+        tried: &[(HostPort, u32)],
         rng: &mut impl Rng,
     ) -> Result<Place, Option<Instant>> {
         let mut servers = lock(&self.servers);
-        let at = servers.pick(avoid, now(), rng)?;
+        let at = servers.pick(tried, now(), rng)?;
         servers.took(&at);
         drop(servers);
         let metrics = self.metrics.member(&at.to_string());
@@ -368,7 +368,7 @@ impl Ensemble {
 
     /// A server's answer to a four-letter word; nothing if no server answers in time.
     pub async fn ask_word(self: Arc<Self>, word: [u8; 4]) -> Vec<u8> {
-        let at = self.read(|servers| servers.pick(None, now(), &mut rand::rng()));
+        let at = self.read(|servers| servers.pick(&[], now(), &mut rand::rng()));
         let Ok(at) = at else { return Vec::new() };
         let asked = watch::ask_word(&self, &at, word);
         let bound = self.settings().zookeeper.attach_timeout;

@@ -204,6 +204,8 @@ impl Ensemble {
         let mut command = Command::new("java");
         command
             .args(helper::JVM)
+            // The library of the name looks for it in the class path, where it isn't, and says everything (DEBUG) then.
+            .arg(format!("-Dlogback.configurationFile={}", logging.display()))
             .args([
                 "-Xmx96m",
                 // Its log's.

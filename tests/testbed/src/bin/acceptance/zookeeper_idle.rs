@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
-use testbed::zookeeper::{Bare, Idlers, Lost, Met};
+use testbed::zookeeper::{Bare, Direct, Idlers, Lost, Met};
 use testbed::{Ensemble, EnsembleSpec, Error, Result, Roll, Sidecar, ZooKeeperVersion, wait};
 
 use super::garbage::resident_kib;
@@ -54,7 +56,14 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
         );
     }
     let idle = Idle { bench, sidecar, crowd, count };
+    let beat = Beat::start(ensemble.direct(TIMEOUT)?);
     let course = idle.rolled(&mut ensemble)?;
+    let written = beat.stop()?;
+    let _ = writeln!(
+        figures,
+        "Beside them another client, which knows the servers, wrote {written} times: without any write after an election followers refuse \
+         whoever has seen the new leader, with or without Evenkeel.\n"
+    );
     let limit = idle.sidecar.metric_sum("evenkeel_zookeeper_attach_limit", &[])?;
     figures += "| step | took | attached | most attached to one server in a second | most at once | most waiting | slowest answer to a \
                 ping, at most |\n|---|---:|---:|---:|---:|---:|---:|\n";
@@ -122,6 +131,37 @@ fn grown(
     Ok((crowd, figures))
 }
 
+/// Someone who writes now and then, to the servers themselves.
+///
+/// A new leader shows the first number of its epoch to who pings it, and followers have none of that epoch before its first
+/// transaction: until then they close on who has seen it. Ensembles that nobody writes to for that long are none.
+struct Beat {
+    over: Sender<()>,
+    thread: JoinHandle<Result<u32>>,
+}
+
+impl Beat {
+    fn start(mut direct: Direct) -> Self {
+        let (over, ended) = channel();
+        let thread = std::thread::spawn(move || {
+            let mut written = 0;
+            direct.create("/idle-beat", b"")?;
+            let mut version = 0;
+            while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                direct.set("/idle-beat", b"", version)?;
+                (version, written) = (version + 1, written + 1);
+            }
+            Ok(written)
+        });
+        Self { over, thread }
+    }
+
+    fn stop(self) -> Result<u32> {
+        drop(self.over);
+        self.thread.join().map_err(|_| Error::program("a writer", "panicked"))?
+    }
+}
+
 /// Sessions that do nothing, and what they are behind.
 struct Idle<'b> {
     bench: &'b Bench,
@@ -157,8 +197,11 @@ impl Idle<'_> {
         let _ = self.crowd.slowest();
         let mut seen = watched(&self.sidecar, || {
             act()?;
-            settled(&self.sidecar, self.count)?;
-            self.crowd.ping()
+            // Who is lost is told at the end, and is not waited for.
+            wait::poll("sessions that have settled", PATIENCE, LOOK, || {
+                self.crowd.ping()?;
+                Ok(is_settled(&self.sidecar, self.count - self.crowd.lost().closed)?.then_some(()))
+            })
         })?;
         seen.slowest = self.crowd.slowest();
         self.bench.say(&format!("{title}: {seen:?}, {:?}", self.crowd.lost()));
@@ -201,16 +244,18 @@ impl Idle<'_> {
 
 /// Waits until so many sessions are on servers, and none is on its way.
 fn settled(sidecar: &Sidecar, count: usize) -> Result<()> {
-    wait::poll("sessions that have settled", PATIENCE, LOOK, || {
-        let (_, body) = sidecar.get("/metrics")?;
-        let sum = |name| sum(&body, name, "").values().sum::<f64>();
-        let on_their_way = sum("evenkeel_zookeeper_attaching") + sum("evenkeel_zookeeper_attach_waiting");
-        let clients = sum("evenkeel_client_connections");
-        let (on_servers, open) = (sum("evenkeel_zookeeper_sessions"), sum("evenkeel_upstream_connections"));
-        let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-        let whole = [clients, on_servers, open].iter().all(|have| (have - count).abs() < 0.5);
-        Ok((whole && on_their_way < 0.5).then_some(()))
-    })
+    wait::poll("sessions that have settled", PATIENCE, LOOK, || Ok(is_settled(sidecar, count)?.then_some(())))
+}
+
+fn is_settled(sidecar: &Sidecar, count: usize) -> Result<bool> {
+    let (_, body) = sidecar.get("/metrics")?;
+    let sum = |name| sum(&body, name, "").values().sum::<f64>();
+    let on_their_way = sum("evenkeel_zookeeper_attaching") + sum("evenkeel_zookeeper_attach_waiting");
+    let clients = sum("evenkeel_client_connections");
+    let (on_servers, open) = (sum("evenkeel_zookeeper_sessions"), sum("evenkeel_upstream_connections"));
+    let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    let whole = [clients, on_servers, open].iter().all(|have| (have - count).abs() < 0.5);
+    Ok(whole && on_their_way < 0.5)
 }
 
 fn drained(sidecar: &Sidecar, member: &str) -> Result<()> {
