@@ -2,17 +2,19 @@
 //!
 //! The one file that sees every floor. What can be decided without the others belongs to them.
 
+mod kafka;
+mod zookeeper;
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::admin::{self, Admin, ClusterStatus, MemberDrain};
+use crate::admin::{self, Admin, ClusterStatus};
 use crate::config::{self, Config, Problems};
 use crate::dns::{DnsError, DnsOptions, Resolver};
 use crate::hold::Ledger;
@@ -23,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::net::ListenError;
 use crate::telemetry::Telemetry;
 use crate::zookeeper::ensemble::Ensemble;
-use crate::zookeeper::service as zookeeper;
+use crate::zookeeper::service as ensembles;
 
 /// The time that answers of the admin listener get at the very end.
 const ADMIN_GRACE: Duration = Duration::from_secs(2);
@@ -93,7 +95,7 @@ pub struct App {
     readiness: Readiness,
     admin: Vec<TcpListener>,
     kafka: Vec<Service>,
-    zookeeper: Vec<zookeeper::Service>,
+    zookeeper: Vec<ensembles::Service>,
     shared: Shared,
 }
 
@@ -102,18 +104,6 @@ pub struct App {
 struct Shared {
     ledger: Arc<Ledger>,
     resolver: Resolver,
-}
-
-/// A Kafka cluster as the admin listener shows it.
-struct ShownCluster {
-    name: String,
-    cluster: Arc<Cluster>,
-}
-
-/// An ensemble as the admin listener shows it.
-struct ShownEnsemble {
-    name: String,
-    ensemble: Arc<Ensemble>,
 }
 
 /// What is served, for those who follow its configuration.
@@ -160,11 +150,11 @@ impl App {
         }
         let mut zookeeper = Vec::new();
         for (index, handle) in ensembles.into_iter().enumerate() {
-            let Some(settings) = zookeeper::settings(&config, index) else { continue };
+            let Some(settings) = ensembles::settings(&config, index) else { continue };
             let name = &settings.zookeeper.name;
             let block = readiness.block(format!("zookeeper {name}: no server reached yet"));
             let (ledger, resolver) = (Arc::clone(&shared.ledger), shared.resolver.clone());
-            let bound = zookeeper::Service::bind(settings, resolver, handle, ledger, block);
+            let bound = ensembles::Service::bind(settings, resolver, handle, ledger, block);
             let key = format!("zookeeper[{index}]");
             zookeeper.push(bound.map_err(|error| AppError::Cluster { key, error })?);
         }
@@ -172,7 +162,7 @@ impl App {
         metrics.before_render({
             let (metrics, readiness) = (Arc::downgrade(&metrics), readiness.clone());
             let clusters: Vec<_> = kafka.iter().map(Service::cluster).collect();
-            let ensembles: Vec<_> = zookeeper.iter().map(zookeeper::Service::ensemble).collect();
+            let ensembles: Vec<_> = zookeeper.iter().map(ensembles::Service::ensemble).collect();
             move || {
                 for cluster in &clusters {
                     cluster.before_render();
@@ -200,7 +190,7 @@ impl App {
 
     /// Where the listeners of each `ZooKeeper` ensemble are, in the order of the configuration.
     pub fn zookeeper_addrs(&self) -> Vec<Vec<SocketAddr>> {
-        self.zookeeper.iter().map(zookeeper::Service::addrs).collect()
+        self.zookeeper.iter().map(ensembles::Service::addrs).collect()
     }
 
     /// Whether evenkeel serves.
@@ -221,7 +211,7 @@ impl App {
         }
         let served = Served {
             clusters: self.kafka.iter().map(Service::cluster).collect(),
-            ensembles: self.zookeeper.iter().map(zookeeper::Service::ensemble).collect(),
+            ensembles: self.zookeeper.iter().map(ensembles::Service::ensemble).collect(),
         };
         let admin = Arc::new(Admin {
             metrics: Arc::clone(&self.metrics),
@@ -264,14 +254,8 @@ impl App {
 
 impl Served {
     fn shown(&self) -> Vec<Arc<dyn ClusterStatus>> {
-        let clusters = self.clusters.iter().map(|cluster| -> Arc<dyn ClusterStatus> {
-            let name = cluster.settings().kafka.name.clone();
-            Arc::new(ShownCluster { name, cluster: Arc::clone(cluster) })
-        });
-        let ensembles = self.ensembles.iter().map(|ensemble| -> Arc<dyn ClusterStatus> {
-            let name = ensemble.settings().zookeeper.name.clone();
-            Arc::new(ShownEnsemble { name, ensemble: Arc::clone(ensemble) })
-        });
+        let clusters = self.clusters.iter().map(kafka::shown);
+        let ensembles = self.ensembles.iter().map(zookeeper::shown);
         clusters.chain(ensembles).collect()
     }
 }
@@ -395,49 +379,9 @@ async fn follow_config(mut config: watch::Receiver<Arc<Config>>, served: Served,
         }
         for (index, ensemble) in served.ensembles.iter().enumerate() {
             ensemble.metrics.hold_limit_bytes.set(i64::try_from(config.hold.bytes).unwrap_or(i64::MAX));
-            if let Some(settings) = zookeeper::settings(&config, index) {
+            if let Some(settings) = ensembles::settings(&config, index) {
                 ensemble.set_settings(settings);
             }
-        }
-    }
-}
-
-impl ClusterStatus for ShownCluster {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn status(&self) -> Value {
-        self.cluster.status_json()
-    }
-
-    fn set_bypass(&self, on: bool) {
-        self.cluster.set_bypass(on);
-    }
-    fn drain(&self, _: &str, _: bool) -> MemberDrain {
-        MemberDrain::Unsupported
-    }
-}
-
-impl ClusterStatus for ShownEnsemble {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn status(&self) -> Value {
-        self.ensemble.status_json()
-    }
-
-    fn set_bypass(&self, on: bool) {
-        self.ensemble.set_bypass(on);
-    }
-
-    fn drain(&self, member: &str, on: bool) -> MemberDrain {
-        match self.ensemble.drain(member, on) {
-            None => MemberDrain::Unknown,
-            Some(_) if !on => MemberDrain::Off,
-            Some(0) => MemberDrain::Drained,
-            Some(left) => MemberDrain::Draining { left },
         }
     }
 }

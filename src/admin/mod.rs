@@ -3,6 +3,7 @@
 //! May import every lower floor. It reads what others know, and changes nothing but what a route says; it must never make
 //! clients' bytes wait: what takes long is computed on another thread, and every connection is bounded in time and number.
 
+mod ask;
 pub mod client;
 mod response;
 mod routes;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::ask::Ask;
 use super::response::{Answer, answer, json, not_allowed, problem, text};
 use super::{Admin, ClusterStatus, MemberDrain};
 use crate::metrics;
@@ -68,8 +69,9 @@ impl<'a> Route<'a> {
     }
 }
 
-/// Answers one request; for HEAD the server leaves the body out. `local`: its peer is on this host.
-pub(super) async fn respond(admin: &Arc<Admin>, method: &Method, path: &str, local: bool) -> Answer {
+/// Answers one request; for HEAD the server leaves the body out.
+pub(super) async fn respond(admin: &Arc<Admin>, ask: &Ask) -> Answer {
+    let (method, path, local) = (&ask.method, ask.path.as_str(), ask.local);
     if path.len() > MAX_PATH {
         return problem(StatusCode::URI_TOO_LONG, "no route is that long");
     }

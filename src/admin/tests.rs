@@ -127,6 +127,39 @@ async fn a_drain_says_how_far_it_has_come() {
     assert_eq!(ask(server.address, "PUT", &path("a/b")).await.0, 404);
 }
 
+/// Status and body of one request with a body.
+async fn send(address: SocketAddr, method: &str, path: &str, kind: &str, body: &str) -> (u16, Value) {
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{kind}Content-Length: {length}\r\n\r\n{body}"
+    );
+    let text = raw(address, request.as_bytes()).await;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole answer: {text:?}"));
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+}
+
+const JSON: &str = "Content-Type: application/json; charset=utf-8\r\n";
+
+#[tokio::test]
+async fn a_body_is_json_and_has_a_bound() {
+    let server = start(Limits::default()).await;
+    let path = "/v1/clusters/orders/bypass";
+    assert_eq!(send(server.address, "PUT", path, JSON, "{}").await.0, 200);
+    assert_eq!(send(server.address, "DELETE", path, JSON, "{}").await.0, 200);
+    assert_eq!(send(server.address, "GET", "/healthz", "", "what?").await.0, 200, "it means nothing there");
+    for kind in ["", "Content-Type: text/plain\r\n"] {
+        let (status, body) = send(server.address, "PUT", path, kind, "{}").await;
+        assert_eq!((status, &body["status"]), (415, &json!(415)), "{kind}");
+    }
+    let (status, _) = send(server.address, "PUT", path, JSON, &"x".repeat(64 * 1024 + 1)).await;
+    assert_eq!(status, 413);
+    // One that doesn't tell its length is counted as it comes.
+    let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000)).repeat(5);
+    let head = "PUT /v1/clusters/orders/bypass HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n";
+    let text = raw(server.address, format!("{head}{JSON}\r\n{chunk}0\r\n\r\n").as_bytes()).await;
+    assert!(text.starts_with("HTTP/1.1 413"), "{text:?}");
+}
+
 /// The listener has no credentials: what changes something is taken from this host only.
 #[tokio::test]
 async fn changes_are_taken_from_this_host_only() {
@@ -134,9 +167,16 @@ async fn changes_are_taken_from_this_host_only() {
     let clusters: Vec<Arc<dyn ClusterStatus>> = vec![Arc::clone(&orders) as _];
     let admin = Arc::new(Admin { metrics: Metrics::new(), readiness: Readiness::new(), clusters });
     let path = "/v1/clusters/orders/bypass";
-    assert_eq!(routes::respond(&admin, &hyper::Method::PUT, path, false).await.status(), 403);
+    let ask = |local| ask::Ask {
+        method: hyper::Method::PUT,
+        path: path.to_owned(),
+        query: String::new(),
+        body: bytes::Bytes::new(),
+        local,
+    };
+    assert_eq!(routes::respond(&admin, &ask(false)).await.status(), 403);
     assert!(!orders.0.load(Relaxed));
-    assert_eq!(routes::respond(&admin, &hyper::Method::PUT, path, true).await.status(), 200);
+    assert_eq!(routes::respond(&admin, &ask(true)).await.status(), 200);
 }
 
 #[tokio::test]
