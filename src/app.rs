@@ -213,11 +213,8 @@ impl App {
             clusters: self.kafka.iter().map(Service::cluster).collect(),
             ensembles: self.zookeeper.iter().map(ensembles::Service::ensemble).collect(),
         };
-        let admin = Arc::new(Admin {
-            metrics: Arc::clone(&self.metrics),
-            readiness: self.readiness.clone(),
-            clusters: served.shown(),
-        });
+        let admin = Admin::new(Arc::clone(&self.metrics), self.readiness.clone(), served.shown());
+        let _hooks = admin.watch();
         for listener in self.admin {
             let limits = admin::Limits::default();
             tokio::spawn(admin::serve(listener, Arc::clone(&admin), limits, admin_holder.clone()));
@@ -258,6 +255,11 @@ impl Served {
         let ensembles = self.ensembles.iter().map(zookeeper::shown);
         clusters.chain(ensembles).collect()
     }
+}
+
+/// Whether what was gathered then still says something of members: long ago another one may have been down.
+fn is_fresh(asked: std::time::Instant) -> bool {
+    crate::time::now().saturating_duration_since(asked) <= crate::upgrade::FACTS_LAST
 }
 
 /// Lets the clients finish, then the readers of metrics and probes, unless another signal comes.

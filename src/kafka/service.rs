@@ -1,6 +1,6 @@
 //! One configured cluster, from its listeners to what the admin listener shows of it.
 
-use super::cluster::{Cluster, Settings, watch};
+use super::cluster::{Cluster, Settings, end_drains, watch};
 use super::listener::{Listeners, ports};
 use crate::config::Config;
 use crate::dns::Resolver;
@@ -58,6 +58,7 @@ impl Service {
     pub fn start(self, drain: &Drain) -> JoinSet<()> {
         self.listeners.serve(&self.cluster, drain);
         let mut tasks = JoinSet::new();
+        tasks.spawn(end_drains(Arc::clone(&self.cluster)));
         tasks.spawn(watch(self.cluster));
         tasks
     }

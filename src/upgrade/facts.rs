@@ -140,7 +140,7 @@ pub enum Quorum {
 #[derive(Clone, Debug)]
 pub struct Kafka {
     /// All partitions of all topics.
-    pub partitions: Known<Vec<Partition>>,
+    pub partitions: Known<Arc<Vec<Partition>>>,
     /// Who keeps its metadata.
     pub quorum: Known<Quorum>,
     /// Partitions that are being moved to other brokers.

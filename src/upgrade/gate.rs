@@ -18,7 +18,7 @@ use serde::Serialize;
 use std::time::Instant;
 
 /// Facts that are older than this are as good as none.
-const FACTS_LAST: Duration = Duration::from_secs(15);
+pub const FACTS_LAST: Duration = Duration::from_secs(15);
 /// So many examples are named in a reason.
 const EXAMPLES: usize = 5;
 

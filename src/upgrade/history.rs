@@ -60,12 +60,13 @@ impl Errors {
 
     /// How many there were within `window` before `now`, and over which time that is known.
     fn within(&self, window: Duration, now: Instant) -> (u64, Duration) {
-        let inside = |(at, _): &&(Instant, u64)| now.saturating_duration_since(*at) <= window;
-        let (Some((from, first)), Some((_, last))) = (self.samples.iter().find(inside), self.samples.back())
-        else {
+        let age = |at: Instant| now.saturating_duration_since(at);
+        // The last one before the window is what there was when it began.
+        let before = self.samples.iter().rev().find(|(at, _)| age(*at) > window).or(self.samples.front());
+        let (Some((from, first)), Some((_, last))) = (before, self.samples.back()) else {
             return (0, Duration::ZERO);
         };
-        (last.saturating_sub(*first), now.saturating_duration_since(*from))
+        (last.saturating_sub(*first), age(*from).min(window))
     }
 
     /// A plan begins: what clients see now is what they are used to.

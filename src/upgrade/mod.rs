@@ -20,7 +20,7 @@ pub use facts::{
     Cluster, Drain, Dropped, Facts, Hold, Kafka, Known, Member, Mode, Partition, Quorum, Reach, Voter,
     ZooKeeper,
 };
-pub use gate::{Code, Gate, Reason, Verdict};
+pub use gate::{Code, FACTS_LAST, Gate, Reason, Verdict};
 pub use history::{Errors, Stable};
 pub use phase::{Phase, Seen};
 pub use plan::{Pin, Plan, PlanMember};

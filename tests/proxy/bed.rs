@@ -77,12 +77,18 @@ impl Bed {
 
     /// What the admin listener answers.
     pub async fn http(&self, method: &str, path: &str) -> String {
+        self.answer(method, path).await.1
+    }
+
+    /// The same with its status.
+    pub async fn answer(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.admin).await.unwrap();
         let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await.unwrap().unwrap();
-        text.split_once("\r\n\r\n").unwrap().1.to_owned()
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     /// The sum of the series that begin so.

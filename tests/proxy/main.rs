@@ -43,6 +43,7 @@ mod guard;
 mod holds;
 mod identity;
 mod inject;
+mod leave;
 mod life;
 mod members;
 mod operations;

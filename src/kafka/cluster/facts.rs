@@ -147,7 +147,8 @@ impl Cluster {
         let channels = std::mem::take(&mut asking.channels);
         let gathering = Gathering { cluster: Arc::clone(self), asked, wish };
         let found = tokio::time::timeout(BOUND, gathering.run(channels, &mut asking.minimums)).await;
-        let (facts, channels) = found.unwrap_or_else(|_| (unknown(asked, "no answers within 8 s"), BTreeMap::new()));
+        let (facts, channels) =
+            found.unwrap_or_else(|_| (unknown(asked, "no answers within 8 s"), BTreeMap::new()));
         asking.channels = channels;
         let facts = Arc::new(facts);
         *lock(&self.facts) = Some((Arc::clone(&facts), wish));

@@ -5,6 +5,8 @@
 
 mod clients;
 mod dial;
+mod drains;
+pub mod facts;
 mod identity;
 mod members;
 #[cfg(test)]
@@ -19,7 +21,9 @@ mod versions;
 mod view;
 mod watch;
 
+pub use clients::DroppedVersion;
 pub use dial::{DialError, Dialed, dial};
+pub use drains::{DrainState, end_drains};
 pub use identity::{Fetched, Producer, Whose};
 pub use offsets::{Doubtful, Range, ranges};
 pub use topics::{Leader, TOPIC_LAG};
@@ -94,8 +98,14 @@ pub struct Cluster {
     ramps: Mutex<BTreeMap<i32, Arc<ramp::Ramp>>>,
     not_ready: Mutex<Option<Block>>,
     bypassed: AtomicBool,
+    drains: Mutex<drains::Drains>,
+    drains_changed: Notify,
+    /// Whether any node is drained: the view says which.
+    draining: AtomicBool,
     pin: Mutex<Pin>,
     clients: Mutex<Clients>,
+    facts: Mutex<Option<(Arc<facts::Facts>, facts::Wish)>>,
+    asking: tokio::sync::Mutex<facts::Asking>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -131,8 +141,13 @@ impl Cluster {
             ramps: Mutex::default(),
             not_ready: Mutex::new(Some(not_ready)),
             bypassed: AtomicBool::new(false),
+            drains: Mutex::default(),
+            drains_changed: Notify::new(),
+            draining: AtomicBool::new(false),
             pin: Mutex::default(),
             clients: Mutex::default(),
+            facts: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
         })
     }
 

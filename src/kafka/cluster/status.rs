@@ -1,7 +1,8 @@
 //! What `GET /v1/clusters/{c}` says of a Kafka cluster.
 
-use super::{Cluster, Health};
+use super::{Cluster, DrainState, Health};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 impl Cluster {
     /// Sets the gauges that are looked at rather than counted.
@@ -15,6 +16,9 @@ impl Cluster {
     /// Members with their health and addresses, what is held, and the versions that clients are offered.
     pub fn status_json(&self) -> Value {
         let settings = self.settings();
+        let nodes = self.read(|view| view.nodes.keys().copied().collect::<Vec<_>>());
+        let drains: BTreeMap<i32, DrainState> =
+            nodes.into_iter().filter_map(|node| Some((node, self.drain_state(node)?))).collect();
         let (members, cluster_id, controller) = self.read(|view| {
             let leaders = view.leaders_by_node();
             let members = view.nodes.iter().map(|(id, node)| {
@@ -24,11 +28,19 @@ impl Cluster {
                     Health::Untried => "untried",
                 };
                 let metrics = self.metrics.member(&id.to_string());
+                let phase = match (node.health, drains.get(id)) {
+                    (Health::Down(_), _) => "down",
+                    (_, Some(DrainState::Draining { .. })) => "draining",
+                    (_, Some(DrainState::Drained)) => "drained",
+                    (_, Some(DrainState::Expired) | None) => "serving",
+                };
                 json!({
                     "id": id.to_string(),
                     "address": format!("{}:{}", node.host, node.port),
                     "rack": node.rack,
                     "state": state,
+                    "phase": phase,
+                    "drain_expired": drains.get(id) == Some(&DrainState::Expired),
                     "port": self.port_of(*id),
                     "connections": metrics.connections.get(),
                     "in_flight": metrics.in_flight.get(),

@@ -8,7 +8,7 @@ use super::versions::Versions;
 use crate::kafka::topic::TopicKey;
 use crate::kafka::wire::Struct;
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,8 @@ pub struct View {
     pub controller: Option<i32>,
     /// Nodes by id.
     pub nodes: BTreeMap<i32, Node>,
+    /// Nodes that clients have to leave: they are about to stop.
+    pub drained: BTreeSet<i32>,
     topics: Topics,
     coordinators: HashMap<(i8, Bytes), (i32, Instant)>,
 }
@@ -213,18 +215,19 @@ impl View {
         counts
     }
 
-    /// A node that can be asked anything: one that is up if there is one, else one not tried yet; not `except`
-    /// unless there is no other. `pick` spreads callers over the candidates.
+    /// A node that can be asked anything: one that is up if there is one, else one not tried yet; not `except`, nor one
+    /// that is drained, unless there is no other. `pick` spreads callers over the candidates.
     pub fn any_node(&self, except: Option<i32>, pick: usize) -> Option<i32> {
-        let of = |wanted: fn(Health) -> bool| {
-            let fitting =
-                |(id, node): (&i32, &Node)| (wanted(node.health) && Some(*id) != except).then_some(*id);
-            self.nodes.iter().filter_map(fitting).collect::<Vec<i32>>()
+        let of = |wanted: Health, drained: bool| {
+            let fits = |(id, node): &(&i32, &Node)| {
+                node.health == wanted && Some(**id) != except && self.drained.contains(*id) == drained
+            };
+            self.nodes.iter().filter(fits).map(|(id, _)| *id).collect::<Vec<i32>>()
         };
-        let mut candidates = of(|health| health == Health::Up);
-        if candidates.is_empty() {
-            candidates = of(|health| health == Health::Untried);
-        }
+        let order =
+            [(Health::Up, false), (Health::Untried, false), (Health::Up, true), (Health::Untried, true)];
+        let choices = order.into_iter().map(|(health, drained)| of(health, drained));
+        let candidates = choices.into_iter().find(|some| !some.is_empty()).unwrap_or_default();
         let chosen = candidates.get(pick % candidates.len().max(1)).copied();
         let fallback = || except.filter(|id| self.is_up(*id));
         chosen.or_else(fallback)

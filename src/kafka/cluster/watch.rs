@@ -76,6 +76,11 @@ impl Watcher {
 
     /// One look: connected first, then what is wanted, or the brokers alone.
     async fn round(&mut self) -> Result<(), ChannelError> {
+        if let Some((Some(node), _)) = &self.channel
+            && self.cluster.is_drained(*node)
+        {
+            self.channel = None;
+        }
         if self.channel.is_none() {
             self.connect().await?;
         }

@@ -142,6 +142,7 @@ impl Session {
                     Some(_) => HoldTrigger::Refused,
                 };
                 self.hold(number, trigger, now);
+                self.note_held_by_drain(number, home, now);
                 self.wake_before(now + LOOK_AGAIN);
                 self.stop(number, ahead);
                 false

@@ -117,7 +117,8 @@ impl Session {
     fn straight_on(&self, barriers: &[Barrier]) -> Option<i32> {
         let nothing_wrong =
             self.unsettled == 0 && barriers.is_empty() && self.stray.is_empty() && self.moved.is_empty();
-        self.home.node.filter(|home| nothing_wrong && self.is_open(*home))
+        let home = self.home.node.filter(|home| nothing_wrong && self.is_open(*home))?;
+        (self.is_bypassing() || !self.cluster.is_drained(home)).then_some(home)
     }
 
     /// Whether the link to a node is open.

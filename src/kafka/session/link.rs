@@ -129,6 +129,17 @@ impl Link {
         matches!(&self.state, State::Open(open) if open.out.is_full())
     }
 
+    /// Whether nothing is on its way on it: written, or to be written.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.due.is_empty() && open.silent.is_empty() && open.out.is_empty())
+    }
+
+    /// The requests whose answers are due, oldest first.
+    pub(super) fn all_due(&self) -> impl Iterator<Item = &Due> {
+        let open = if let State::Open(open) = &self.state { Some(open) } else { None };
+        open.into_iter().flat_map(|open| &open.due)
+    }
+
     /// Since when the oldest unanswered request has been on it.
     pub(super) fn oldest_due(&self) -> Option<Due> {
         match &self.state {

@@ -15,10 +15,12 @@ mod doors;
 mod fetch;
 mod gather;
 mod guard;
+mod hand_out;
 mod hold;
 mod inject;
 mod intake;
 mod judge;
+mod leave;
 mod link;
 mod lost;
 mod metadata;
@@ -37,11 +39,10 @@ mod watermarks;
 mod zone;
 
 use crate::kafka::cluster::{Cluster, TopicKey};
-use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::order::Progress;
 use crate::lifecycle::Drain;
 use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
-use crate::net::{FrameReader, Stream, WriteQueue, recycle};
+use crate::net::{FrameReader, Stream, WriteQueue};
 use crate::time::now;
 use ahead::{Ahead, Lanes, Way};
 use bypass::Mode;
@@ -51,7 +52,7 @@ use guard::Guard;
 use inject::Injection;
 use link::{Event, Link};
 use rand::{SeedableRng, rngs::StdRng};
-use slot::{Answer, Slot, State};
+use slot::{Slot, State};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -235,7 +236,8 @@ impl Session {
             let mut moved = self.follow_bypass(now)
                 | self.poll_links(cx, now)
                 | self.poll_guard(cx)
-                | self.watch_links(now);
+                | self.watch_links(now)
+                | self.leave_drained(now);
             if self.eof {
                 self.client_gone();
             }
@@ -311,54 +313,6 @@ impl Session {
             }
         }
         moved
-    }
-
-    /// (3) Finished answers, in the order of the requests.
-    fn hand_out(&mut self, now: Instant) -> Result<bool, End> {
-        let mut some = false;
-        while let Some(Slot { state: State::Done(_), .. }) = self.slots.front() {
-            self.release(self.base, now, None); // a ticket that is left ends here
-            let Some(slot) = self.slots.pop_front() else { break };
-            some = true;
-            self.base += 1;
-            self.held_bytes = self.held_bytes.saturating_sub(slot.charged);
-            if !made(Mistake::BytesKept) {
-                self.cluster.ledger.refund(slot.charged);
-            }
-            if slot.is_produce() {
-                if slot.stamped {
-                    self.injection
-                        .decided_whole(slot.version, slot.frame.get(slot.body_at..).unwrap_or_default());
-                }
-                self.own.decided();
-                if self.cluster.order.any_marked() {
-                    self.cluster.wake_all();
-                }
-            }
-            let times = self.cluster.metrics.api(slot.op.key);
-            let whole = now.saturating_duration_since(slot.arrived);
-            times.requests.observe(whole.as_secs_f64());
-            times.added.observe(whole.saturating_sub(slot.upstream).as_secs_f64());
-            if !slot.is_produce() && slot.is_replayed() {
-                self.unknown_settled(&slot);
-            }
-            match slot.state {
-                State::Done(Answer::Leaders(frame, leaders)) => {
-                    // Before the client can act on it: what is undecided for a partition that has moved comes first.
-                    self.cluster.order.tell(leaders, now);
-                    let pushed = self.out.push_frame([frame]);
-                    pushed.map_err(|error| End::Closed(error.to_string()))?;
-                }
-                State::Done(Answer::Frame(frame)) => {
-                    let pushed = self.out.push_frame([frame]);
-                    pushed.map_err(|error| End::Closed(error.to_string()))?;
-                }
-                State::Done(Answer::Close(reason)) => return Err(End::Closed(reason)),
-                _ => {}
-            }
-            recycle(slot.frame);
-        }
-        Ok(some)
     }
 
     /// Makes sure that the session is polled at `at` or before.

@@ -46,8 +46,11 @@ impl Session {
         self.home.node
     }
 
-    /// Whether a node is worth a try: connected, or not known to be down.
+    /// Whether a node is worth a try: connected, or not known to be down; and not drained.
     pub(super) fn usable(&self, node: i32) -> bool {
+        if !self.is_bypassing() && self.cluster.is_drained(node) {
+            return false;
+        }
         self.links.iter().any(|link| link.node == node && link.is_open())
             || self.cluster.read(|view| view.nodes.contains_key(&node) && !view.is_down(node))
     }

@@ -110,7 +110,10 @@ impl Session {
                 Plan::Go(node) => moved |= self.reach(node),
                 Plan::Later(until) => self.wake_before(until),
                 Plan::Gone(code) => gone.push((at, code)),
-                Plan::Want => wanted.extend(self.item_topic(number, at)),
+                Plan::Want => {
+                    wanted.extend(self.item_topic(number, at));
+                    self.note_part_held_by_drain(number, at, now);
+                }
                 Plan::Order | Plan::Nothing => {}
             }
             targets.push(target);
@@ -248,7 +251,9 @@ impl Session {
             else {
                 return Plan::Want;
             };
-            let unreachable = view.is_down(leader.node) || !view.nodes.contains_key(&leader.node);
+            let unreachable = view.is_down(leader.node)
+                || view.drained.contains(&leader.node)
+                || !view.nodes.contains_key(&leader.node);
             if unreachable || stray.is_some_and(|stray| leader.asked < stray.since) {
                 return Plan::Want;
             }

@@ -1,6 +1,7 @@
 //! A cluster of three where all is well, to be spoilt by a test.
 
 use crate::upgrade::*;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Nodes 1 to 3 in zones a to c; node 1 is the controller.
@@ -15,7 +16,11 @@ pub(super) fn kafka() -> Facts {
     };
     let voter = |id| Voter { id, caught_up: true };
     let cluster = Kafka {
-        partitions: Ok(vec![partition(0, [1, 2, 3]), partition(1, [2, 3, 1]), partition(2, [3, 1, 2])]),
+        partitions: Ok(Arc::new(vec![
+            partition(0, [1, 2, 3]),
+            partition(1, [2, 3, 1]),
+            partition(2, [3, 1, 2]),
+        ])),
         quorum: Ok(Quorum::Raft { leader: 1, voters: vec![voter(1), voter(2), voter(3)] }),
         reassigning: Ok(Vec::new()),
         rebalancing: Ok(Vec::new()),
@@ -86,7 +91,7 @@ impl Facts {
     }
 
     pub(super) fn partition(&mut self, index: usize) -> &mut Partition {
-        &mut self.in_kafka().partitions.as_mut().unwrap()[index]
+        &mut Arc::make_mut(self.in_kafka().partitions.as_mut().unwrap())[index]
     }
 
     pub(super) fn in_ensemble(&mut self) -> &mut ZooKeeper {

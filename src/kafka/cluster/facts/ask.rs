@@ -23,7 +23,9 @@ pub(super) async fn features(
     if wish.upgrade {
         facts.upgrade = match (highest, finalized) {
             // Without features there is nothing to be refused.
-            (None, _) => Err("the brokers have no metadata.version: ZooKeeper keeps their metadata".to_owned()),
+            (None, _) => {
+                Err("the brokers have no metadata.version: ZooKeeper keeps their metadata".to_owned())
+            }
             (Some(highest), Some(finalized)) if finalized >= highest => Ok(()),
             (Some(highest), _) => validate(opened, highest, UPGRADE).await,
         };

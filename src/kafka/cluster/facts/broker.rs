@@ -42,8 +42,7 @@ async fn asked(opened: &mut Opened) -> Result<Broker, ChannelError> {
     versions.set_str("client_software_version", env!("CARGO_PKG_VERSION"));
     let mut groups = new(LIST_GROUPS)?;
     groups.set_strs("states_filter", &UNSTABLE);
-    let mut questions =
-        vec![Question { key: API_VERSIONS, version: API_VERSIONS_VERSION, body: &versions }];
+    let mut questions = vec![Question { key: API_VERSIONS, version: API_VERSIONS_VERSION, body: &versions }];
     let lists = opened.versions.speaks(LIST_GROUPS, LIST_GROUPS_VERSION);
     if lists {
         questions.push(Question { key: LIST_GROUPS, version: LIST_GROUPS_VERSION, body: &groups });
@@ -73,7 +72,9 @@ pub(super) fn groups_of(answer: &Struct) -> (bool, Known<Vec<String>>) {
         0 => {
             let names = answer.structs("groups").filter(|group| {
                 // Brokers that ignore the filter tell of all of them.
-                group.str("group_state").is_some_and(|state| UNSTABLE.iter().any(|s| s.eq_ignore_ascii_case(state)))
+                group
+                    .str("group_state")
+                    .is_some_and(|state| UNSTABLE.iter().any(|s| s.eq_ignore_ascii_case(state)))
             });
             (false, Ok(names.map(|group| group.str("group_id").unwrap_or_default().to_owned()).collect()))
         }

@@ -53,8 +53,7 @@ pub(super) async fn cluster(
     quorum.set_structs("topics", vec![topic]);
     let versions = Arc::clone(&opened.versions);
     let version = versions.highest(METADATA, METADATA_NEWEST);
-    let metadata =
-        opened.channel.ask(Question { key: METADATA, version, body: &metadata }, ANSWER).await?;
+    let metadata = opened.channel.ask(Question { key: METADATA, version, body: &metadata }, ANSWER).await?;
     if metadata.structs("brokers").next().is_none() {
         return Err(ChannelError::Closed); // it has just come up and knows nobody
     }
@@ -113,11 +112,13 @@ pub(super) fn quorum_of(answer: &Struct) -> Known<Quorum> {
     }
     let leader = partition.i32("leader_id");
     let caught_up_at = |row: &Struct| row.i64("last_caught_up_timestamp");
-    let now = partition.structs("current_voters").find(|row| row.i32("replica_id") == leader).map(caught_up_at);
+    let now =
+        partition.structs("current_voters").find(|row| row.i32("replica_id") == leader).map(caught_up_at);
     let now = now.unwrap_or(-1);
     let voters = partition.structs("current_voters").map(|row| {
         let id = row.i32("replica_id");
-        let fresh = now >= 0 && caught_up_at(row) >= 0 && now.saturating_sub(caught_up_at(row)) <= CAUGHT_UP_MS;
+        let fresh =
+            now >= 0 && caught_up_at(row) >= 0 && now.saturating_sub(caught_up_at(row)) <= CAUGHT_UP_MS;
         (id, id == leader || fresh)
     });
     Ok(Quorum::Raft { leader, voters: voters.collect() })
@@ -186,7 +187,10 @@ async fn ask_minimums(opened: &mut Opened, topics: &[&String]) -> Result<Struct,
     });
     let resources = resources.collect();
     body.set_structs("resources", resources);
-    opened.channel.ask(Question { key: DESCRIBE_CONFIGS, version: DESCRIBE_CONFIGS_VERSION, body: &body }, ANSWER).await
+    opened
+        .channel
+        .ask(Question { key: DESCRIBE_CONFIGS, version: DESCRIBE_CONFIGS_VERSION, body: &body }, ANSWER)
+        .await
 }
 
 pub(super) fn minimum(result: &Struct) -> Known<usize> {

@@ -54,7 +54,10 @@ fn a_topic_that_cannot_be_described_makes_partitions_unknown() {
     assert_eq!(partitions(&metadata, &minimums).unwrap()[0].min_isr, None);
     minimums.set("orders", Ok(2));
     let found = partitions(&metadata, &minimums).unwrap();
-    assert_eq!((found.len(), found[0].min_isr, found[0].leader, found[0].isr.clone()), (1, Some(2), 2, vec![2]));
+    assert_eq!(
+        (found.len(), found[0].min_isr, found[0].leader, found[0].isr.clone()),
+        (1, Some(2), 2, vec![2])
+    );
     topic.set_i16("error_code", 29);
     metadata.push_struct("topics", topic);
     assert!(partitions(&metadata, &minimums).unwrap_err().contains("TOPIC_AUTHORIZATION_FAILED"));
@@ -80,7 +83,8 @@ fn groups_that_wait_for_their_members_are_told() {
 fn features_and_minimums_are_read() {
     let mut versions = answer(18);
     assert_eq!(features(&versions), (None, None));
-    for (list, field) in [("supported_features", "max_version"), ("finalized_features", "max_version_level")] {
+    for (list, field) in [("supported_features", "max_version"), ("finalized_features", "max_version_level")]
+    {
         let mut row = versions.new_struct(list);
         row.set_str("name", "metadata.version");
         row.set_i16(field, 21);
