@@ -142,13 +142,12 @@ impl Hook {
         let members: Vec<String> = plan.members.iter().map(|member| member.id.clone()).collect();
         let unknown: Vec<&String> = members.iter().filter(|id| facts.member(id).is_none()).collect();
         // The moment before the plan counts among what clients are used to.
-        let (put, actions) = {
+        let (before, put) = {
             let mut roll = self.roll();
-            let before = roll.observe(&facts, now());
-            let (put, mut actions) = roll.put(plan, now())?;
-            actions.splice(0..0, before);
-            (put, actions)
+            (roll.observe(&facts, now()), roll.put(plan, now()))
         };
+        self.carry_out(before);
+        let (put, actions) = put?;
         self.carry_out(actions);
         let how = match put {
             Put::Begun => "begun",

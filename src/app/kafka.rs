@@ -75,7 +75,7 @@ impl ClusterStatus for Shown {
     }
 
     fn version(&self) -> Option<String> {
-        let level = finalized(&*self.cluster.facts()?).ok()?;
+        let level = finalized(&self.cluster.facts()?).ok()?;
         upgrade::kafka_release(level).map(str::to_owned)
     }
 

@@ -332,7 +332,7 @@ const COMMON: &[Spec] = &[
         Gauge,
         Member,
         Closed(&[("phase", |_| UpgradePhase::LABELS.to_vec())]),
-        "1 for the phase in which the member is, once a plan or a drain has been heard of.",
+        "1 for the phase in which the member is, the others 0.",
     ),
     m(
         "upgrade_member_version_info",

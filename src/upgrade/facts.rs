@@ -151,7 +151,7 @@ pub struct Kafka {
     pub loading: Known<Vec<i32>>,
     /// The finalized level of `metadata.version`; 0 where there is none.
     pub finalized: Known<i16>,
-    /// Whether the features of all members could be finalized (UpdateFeatures that only validates).
+    /// Whether the features of all members could be finalized (`UpdateFeatures` that only validates).
     pub upgrade_check: Known<()>,
     /// Whether the cluster's features could go back without a loss (the same).
     pub downgrade_check: Known<()>,

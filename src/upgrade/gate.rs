@@ -297,9 +297,9 @@ pub(super) fn is_well(ask: Question<'_>) -> bool {
 
 /// A few of many, and how many more there are.
 fn some_of(all: &[String]) -> String {
-    let mut text = all.iter().take(EXAMPLES).cloned().collect::<Vec<_>>().join(", ");
-    if all.len() > EXAMPLES {
-        text.push_str(&format!(" and {} more", all.len() - EXAMPLES));
+    let text = all.iter().take(EXAMPLES).cloned().collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(EXAMPLES) {
+        0 => text,
+        more => format!("{text} and {more} more"),
     }
-    text
 }

@@ -52,9 +52,8 @@ impl Phase {
     pub const fn next(self, seen: Seen) -> Self {
         match (self, seen.up, seen.drain) {
             // Whatever was planned: who can't be reached is down.
-            (_, Some(false), _) => Self::Down,
-            // As long as nobody knows, it is where it was.
-            (Self::Down, None, _) => Self::Down,
+            // And who was, is, as long as nobody knows better.
+            (_, Some(false), _) | (Self::Down, None, _) => Self::Down,
             // Back: its drain has done its work and is ended (`Roll::observe`).
             (Self::Down, Some(true), _) => Self::Verifying,
             // A drain is ordered, or goes on. One in `Verifying` is a new one.

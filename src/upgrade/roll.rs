@@ -268,13 +268,14 @@ impl Roll {
         let mut actions =
             if self.living.as_ref().is_some_and(over) { self.end(Ended::Expired) } else { Vec::new() };
         let known = |id: &String| facts.member(id).is_some();
-        let plan = self.plan_or_none();
+        let (plan, lives) = (self.plan_or_none(), self.living.is_some());
         self.turns.retain(|id, _| known(id) || plan.member(id).is_some());
         for member in &facts.members {
             let well = self.well(&plan, &member.id, facts, now);
             let turn = self.turns.entry(member.id.clone()).or_default();
             turn.stable.note(well, now);
-            step(turn, member, well, now, &mut actions);
+            // Without a plan nobody asks the cluster, so that nobody can tell: who is back serves.
+            step(turn, member, well || !lives, now, &mut actions);
         }
         actions
     }
@@ -363,10 +364,14 @@ impl Roll {
         self.turns.get(member).map_or(Phase::Serving, |turn| turn.phase)
     }
 
-    /// Whether there is anything to watch: a plan lives, or a member is not simply serving.
+    /// Whether there is anything to watch: a plan lives, or a member is in its turn.
     pub fn is_active(&self) -> bool {
-        self.living.is_some()
-            || self.turns.values().any(|turn| turn.ordered.is_some() || turn.phase != Phase::Serving)
+        let in_turn = |turn: &Turn| match turn.phase {
+            Phase::Serving => turn.ordered.is_some(),
+            Phase::Down => turn.was_drained,
+            Phase::Draining | Phase::Drained | Phase::Verifying => true,
+        };
+        self.living.is_some() || self.turns.values().any(in_turn)
     }
 }
 

@@ -5,4 +5,5 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects")]
 
 mod direct;
+mod gates;
 mod rolls;

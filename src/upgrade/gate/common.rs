@@ -13,11 +13,11 @@ pub(super) fn client_versions(verdict: &mut Verdict, kafka: &Kafka, target: Opti
         .iter()
         .filter(|row| (to_4 && !row.in_kafka_4) || !row.members.is_empty())
         .map(|row| {
-            let mut text = format!("{} ({}) uses {} v{}", row.client, row.library, row.api, row.version);
-            if !row.members.is_empty() {
-                text.push_str(&format!(", which {} does not speak", row.members.join(" and ")));
+            let text = format!("{} ({}) uses {} v{}", row.client, row.library, row.api, row.version);
+            if row.members.is_empty() {
+                return text;
             }
-            text
+            format!("{text}, which {} does not speak", row.members.join(" and "))
         })
         .collect();
     if !broken.is_empty() {

@@ -186,3 +186,22 @@ fn who_was_down_without_a_drain_had_no_turn() {
     assert!(verdict.reasons.iter().any(|reason| reason.code == Code::ControllerLast), "{verdict:?}");
     assert!(verdict.text().contains("others are left: 2, 3"), "{}", verdict.text());
 }
+
+/// Without a plan nobody asks the cluster, and nothing waits for what nobody finds out.
+#[test]
+fn without_a_plan_who_is_back_serves() {
+    let (mut roll, mut facts, t0) = (Roll::default(), kafka(), Instant::now());
+    facts.age = None;
+    facts.of("2").reach = Reach::Down("refused".to_owned());
+    roll.observe(&facts, t0);
+    assert_eq!((roll.phase("2"), roll.is_active()), (Phase::Down, false), "nothing to watch");
+    facts.of("2").drain = Drain::Drained;
+    assert_eq!(roll.drain("2", None, t0), Ok(true));
+    roll.observe(&facts, t0);
+    assert!(roll.is_active(), "its drain ends when it is back");
+    facts.of("2").reach = Reach::Up;
+    assert_eq!(roll.observe(&facts, t0 + SECOND), [Action::Undrain("2".to_owned())]);
+    facts.of("2").drain = Drain::Off;
+    roll.observe(&facts, t0 + SECOND * 2);
+    assert_eq!((roll.phase("2"), roll.is_active()), (Phase::Serving, false));
+}

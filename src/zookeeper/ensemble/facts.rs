@@ -111,6 +111,10 @@ async fn look(ensemble: &Ensemble, at: &HostPort) -> Result<Said, String> {
     let srvr = ask_word(ensemble, at, *b"srvr").await?;
     let srvr = String::from_utf8_lossy(&srvr);
     let (version, mode) = read_srvr(&srvr);
+    if srvr.contains("not in the whitelist") {
+        // It is there, and says no more.
+        return Ok(Said { mode: None, version: None, synced_followers: None, pending_syncs: None });
+    }
     if mode.is_none() {
         return Err(srvr.lines().next().unwrap_or("it closed without a word").to_owned());
     }

@@ -1,4 +1,4 @@
-//! What a controller has to look into: whether features could be raised or taken back. UpdateFeatures that only validates
+//! What a controller has to look into: whether features could be raised or taken back. `UpdateFeatures` that only validates
 //! (KIP-584) changes nothing; brokers pass it on to the active controller.
 
 use super::{ANSWER, Facts, Known, Wish};
