@@ -14,6 +14,16 @@ pub enum TopicKey {
 }
 
 impl TopicKey {
+    /// The same in memory of its own: a name is a slice of its request's frame otherwise, and would keep all of that for as
+    /// long as anything goes by it.
+    #[must_use]
+    pub fn detached(self) -> Self {
+        match self {
+            Self::Name(name) => Self::Name(Bytes::copy_from_slice(&name)),
+            id @ Self::Id(_) => id,
+        }
+    }
+
     /// As a message names it.
     pub fn topic_ref(&self) -> TopicRef<'_> {
         match self {

@@ -87,6 +87,63 @@ async fn the_counters_tell_whether_a_frame_has_begun_to_leave() {
     assert_eq!((q.len_bytes(), q.pushed_total()), (0, q.written_total()));
 }
 
+/// Frames as requests in parts are: what was written for them, and slices of what is kept. Wherever a write ends, at each
+/// boundary between two pieces and one byte to either side of it, the counters say exactly which frames have left, in part
+/// or whole.
+#[tokio::test]
+async fn wherever_a_vectored_write_ends_the_counters_are_exact() {
+    let kept = bytes(9_000, 7);
+    let frames = || {
+        let (head, tail) = (bytes(90, 1), bytes(700, 3));
+        [
+            vec![head.clone(), kept.slice(..5_000), bytes(20, 2), kept.slice(5_000..), tail.clone()],
+            vec![bytes(30, 4)],
+            vec![head, kept.slice(100..4_300), Bytes::new()],
+            vec![kept.slice(..600), kept.slice(..600)],
+        ]
+    };
+    let mut want = Vec::new();
+    let (mut ends, mut cuts) = (Vec::new(), Vec::new());
+    for frame in frames() {
+        let len: usize = frame.iter().map(Bytes::len).sum();
+        want.extend_from_slice(&i32::try_from(len).unwrap().to_be_bytes());
+        cuts.push(want.len());
+        for piece in frame {
+            want.extend_from_slice(&piece);
+            cuts.push(want.len());
+        }
+        ends.push(want.len() as u64);
+    }
+    for cut in cuts.into_iter().flat_map(|cut| [cut - 1, cut, cut + 1]).filter(|cut| *cut <= want.len()) {
+        // The pipe takes this much and no more until it is read.
+        let (ours, mut peer) = duplex(cut);
+        let mut stream = Stream::Memory(ours);
+        let mut q = WriteQueue::new(1_000);
+        let mut told = Vec::new();
+        for frame in frames() {
+            q.push_frame(frame).unwrap();
+            told.push(q.pushed_total());
+        }
+        assert_eq!(told, ends);
+        assert_eq!(poll_once(&mut q, &mut stream).await.is_ready(), cut == want.len());
+        assert_eq!(q.written_total(), cut as u64);
+        let left = |written: u64| ends.iter().filter(|end| **end <= written).count();
+        let mut got = vec![0; cut];
+        peer.read_exact(&mut got).await.unwrap();
+        assert!(got == want[..cut]);
+        assert_eq!(left(q.written_total()), ends.iter().filter(|end| **end <= got.len() as u64).count());
+        assert_eq!(q.len_bytes(), want.len() - cut);
+        while !q.is_empty() {
+            let _ = poll_once(&mut q, &mut stream).await;
+            let mut part = vec![0; usize::try_from(q.written_total()).unwrap() - got.len()];
+            peer.read_exact(&mut part).await.unwrap();
+            got.extend_from_slice(&part);
+        }
+        assert!(got == want, "the rest follows from byte {cut} on");
+    }
+    assert!(kept.iter().all(|b| *b == 7), "what is kept for a replay is as it was");
+}
+
 #[tokio::test]
 async fn an_empty_queue_holds_no_big_allocation() {
     let (ours, mut peer) = duplex(1 << 20);

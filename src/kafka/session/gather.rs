@@ -187,15 +187,17 @@ impl Session {
         if lowered.is_some() {
             body.set_i16("acks", 1);
         }
-        let mut frame = BytesMut::from(&header[..]);
-        let written = wire::request(PRODUCE).map(|message| message.encode(version, &body, &mut frame));
+        let head = BytesMut::from(&header[..]);
+        let written = wire::request(PRODUCE).map(|message| message.encode_pieces(version, &body, head));
         if let Some(Err(error)) = &written {
             tracing::error!(%error, "a part of a request can't be written");
         }
-        let sent = matches!(written, Some(Ok(())))
-            && self
-                .link_mut(node)
-                .is_some_and(|link| link.send(frame.freeze(), number, 0, Some(correlation), now));
+        let sent = match written {
+            Some(Ok(pieces)) => {
+                self.link_mut(node).is_some_and(|link| link.send(pieces, number, 0, Some(correlation), now))
+            }
+            _ => false,
+        };
         if sent {
             let verdict = if doubt { ReplayVerdict::Unknown } else { ReplayVerdict::NotSent };
             for _ in &members {

@@ -88,6 +88,11 @@ fn is_by_id(topic: &TopicKey) -> bool {
     matches!(topic, TopicKey::Id(_))
 }
 
+/// Bytes that can be changed: the same if nobody else sees them, else a copy.
+pub(super) fn own(bytes: Bytes) -> BytesMut {
+    bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))
+}
+
 /// The one batch of format 2 without a producer id that these records are; nothing if they are anything else.
 fn bare(records: &[u8]) -> Option<batch::BatchHeader> {
     let mut headers = batch::headers(records);
@@ -301,9 +306,12 @@ impl Injection {
                 Fetched::Denied => return true,
             }
         }
-        let mut stamped = BytesMut::from(&records[..]);
         let Sequence { producer, next, .. } = *sequence;
-        if batch::stamp(&mut stamped, producer.id, producer.epoch, next).is_err() {
+        item.request.set_bytes("records", None); // or there would be two of them
+        let mut stamped = own(records);
+        let done = batch::stamp(&mut stamped, producer.id, producer.epoch, next).is_ok();
+        item.request.set_bytes("records", Some(stamped.freeze()));
+        if !done {
             return true; // no single batch: brokers refuse it
         }
         sequence.next = after(next, header.last_offset_delta);
@@ -314,7 +322,6 @@ impl Injection {
         }
         item.restamp = false;
         item.producer = producer.id;
-        item.request.set_bytes("records", Some(stamped.freeze()));
         true
     }
 

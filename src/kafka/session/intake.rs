@@ -1,6 +1,6 @@
 //! A client's request arrives: it gets its place in the order of answers, and in the steady state goes straight on.
 
-use super::inject::Stamped;
+use super::inject::{Stamped, own};
 use super::slot::{Answer, Raised, Slot, State};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::{API_VERSIONS, is_supported, unsupported, versions_answer};
@@ -136,7 +136,7 @@ impl Session {
             self.outdated(number, node);
             return true;
         }
-        if !link.send(frame, number, 0, correlation, now) {
+        if !link.send([frame], number, 0, correlation, now) {
             return false;
         }
         self.set_state(number, State::Sent);
@@ -154,11 +154,12 @@ impl Session {
             if !self.injection.has_room(slot.version, slot.frame.get(slot.body_at..).unwrap_or_default()) {
                 return Sent::Unstamped;
             }
-            let mut frame = BytesMut::from(&slot.frame[..]);
-            match self.injection.stamp(&self.cluster, slot.version, slot.body_at, &mut frame, now) {
+            let mut frame = own(std::mem::take(&mut slot.frame));
+            let stamped = self.injection.stamp(&self.cluster, slot.version, slot.body_at, &mut frame, now);
+            slot.frame = frame.freeze();
+            match stamped {
                 Stamped::AsItIs => {}
                 Stamped::Yes { raised: up } => {
-                    slot.frame = frame.freeze();
                     slot.stamped = true;
                     slot.own_timeout = up;
                     let raised = self.note_raised(up.is_some());

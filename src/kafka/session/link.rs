@@ -159,17 +159,20 @@ impl Link {
         }
     }
 
-    /// Queues a request on an open link. Answers `false` if the link isn't open; nothing is queued then.
-    pub(super) fn send(
+    /// Queues a request, in pieces, on an open link. Answers `false` if the link isn't open; nothing is queued then.
+    pub(super) fn send<P>(
         &mut self,
-        frame: Bytes,
+        pieces: P,
         slot: u64,
         part: u32,
         correlation: Option<i32>,
         now: Instant,
-    ) -> bool {
+    ) -> bool
+    where
+        P: AsRef<[Bytes]> + IntoIterator<Item = Bytes>,
+    {
         let State::Open(open) = &mut self.state else { return false };
-        if open.out.push_frame([frame]).is_err() {
+        if open.out.push_frame(pieces).is_err() {
             return false;
         }
         let end = open.out.pushed_total();

@@ -104,7 +104,7 @@ impl Session {
         for (at, plan) in plans.into_iter().enumerate() {
             let mut target = None;
             match plan {
-                // One whose queue is full gets no more: copies of what is held would be all that it gains.
+                // One whose queue is full gets no more: what is not on a link can still go to another node.
                 Plan::Go(node) if self.links.iter().any(|link| link.node == node && link.is_full()) => {}
                 Plan::Go(node) if self.is_open(node) => target = Some(node),
                 Plan::Go(node) => moved |= self.reach(node),
@@ -283,9 +283,9 @@ impl Session {
         let doubt = split.items().iter().any(|item| item.doubt);
         for part in parts {
             let Some(part) = self.gather(number, part) else { continue };
-            let mut frame = BytesMut::from(&header[..]);
-            match message.encode(version, &part.body, &mut frame) {
-                Ok(()) => frames.push((part.node, part.number, frame.freeze())),
+            // The records are kept for a replay anyway: what waits to be written are slices of them.
+            match message.encode_pieces(version, &part.body, BytesMut::from(&header[..])) {
+                Ok(pieces) => frames.push((part.node, part.number, pieces)),
                 Err(error) => {
                     tracing::error!(%error, "a part of a request can't be written");
                     self.take_back(number, part.number);
@@ -295,9 +295,9 @@ impl Session {
         if !frames.is_empty() {
             self.send_gathered(now); // what was gathered before is earlier
         }
-        for (node, part, frame) in frames {
+        for (node, part, pieces) in frames {
             let sent =
-                self.link_mut(node).is_some_and(|link| link.send(frame, number, part, correlation, now));
+                self.link_mut(node).is_some_and(|link| link.send(pieces, number, part, correlation, now));
             if sent {
                 let verdict = if doubt { ReplayVerdict::Unknown } else { ReplayVerdict::NotSent };
                 self.cluster.metrics.replays.inc(verdict);

@@ -41,7 +41,7 @@ impl Split {
     pub fn new(shape: &'static Shape, mut request: Struct, now: Instant) -> Self {
         let mut items = Vec::new();
         for mut topic in request.take_structs(shape.request.topics) {
-            let key = shape.request.key(&topic);
+            let key = shape.request.key(&topic).detached();
             for partition in topic.take_structs(shape.request.partitions) {
                 let index = partition.i32(shape.request.index);
                 items.push(Item::new(key.clone(), index, partition, now));

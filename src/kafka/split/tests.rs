@@ -114,6 +114,20 @@ fn a_lost_part_waits_again_with_its_doubt_and_a_silent_broker_is_no_success() {
 }
 
 #[test]
+fn records_alone_keep_the_frame_that_they_came_in() {
+    let mut frame = bytes::BytesMut::new();
+    let request = produce(&[("a", 0)]);
+    wire::request(0).unwrap().encode(9, &request, &mut frame).unwrap();
+    let request = wire::request(0).unwrap().decode(9, &frame.freeze()).unwrap();
+    let mut split = Split::new(shape(0).unwrap(), request, Instant::now());
+    let item = &mut split.items_mut()[0];
+    let records = item.request.bytes_field("records").cloned().unwrap();
+    item.request.set_bytes("records", None);
+    assert_eq!(item.topic, TopicKey::Name(Bytes::from_static(b"a")));
+    assert!(records.try_into_mut().is_ok(), "nothing else does: its name is a copy");
+}
+
+#[test]
 fn topics_named_by_id_keep_their_id() {
     let now = Instant::now();
     let mut request = wire::request(1).unwrap().new();

@@ -7,8 +7,13 @@ use super::schema::{Kind, Message, StructDef};
 use super::value::{Struct, Value};
 use super::write;
 
+/// From this length on, in bytes, bytes are worth a piece of their own; copying fewer is cheaper than another I/O vector.
+const PIECE_FROM: usize = 4096;
+
 struct Encoder<'o> {
     out: &'o mut BytesMut,
+    /// Bytes that are not copied into `out`, and where they belong; nothing if all are.
+    apart: Option<&'o mut Vec<(usize, Bytes)>>,
     message: &'static Message,
     version: i16,
     flexible: bool,
@@ -19,16 +24,48 @@ impl Message {
     /// was.
     pub fn encode(&'static self, version: i16, value: &Struct, out: &mut BytesMut) -> Result<(), WireError> {
         let start = out.len();
-        let mut encoder = Encoder { out, message: self, version, flexible: self.is_flexible(version) };
-        let result = if self.versions.contains(version) {
-            encoder.structure(self.root, value)
-        } else {
-            Err(encoder.error(Fault::Version, "version"))
-        };
+        let result = self.write(version, value, out, None);
         if result.is_err() {
             out.truncate(start);
         }
         result
+    }
+
+    /// Writes `value` behind `head` without copying long fields of bytes: they come as pieces of their own, which are slices
+    /// of what `value` holds. The pieces are those bytes in their order that [`Self::encode`] would have written.
+    pub fn encode_pieces(
+        &'static self,
+        version: i16,
+        value: &Struct,
+        head: BytesMut,
+    ) -> Result<Vec<Bytes>, WireError> {
+        let (mut out, mut apart) = (head, Vec::new());
+        self.write(version, value, &mut out, Some(&mut apart))?;
+        let mut rest = out.freeze();
+        let mut pieces = Vec::with_capacity(2 * apart.len() + 1);
+        let mut before = 0;
+        for (at, piece) in apart {
+            pieces.push(rest.split_to(at - before));
+            pieces.push(piece);
+            before = at;
+        }
+        pieces.push(rest);
+        Ok(pieces)
+    }
+
+    fn write(
+        &'static self,
+        version: i16,
+        value: &Struct,
+        out: &mut BytesMut,
+        apart: Option<&mut Vec<(usize, Bytes)>>,
+    ) -> Result<(), WireError> {
+        let mut encoder = Encoder { out, apart, message: self, version, flexible: self.is_flexible(version) };
+        if self.versions.contains(version) {
+            encoder.structure(self.root, value)
+        } else {
+            Err(encoder.error(Fault::Version, "version"))
+        }
     }
 }
 
@@ -53,7 +90,7 @@ impl Encoder<'_> {
                 Some(_) if *value == field.default => {}
                 Some(tag) => {
                     let mut contents = BytesMut::new();
-                    let mut inner = Encoder { out: &mut contents, ..*self };
+                    let mut inner = Encoder { out: &mut contents, apart: None, ..*self };
                     inner.value(field.kind, nullable, field.name, value)?;
                     tagged.push((tag, contents.freeze()));
                 }
@@ -119,7 +156,12 @@ impl Encoder<'_> {
             }
             (Kind::Bytes, Value::Bytes(v)) => {
                 self.length(v.as_ref().map(Bytes::len), nullable, field, write::length32)?;
-                self.out.put_slice(v.as_deref().unwrap_or(&[]));
+                match (&mut self.apart, v) {
+                    (Some(apart), Some(v)) if v.len() >= PIECE_FROM => {
+                        apart.push((self.out.len(), v.clone()));
+                    }
+                    _ => self.out.put_slice(v.as_deref().unwrap_or(&[])),
+                }
             }
             (Kind::Array(element), Value::Array(v)) => {
                 self.length(v.as_ref().map(Vec::len), nullable, field, write::length32)?;

@@ -95,6 +95,19 @@ fn only_one_whole_plain_batch_is_bare() {
 }
 
 #[test]
+fn what_nobody_else_sees_is_stamped_in_its_place() {
+    let frame = BytesMut::from(&[3; 100][..]).freeze();
+    let place = frame.as_ptr();
+    let mut alone = own(frame);
+    alone[0] = 4;
+    assert_eq!(alone.as_ptr(), place);
+    let shared = alone.freeze();
+    let mut copy = own(shared.clone());
+    copy[0] = 5;
+    assert_eq!((shared[0], copy[0]), (4, 5), "what still waits to be written is not changed");
+}
+
+#[test]
 fn each_partition_counts_its_records() {
     let mut injection = injection();
     assert_eq!(assigned(&mut injection, &[(0, plain(3)), (1, plain(1))]), [(7, 0), (7, 0)]);

@@ -6,6 +6,7 @@ mod header;
 mod hostile;
 mod interpreter;
 mod other;
+mod pieces;
 mod scans;
 mod schema;
 mod values;

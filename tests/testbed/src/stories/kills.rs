@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::ideal::{Writer, Writing, stall};
 use crate::judge::{History, Verdict};
-use crate::scene::{PARTITIONS, micros};
+use crate::scene::{PARTITIONS, is, micros};
 use crate::{Load, ProducerSpec, Report, Result, Roll, Scene, Spec, judge_producers, wait};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -64,6 +64,14 @@ pub fn kills(
     let brokers = ids.iter().map(|&id| scene.cluster.addr(id)).collect::<Result<Vec<_>>>()?;
     let ideal = Writing::start(&Writer::Ideal(brokers), "ideal", TOPIC, PARTITIONS)?;
     let plain = Writing::start(&Writer::Plain(scene.front.listen), "plain", TOPIC, PARTITIONS)?;
+    // Brokers that have just started are slow, and a client that sends each record by itself would begin with a backlog.
+    if let Some(load) = &load {
+        load.go_on()?;
+        wait::poll("nothing held before the first kill", PATIENCE, Duration::from_millis(200), || {
+            let held = scene.sidecar.metric_sum("evenkeel_hold_requests", &[])?;
+            Ok(is(held, 0.0).then_some(()))
+        })?;
+    }
     let mut at = Vec::new();
     for (turn, &id) in (1..=count).zip(ids.iter().cycle()) {
         elect(&mut scene)?;
