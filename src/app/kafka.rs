@@ -75,7 +75,8 @@ impl ClusterStatus for Shown {
     }
 
     fn version(&self) -> Option<String> {
-        let level = finalized(&self.cluster.facts()?).ok()?;
+        let known = self.cluster.facts()?;
+        let level = finalized(&known).ok()?;
         upgrade::kafka_release(level).map(str::to_owned)
     }
 

@@ -147,9 +147,20 @@ impl Cluster {
         let channels = std::mem::take(&mut asking.channels);
         let gathering = Gathering { cluster: Arc::clone(self), asked, wish };
         let found = tokio::time::timeout(BOUND, gathering.run(channels, &mut asking.minimums)).await;
-        let (facts, channels) =
+        let (mut facts, channels) =
             found.unwrap_or_else(|_| (unknown(asked, "no answers within 8 s"), BTreeMap::new()));
         asking.channels = channels;
+        // Who has just been answered more than others ask for still finds it.
+        if let Some((before, had)) = lock(&self.facts).clone()
+            && asked.saturating_duration_since(before.asked) <= BOUND
+        {
+            if had.upgrade && !wish.upgrade {
+                facts.upgrade.clone_from(&before.upgrade);
+            }
+            if had.downgrade.is_some() && wish.downgrade.is_none() {
+                facts.downgrade.clone_from(&before.downgrade);
+            }
+        }
         let facts = Arc::new(facts);
         *lock(&self.facts) = Some((Arc::clone(&facts), wish));
         facts
@@ -165,8 +176,8 @@ fn unknown(asked: Instant, why: &str) -> Facts {
         partitions: Err(why()),
         quorum: Err(why()),
         reassigning: Err(why()),
-        upgrade: Err(why()),
-        downgrade: Err(why()),
+        upgrade: Err("the controller was not asked".to_owned()),
+        downgrade: Err("the controller was not asked".to_owned()),
     }
 }
 
