@@ -160,14 +160,20 @@ impl Part {
     }
 
     fn watch(&mut self, nodes: &[String]) {
-        let bound = self.timeout;
-        for member in &mut self.members {
+        let (bound, mut last) = (self.timeout, Instant::now());
+        for at in 0..self.members.len() {
             for node in nodes {
+                let Some(member) = self.members.get_mut(at) else { continue };
                 let met = member.watch(node, bound);
                 if met != Met::Code(0) {
                     let mut refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
                     *refused = Some(format!("a watch on {node} met {met:?}"));
                 }
+            }
+            // The others go on pinging, as they have to.
+            if last.elapsed() > self.timeout / 6 {
+                self.ping();
+                last = Instant::now();
             }
         }
     }
