@@ -150,6 +150,12 @@ pub fn read_mntr(text: &str, key: &str) -> Option<u64> {
     value.split('.').next()?.parse().ok()
 }
 
+/// The last transaction that a server has applied, from its answer to `srvr`.
+pub fn read_zxid(text: &str) -> Option<i64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("Zxid:"))?;
+    i64::from_str_radix(line.trim().strip_prefix("0x")?, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +195,9 @@ mod tests {
         let text = "Zookeeper version: 3.8.6-17a80c4d8c5e, built on 2026-01-27 10:51 UTC\nLatency min/avg/max: 0/0.0/0\n\
                     Mode: leader\nNode count: 5\n";
         assert_eq!(read_srvr(text), (Some("3.8.6"), Some(Mode::Leader)));
+        assert_eq!(read_zxid(text), None);
+        assert_eq!(read_zxid("Outstanding: 0\nZxid: 0x20000001f\nMode: leader\n"), Some(0x2_0000_001f));
+        assert_eq!(read_zxid("Zxid: ff\n"), None);
         assert_eq!(read_srvr("This ZooKeeper instance is not currently serving requests\n"), (None, None));
         assert_eq!(read_srvr(""), (None, None));
     }

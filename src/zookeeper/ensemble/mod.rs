@@ -17,7 +17,7 @@ pub use drains::DrainState;
 pub use facts::{Facts, Said};
 pub use follow::follow_config;
 pub use servers::{Drain, Health, Server, Servers};
-pub use watch::watch;
+pub use watch::{has_reached, watch};
 
 use crate::config::{self, HostPort};
 use crate::dns::Resolver;
@@ -32,11 +32,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The session time-out that is assumed before one was granted: what the servers' defaults give to who asks for more
 /// than they allow is 40 s, to who asks for less 4 s.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Planned moves at once, and no more than attaches. A move keeps its client waiting from its beginning on, so that no more begin
+/// than get on with each other: what waits for its turn is served where it is.
+const MOVES: usize = 12;
 
 /// The configuration that concerns one ensemble, replaced whole by a reload.
 #[derive(Clone, Debug)]
@@ -64,6 +68,8 @@ pub struct Ensemble {
     /// Attaches at once; how many there may be by the settings that were looked at last.
     attaches: Semaphore,
     allowed: Mutex<usize>,
+    /// Turns for planned moves.
+    moves: Arc<Semaphore>,
     wakers: Mutex<HashMap<u64, Waker>>,
     news: AtomicU64,
     poke: Notify,
@@ -106,9 +112,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(server) = lock(&self.ensemble.servers).get_mut(&self.at) {
-            server.sessions = server.sessions.saturating_sub(1);
-        }
+        lock(&self.ensemble.servers).let_go(&self.at);
     }
 }
 
@@ -134,6 +138,7 @@ impl Ensemble {
             servers: Mutex::new(servers),
             attaches: Semaphore::new(allowed),
             allowed: Mutex::new(allowed),
+            moves: Arc::new(Semaphore::new(MOVES)),
             wakers: Mutex::default(),
             news: AtomicU64::new(0),
             poke: Notify::new(),
@@ -152,6 +157,11 @@ impl Ensemble {
     /// The configuration as it is now.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
+    }
+
+    /// Looks at the configuration as it is now: cheaper than to hold it.
+    pub fn look_at_settings<R>(&self, look: impl FnOnce(&Settings) -> R) -> R {
+        look(&self.settings.load())
     }
 
     /// Replaces the configuration (a reload).
@@ -224,6 +234,12 @@ impl Ensemble {
         servers.get(at).is_none_or(|server| server.is_drained(now)) && servers.has_other(at, now)
     }
 
+    /// Waits for the turn of a planned move, which lasts until it is dropped.
+    pub async fn turn_to_move(self: Arc<Self>) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.moves).acquire_owned().await.ok()
+    }
+
     /// Whether writes wait, since a server is about to stop that takes every client's connection with it.
     pub fn is_quiet(&self) -> bool {
         self.quiet.load(Relaxed)
@@ -260,9 +276,7 @@ impl Ensemble {
     ) -> Result<Place, Option<Instant>> {
         let mut servers = lock(&self.servers);
         let at = servers.pick(avoid, now(), rng)?;
-        if let Some(server) = servers.get_mut(&at) {
-            server.sessions += 1;
-        }
+        servers.took(&at);
         drop(servers);
         let metrics = self.metrics.member(&at.to_string());
         Ok(Place { ensemble: Arc::clone(self), at, metrics })

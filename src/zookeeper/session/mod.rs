@@ -29,7 +29,7 @@ use crate::zookeeper::watches::Watches;
 use crate::zookeeper::wire::opcode;
 use bytes::Bytes;
 use greet::Identity;
-use moving::Move;
+use moving::{Move, Turn};
 use settle::Settling;
 use slot::{Slot, State};
 use std::collections::VecDeque;
@@ -41,6 +41,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 use upstream::Upstream;
+
+/// An empty queue of requests keeps room for at most so many.
+const KEEP_SLOTS: usize = 64;
 
 /// For what a client sent before it went to be written to its server.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -138,6 +141,8 @@ pub struct Session {
     heard: Option<u64>,
     /// Whether its server has to be left was not looked at since there was news.
     unlooked: bool,
+    /// It has to leave its server, and waits for its turn.
+    turn: Option<Turn>,
     /// No planned move before this moment.
     not_before: Option<Instant>,
     /// The answer of a server to a four-letter word.
@@ -184,6 +189,7 @@ impl Session {
             eof: None,
             heard: None,
             unlooked: true,
+            turn: None,
             not_before: None,
             asking: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -198,10 +204,15 @@ impl Session {
     }
 
     /// Serves the client until it, its session or the process ends.
-    pub async fn run(mut self) -> End {
-        let end = poll_fn(|cx| self.poll(cx)).await;
-        drop(self.drain.clone()); // held to here: a drain waits for this session
-        end
+    ///
+    /// The future is small: the session is in one place of its own, and not once for each future around it.
+    pub fn run(self) -> impl Future<Output = End> + Send {
+        let mut session = Box::new(self);
+        async move {
+            let end = poll_fn(|cx| session.poll(cx)).await;
+            drop(session.drain.clone()); // held to here: a drain waits for this session
+            end
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {

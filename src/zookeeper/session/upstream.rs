@@ -12,7 +12,11 @@ use crate::zookeeper::ensemble::{Attached, Place};
 use crate::zookeeper::wire::{ReplyHeader, reply_header, xid};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
+
+/// An empty list of what is due keeps room for at most so many.
+const KEEP_DUE: usize = 64;
 
 /// Whose a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +90,11 @@ impl Upstream {
 
     pub(super) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Where the server is; nothing for a pipe in memory.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr()
     }
 
     /// Whether so much waits to be written that no more should be read for it.
@@ -170,6 +179,9 @@ impl Upstream {
         };
         match at.and_then(|at| self.due.remove(at)) {
             Some(due) => {
+                if self.due.is_empty() && self.due.capacity() > KEEP_DUE {
+                    self.due = VecDeque::new();
+                }
                 self.place.metrics().in_flight.dec();
                 Event::Answer(due, header, frame)
             }

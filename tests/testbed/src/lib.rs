@@ -2,7 +2,8 @@
 //!
 //! Starts Kafka brokers and `ZooKeeper` servers from their Maven jars on loopback addresses, breaks them on purpose
 //! (stop, kill, freeze, move, another version), runs client programs against them and judges what came out.
-//! Synchronous on purpose: threads and child processes are easier to trust than a second async runtime in a test.
+//! Synchronous on purpose: threads and child processes are easier to trust than a second async runtime in a test. Only a
+//! thousand `ZooKeeper` sessions at once are tasks ([`zookeeper::Crowd`]).
 //!
 //! This crate never imports `evenkeel`: it sees the sidecar only from outside, as a process ([`sidecar::Sidecar`]).
 

@@ -198,7 +198,7 @@ pub(super) struct Bed {
     pub(super) servers: Vec<Server>,
     pub(super) ledger: Arc<Ledger>,
     _drain: DrainTrigger,
-    holder: crate::lifecycle::Drain,
+    pub(super) holder: crate::lifecycle::Drain,
 }
 
 /// A session's task.
