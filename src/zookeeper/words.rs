@@ -143,17 +143,17 @@ pub fn read_srvr(text: &str) -> (Option<&str>, Option<Mode>) {
     (version.filter(|version| !version.is_empty()), after("Mode:").and_then(Mode::from_name))
 }
 
-/// The last transaction that a server has applied, from its answer to `srvr`.
-pub fn read_zxid(text: &str) -> Option<i64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("Zxid:"))?;
-    i64::from_str_radix(line.trim().strip_prefix("0x")?, 16).ok()
-}
-
 /// A number in a server's answer to `mntr`; nothing if it isn't told.
 pub fn read_mntr(text: &str, key: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'))?.trim();
     // Some versions write gauges as fractions: "2.0".
     value.split('.').next()?.parse().ok()
+}
+
+/// The last transaction that a server has applied, from its answer to `srvr`.
+pub fn read_zxid(text: &str) -> Option<i64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("Zxid:"))?;
+    i64::from_str_radix(line.trim().strip_prefix("0x")?, 16).ok()
 }
 
 #[cfg(test)]

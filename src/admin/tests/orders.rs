@@ -1,4 +1,4 @@
-//! A controller's orders over HTTP; each answer is held against the OpenAPI document.
+//! A controller's orders over HTTP; each answer is held against the `OpenAPI` document.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
