@@ -103,7 +103,7 @@ pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
             Err(failure) => ensemble.server_is_down(&at, &failure.to_string()),
         }
         match tried.iter_mut().find(|(other, _)| *other == at) {
-            Some((_, tries)) => *tries = tries.saturating_add(1),
+            Some((_, count)) => *count = count.saturating_add(1),
             None => tried.push((at, 1)),
         }
     }

@@ -158,18 +158,18 @@ impl Servers {
         now: Instant,
         rng: &mut impl Rng,
     ) -> Result<HostPort, Option<Instant>> {
-        let tries =
-            |at: &HostPort| tried.iter().find(|(tried, _)| tried == at).map_or(0, |(_, tries)| *tries);
+        let times =
+            |at: &HostPort| tried.iter().find(|(tried, _)| tried == at).map_or(0, |(_, times)| *times);
         let rank = |server: &Server| {
             let last_choice = server.is_drained(now) || server.mode == Some(Mode::ReadOnly);
-            let left = u8::from(tries(&server.at) > 0);
+            let left = u8::from(times(&server.at) > 0);
             let health = match server.health {
                 // One that is thought to be up was lost a moment ago, if it was left.
                 Health::Up => 2 * left,
                 Health::Unknown => 1 + 2 * left,
                 Health::Down(_) => 4 + left,
             };
-            (last_choice, health, tries(&server.at), server.sessions)
+            (last_choice, health, times(&server.at), server.sessions)
         };
         let ready = |server: &&Server| server.not_before.is_none_or(|at| at <= now);
         let best = self.all.iter().filter(ready).map(rank).min();

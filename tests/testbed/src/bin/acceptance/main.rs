@@ -227,7 +227,7 @@ const PROOFS: &[Proof] = &[
     },
     Proof {
         name: "zookeeper-small",
-        shows: "Ensembles of one and of two servers are killed and started again: within the lease sessions, connections and watches last;                 beyond it connections end honestly and sessions are resumed.",
+        shows: "Ensembles of one and of two servers are killed and started again: within the lease sessions, connections and watches last; beyond it connections end honestly and sessions are resumed.",
         run: zookeeper_small::run,
     },
     Proof {
