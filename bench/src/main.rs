@@ -1,5 +1,6 @@
 //! What one gigabyte and one request cost in CPU time: a bare copy loop (the floor), `HAProxy` in TCP mode, Evenkeel, and
-//! Evenkeel with the injection of identities off. And what a killed broker costs beyond what it must ([`stall`]).
+//! Evenkeel with the injection of identities off. And what a killed broker costs beyond what it must ([`stall`]), and
+//! what a client waits while its `ZooKeeper` session is moved ([`moves`]).
 //!
 //! Every part is a process of its own: the load generator ([`load`]), the proxy that is measured ([`contender`]), the
 //! broker ([`broker`]). All of them but `HAProxy` and Evenkeel are this binary in another role. What counts is the CPU time
@@ -11,6 +12,7 @@ mod copy;
 mod cpu;
 mod frames;
 mod load;
+mod moves;
 mod reader;
 mod report;
 mod run;
@@ -38,6 +40,8 @@ enum Role {
     Run(Options),
     /// Kills brokers of a real cluster and measures what Evenkeel adds to the shortest possible stall.
     Stall(stall::Options),
+    /// Drains servers of real `ZooKeeper` ensembles and measures the pauses that clients see.
+    Moves(moves::Options),
     /// Measures proxies in front of a `ZooKeeper` server, `HAProxy` and Envoy among them.
     Zookeeper(zookeeper::Options),
     /// One contender under one load, again and again: for a profiler.
@@ -97,6 +101,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().role {
         Role::Run(options) => run::run(&options),
         Role::Stall(options) => stall::run(&options),
+        Role::Moves(options) => moves::run(&options),
         Role::Zookeeper(options) => zookeeper::run(&options),
         Role::ZookeeperServer { listen } => zookeeper::serve(listen),
         Role::ZookeeperLoad { target, workload, requests } => zookeeper::load(target, workload, requests),

@@ -4,6 +4,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects")]
 
+mod changes;
+mod chaos;
 mod direct;
+mod gates;
+mod lease;
+mod moves;
 mod rolls;
 mod shield;
+mod small;

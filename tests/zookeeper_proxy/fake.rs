@@ -136,6 +136,8 @@ pub struct World {
     pub events_have_zxid: bool,
     /// A write that can't be decoded, or a lone check, came through.
     pub poisoned: Option<Bytes>,
+    /// Whether servers say in `srvr` how far they have come.
+    pub says_zxid: bool,
     pub seen: Vec<Seen>,
     pub attached: Vec<SeenAttach>,
     /// Four-letter words but `srvr`.
@@ -218,6 +220,7 @@ impl Fake {
             timeouts: (100, 60_000),
             events_have_zxid: true,
             poisoned: None,
+            says_zxid: true,
             seen: Vec::new(),
             attached: Vec::new(),
             words: Vec::new(),

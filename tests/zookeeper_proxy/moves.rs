@@ -153,10 +153,12 @@ async fn a_one_shot_watch_fires_once() {
     bed.end(client).await;
 }
 
-/// An old leader is only listened to: any request would end the connection with events still to come.
+/// An old leader that doesn't say how far it has come is only listened to: any request would end the connection with events still
+/// to come.
 #[tokio::test]
 async fn an_old_leader_is_only_listened_to() {
     let (bed, mut client) = three(1, "", "").await;
+    bed.fake.world().says_zxid = false;
     client.did(ADD_WATCH, &path_and("/a", 0)).await;
     for id in [2, 3] {
         bed.fake.script(id, SET_WATCHES2, then(|world| world.set("/a", "both tell")));
@@ -173,6 +175,76 @@ async fn an_old_leader_is_only_listened_to() {
     client.pong().await;
     assert_eq!(client.events.len(), 1);
     bed.end(client).await;
+}
+
+/// An old leader that says how far it has come is listened to until it has come far enough, and no longer: then it is asked
+/// something, and its end comes behind everything that it had to tell.
+#[tokio::test]
+async fn an_old_leader_is_heard_out() {
+    for has_zxid in [true, false] {
+        let (bed, mut client) = three(1, "", "").await;
+        bed.fake.world().events_have_zxid = has_zxid;
+        client.did(ADD_WATCH, &path_and("/", 1)).await;
+        bed.fake.lag(1);
+        bed.fake.set("/a", "1");
+        bed.fake.set("/b", "2");
+        for id in [2, 3] {
+            bed.fake.script(id, SET_WATCHES2, then(|world| world.set("/a", "3")));
+        }
+        let old = bed.fake.world().sessions[&client.session].owner;
+        bed.fake.forget();
+        bed.drain(1, true).await;
+        eventually("the watches are set", || !bed.fake.seen(SET_WATCHES2).is_empty()).await;
+        client.send(GET_DATA, &read("/a", false)).await;
+        bed.holding(1).await;
+        // Longer than one would listen that doesn't say.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(client.events.is_empty());
+        bed.fake.world().catch_up(1);
+        assert_eq!(client.answer().await.err, 0);
+        let told: Vec<&str> = client.events.iter().map(|(_, path)| path.as_str()).collect();
+        assert_eq!(told, ["/a", "/b", "/a"], "zxids: {has_zxid}");
+        let set = bed.fake.seen(SET_WATCHES2)[0].at;
+        let asked = bed.fake.world().seen.iter().filter(|seen| seen.conn == old && seen.at > set).count();
+        assert_eq!(asked, 1, "one ping, when it had told everything");
+        bed.drained(1).await;
+        bed.end(client).await;
+    }
+}
+
+/// Sessions move a few at a time: one whose turn has not come is served where it is.
+#[tokio::test]
+async fn who_waits_for_its_turn_is_served() {
+    let (bed, first) = three(2, "", "").await;
+    let mut clients = vec![first];
+    while clients.iter().filter(|client| bed.on(client) == 2).count() < 20 {
+        clients.push(bed.client().await);
+    }
+    // Those that move wait for an answer.
+    let gate = gate();
+    for id in [1, 3] {
+        bed.fake.always(id, Some(Attach::Later(gate.clone())));
+    }
+    bed.fake.forget();
+    bed.drain(2, true).await;
+    let moving = || bed.fake.attaches().iter().filter(|seen| seen.request.session != 0).count();
+    eventually("some move", || moving() >= 12).await;
+    let moving: Vec<i64> = bed.fake.attaches().iter().map(|seen| seen.request.session).collect();
+    assert_eq!(moving.len(), 12, "no more at once");
+    for client in clients.iter_mut().filter(|client| bed.on(client) == 2) {
+        if !moving.contains(&client.session) {
+            client.did(GET_DATA, &read("/a", false)).await;
+        }
+    }
+    gate.add_permits(1000);
+    bed.drained(2).await;
+    for client in &mut clients {
+        client.did(GET_DATA, &read("/a", false)).await;
+        assert!(bed.on(client) != 2);
+    }
+    assert_eq!(moves(&bed, "unplanned").await, 0.0);
+    drop(clients);
+    bed.settled().await;
 }
 
 /// Nobody else is there: the session stays, and works.

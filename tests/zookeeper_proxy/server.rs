@@ -88,7 +88,11 @@ fn word_answer(world: &Shared, id: u8, asked: &str) -> String {
         let mode = world.servers[&id].mode;
         return match mode {
             "none" => "This ZooKeeper instance is not currently serving requests\n".to_owned(),
-            mode => format!("Zookeeper version: 3.9.6-fake, built on x\nMode: {mode}\nNode count: 5\n"),
+            mode => {
+                let zxid =
+                    if world.says_zxid { format!("Zxid: {:#x}\n", world.shown(id)) } else { String::new() };
+                format!("Zookeeper version: 3.9.6-fake, built on x\n{zxid}Mode: {mode}\nNode count: 5\n")
+            }
         };
     }
     world.words.push(asked.to_owned());
@@ -227,7 +231,11 @@ async fn one(world: &Shared, conn: u64, frame: &Bytes, act: Option<Act>) -> bool
             serve(&mut world, conn, header.opcode, request_payload(frame))
         }
     };
-    let Some((err, body, close)) = served else { return false };
+    let Some((err, body, close)) = served else {
+        // The end comes behind what is still to be written.
+        world.lock().unwrap().send(conn, Out::Close);
+        return true;
+    };
     match &act {
         Some(Act::ApplyThenClose) => return false,
         Some(Act::AnswerLater(gate)) => gate.acquire().await.unwrap().forget(),

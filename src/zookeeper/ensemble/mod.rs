@@ -5,15 +5,19 @@
 //! `dns`, `retry`, `hold` and its own folder; must never know what a client's requests mean.
 
 mod attach;
+mod drains;
+mod facts;
 mod follow;
 mod servers;
 mod status;
 mod watch;
 
 pub use attach::{Attached, Wish, attach};
+pub use drains::DrainState;
+pub use facts::{Facts, Said};
 pub use follow::follow_config;
 pub use servers::{Drain, Health, Server, Servers};
-pub use watch::watch;
+pub use watch::{has_reached, watch};
 
 use crate::config::{self, HostPort};
 use crate::dns::Resolver;
@@ -28,14 +32,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The session time-out that is assumed before one was granted: what the servers' defaults give to who asks for more
 /// than they allow is 40 s, to who asks for less 4 s.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long one word that a server is to be left counts.
-const DRAIN_LASTS: Duration = Duration::from_secs(600);
+/// Planned moves at once, and no more than attaches. A move keeps its client waiting from its beginning on, so that no more begin
+/// than get on with each other: what waits for its turn is served where it is.
+const MOVES: usize = 12;
 
 /// The configuration that concerns one ensemble, replaced whole by a reload.
 #[derive(Clone, Debug)]
@@ -63,6 +68,8 @@ pub struct Ensemble {
     /// Attaches at once; how many there may be by the settings that were looked at last.
     attaches: Semaphore,
     allowed: Mutex<usize>,
+    /// Turns for planned moves.
+    moves: Arc<Semaphore>,
     wakers: Mutex<HashMap<u64, Waker>>,
     news: AtomicU64,
     poke: Notify,
@@ -76,6 +83,8 @@ pub struct Ensemble {
     granted_ms: AtomicU64,
     bypassed: AtomicBool,
     not_ready: Mutex<Option<Block>>,
+    facts: Mutex<Option<Arc<Facts>>>,
+    asking: tokio::sync::Mutex<facts::Asking>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -103,9 +112,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(server) = lock(&self.ensemble.servers).get_mut(&self.at) {
-            server.sessions = server.sessions.saturating_sub(1);
-        }
+        lock(&self.ensemble.servers).let_go(&self.at);
     }
 }
 
@@ -131,6 +138,7 @@ impl Ensemble {
             servers: Mutex::new(servers),
             attaches: Semaphore::new(allowed),
             allowed: Mutex::new(allowed),
+            moves: Arc::new(Semaphore::new(MOVES)),
             wakers: Mutex::default(),
             news: AtomicU64::new(0),
             poke: Notify::new(),
@@ -141,6 +149,8 @@ impl Ensemble {
             granted_ms: AtomicU64::new(0),
             bypassed: AtomicBool::new(false),
             not_ready: Mutex::new(Some(not_ready)),
+            facts: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
         })
     }
 
@@ -224,35 +234,10 @@ impl Ensemble {
         servers.get(at).is_none_or(|server| server.is_drained(now)) && servers.has_other(at, now)
     }
 
-    /// Begins or ends the drain of a server, by its host and port. Answers what is left: sessions that could be elsewhere, and
-    /// where its end would take every client's connection (see [`Servers::is_quiet`]), those with writes under way. Nothing if there is
-    /// no such server.
-    ///
-    /// A drain that nobody repeats ends by itself after 10 minutes: a controller that dies leaves nothing blocked.
-    pub fn drain(&self, member: &str, on: bool) -> Option<usize> {
-        let now = now();
-        let mut servers = lock(&self.servers);
-        let at = servers.all().iter().find(|server| server.at.to_string() == member)?.at.clone();
-        let server = servers.get_mut(&at)?;
-        let news = server.is_drained(now) != on;
-        let since = server.drained.filter(|_| !news).map_or(now, |drain| drain.since);
-        server.drained = on.then_some(Drain { since, until: now + DRAIN_LASTS });
-        let sessions = server.sessions;
-        // Whether it leads is asked first.
-        let unknown = on && server.looked.is_none_or(|looked| looked < since);
-        let elsewhere = servers.has_other(&at, now);
-        drop(servers);
-        if news {
-            tracing::info!(server = %at, on, sessions, "drain of a server");
-            self.look_now();
-        }
-        self.look_whether_quiet();
-        if news {
-            self.wake_all();
-        }
-        let leaving = if elsewhere { sessions } else { 0 };
-        let writing = if self.is_quiet() { self.writing.load(Relaxed) } else { 0 };
-        Some((leaving + writing).max(usize::from(unknown)))
+    /// Waits for the turn of a planned move, which lasts until it is dropped.
+    pub async fn turn_to_move(self: Arc<Self>) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.moves).acquire_owned().await.ok()
     }
 
     /// Whether writes wait, since a server is about to stop that takes every client's connection with it.
@@ -291,9 +276,7 @@ impl Ensemble {
     ) -> Result<Place, Option<Instant>> {
         let mut servers = lock(&self.servers);
         let at = servers.pick(tried, now(), rng)?;
-        if let Some(server) = servers.get_mut(&at) {
-            server.sessions += 1;
-        }
+        servers.took(&at);
         drop(servers);
         let metrics = self.metrics.member(&at.to_string());
         Ok(Place { ensemble: Arc::clone(self), at, metrics })

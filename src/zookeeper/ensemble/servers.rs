@@ -66,13 +66,15 @@ impl Server {
 #[derive(Clone, Debug)]
 pub struct Servers {
     all: Vec<Server>,
+    /// Sessions that are still on servers that are listed no more. One that is listed again has them.
+    behind: Vec<(HostPort, usize)>,
     back_off: (Duration, Duration),
 }
 
 impl Servers {
     /// These servers, of which nothing is known. `back_off`: the least and the longest pause after a failure.
     pub fn new(list: &[HostPort], back_off: (Duration, Duration)) -> Self {
-        let mut servers = Self { all: Vec::new(), back_off };
+        let mut servers = Self { all: Vec::new(), behind: Vec::new(), back_off };
         servers.follow(list);
         servers
     }
@@ -81,18 +83,20 @@ impl Servers {
     pub fn follow(&mut self, list: &[HostPort]) -> (Vec<HostPort>, Vec<HostPort>) {
         let gone = self.all.iter().filter(|server| !list.contains(&server.at));
         let gone: Vec<HostPort> = gone.map(|server| server.at.clone()).collect();
-        self.all.retain(|server| list.contains(&server.at));
+        let unlisted = self.all.extract_if(.., |server| !list.contains(&server.at));
+        self.behind.extend(unlisted.map(|server| (server.at, server.sessions)).filter(|(_, some)| *some > 0));
         let mut came = Vec::new();
         for at in list {
             if self.get(at).is_none() {
                 came.push(at.clone());
+                let sessions = self.behind.extract_if(.., |(of, _)| of == at).map(|(_, some)| some).sum();
                 self.all.push(Server {
                     at: at.clone(),
                     health: Health::Unknown,
                     mode: None,
                     looked: None,
                     version: None,
-                    sessions: 0,
+                    sessions,
                     drained: None,
                     doubted: None,
                     not_before: None,
@@ -118,9 +122,29 @@ impl Servers {
         self.all.iter_mut().find(|server| server.at == *at)
     }
 
-    /// The server for a session that attaches now: one that is up before one of which nothing is known, before one whose
-    /// pause after a failure is over; among equals the one that this session has tried least often (`tried`; where it was counts as once), then the one with
-    /// the fewest sessions, by lot where that doesn't decide. One that is drained, or read-only, only when there is no other.
+    /// A session has its place there from now on.
+    pub fn took(&mut self, at: &HostPort) {
+        if let Some(server) = self.get_mut(at) {
+            server.sessions += 1;
+        }
+    }
+
+    /// A session has its place there no more, listed or not.
+    pub fn let_go(&mut self, at: &HostPort) {
+        if let Some(server) = self.get_mut(at) {
+            server.sessions = server.sessions.saturating_sub(1);
+            return;
+        }
+        if let Some((_, sessions)) = self.behind.iter_mut().find(|(of, _)| of == at) {
+            *sessions = sessions.saturating_sub(1);
+        }
+        self.behind.retain(|(_, sessions)| *sessions > 0);
+    }
+
+    /// The server for a session that attaches now: one that is up before one of which nothing is known, before those that this
+    /// session has tried (`tried`; where it was counts as once), before one whose pause after a failure is over; among equals the one
+    /// that it has tried least often, then the one with the fewest sessions, by lot where that doesn't decide. One that is
+    /// drained, or read-only, only when there is no other.
     ///
     /// Of several that refuse a session, since they are behind what it has seen, none hides the one that would take it.
     ///
@@ -134,16 +158,18 @@ impl Servers {
         now: Instant,
         rng: &mut impl Rng,
     ) -> Result<HostPort, Option<Instant>> {
-        let count =
-            |at: &HostPort| tried.iter().find(|(tried, _)| tried == at).map_or(0, |(_, count)| *count);
+        let times =
+            |at: &HostPort| tried.iter().find(|(tried, _)| tried == at).map_or(0, |(_, times)| *times);
         let rank = |server: &Server| {
             let last_choice = server.is_drained(now) || server.mode == Some(Mode::ReadOnly);
+            let left = u8::from(times(&server.at) > 0);
             let health = match server.health {
-                Health::Up => 0u8,
-                Health::Unknown => 1,
-                Health::Down(_) => 2,
+                // One that is thought to be up was lost a moment ago, if it was left.
+                Health::Up => 2 * left,
+                Health::Unknown => 1 + 2 * left,
+                Health::Down(_) => 4 + left,
             };
-            (last_choice, health, count(&server.at), server.sessions)
+            (last_choice, health, times(&server.at), server.sessions)
         };
         let ready = |server: &&Server| server.not_before.is_none_or(|at| at <= now);
         let best = self.all.iter().filter(ready).map(rank).min();
@@ -283,8 +309,21 @@ mod tests {
         servers.is_up(&at(2), now);
         servers.get_mut(&at(2)).unwrap().sessions = 9;
         assert_eq!(servers.pick(&[(at(1), 1)], now, &mut rng), Ok(at(2)));
+        for other in [at(2), at(3)] {
+            servers.is_down(&other, now, &mut rng);
+        }
+        let later = now + Duration::from_secs(1);
+        assert_eq!(servers.pick(&[(at(1), 1)], later, &mut rng), Ok(at(1)), "up, though it was left");
+    }
+
+    #[test]
+    fn one_that_nobody_has_tried_comes_before_the_one_that_was_left() {
+        let (mut servers, mut rng, now) = three();
+        servers.is_up(&at(1), now);
         servers.is_down(&at(2), now, &mut rng);
-        assert_eq!(servers.pick(&[(at(1), 1)], now, &mut rng), Ok(at(1)), "up, though it was left");
+        for later in [now, now + Duration::from_secs(1)] {
+            assert_eq!(servers.pick(&[(at(1), 1)], later, &mut rng), Ok(at(3)));
+        }
     }
 
     #[test]
@@ -336,6 +375,26 @@ mod tests {
         let (came, gone) = servers.follow(&[at(2), at(4)]);
         assert_eq!((came, gone), (vec![at(4)], vec![at(1), at(3)]));
         assert_eq!(servers.get(&at(2)).unwrap().health, Health::Up);
+    }
+
+    #[test]
+    fn one_that_comes_back_to_the_list_has_the_sessions_that_are_still_there() {
+        let (mut servers, _, _) = three();
+        for _ in 0..3 {
+            servers.took(&at(1));
+        }
+        servers.follow(&[at(2), at(3)]);
+        servers.let_go(&at(1));
+        servers.follow(&[at(1), at(2), at(3)]);
+        assert_eq!(servers.get(&at(1)).unwrap().sessions, 2, "one left while it was not listed");
+        servers.took(&at(1));
+        for expected in [2, 1, 0, 0] {
+            servers.let_go(&at(1));
+            assert_eq!(servers.get(&at(1)).unwrap().sessions, expected);
+        }
+        servers.follow(&[at(2)]);
+        servers.follow(&[at(1), at(2)]);
+        assert_eq!(servers.get(&at(1)).unwrap().sessions, 0, "nobody was there any more");
     }
 
     #[test]

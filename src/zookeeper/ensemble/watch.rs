@@ -7,9 +7,10 @@ use super::{Ensemble, Health, lock};
 use crate::config::HostPort;
 use crate::net::{ConnectOptions, connect};
 use crate::time::now;
-use crate::zookeeper::words::{Mode, read_srvr};
+use crate::zookeeper::words::{Mode, read_srvr, read_zxid};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -107,6 +108,28 @@ pub(super) async fn ask_word(ensemble: &Ensemble, at: &HostPort, word: [u8; 4]) 
     let read = stream.take(ANSWER_MOST).read_to_end(&mut text).await;
     read.map_err(|error| error.to_string())?;
     Ok(text)
+}
+
+/// Between questions how far a server has come.
+const AGAIN: Duration = Duration::from_millis(2);
+
+/// Waits until the server at `peer` says that it has applied this transaction: then it has queued what that one makes it tell
+/// (`DataTree.processTxn` triggers watches before it counts the transaction as processed). Answers whether it says so; not if it
+/// says nothing of the kind, as when the word is not allowed.
+pub async fn has_reached(peer: SocketAddr, zxid: i64) -> bool {
+    let asked = async {
+        loop {
+            let mut stream = TcpStream::connect(peer).await.ok()?;
+            stream.write_all(b"srvr").await.ok()?;
+            let mut text = Vec::new();
+            stream.take(ANSWER_MOST).read_to_end(&mut text).await.ok()?;
+            if read_zxid(&String::from_utf8_lossy(&text))? >= zxid {
+                return Some(());
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
+    tokio::time::timeout(BOUND, asked).await.ok().flatten().is_some()
 }
 
 /// What a server says of itself: version, mode, and whether it serves. One that refuses the word is there all the same.

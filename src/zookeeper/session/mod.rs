@@ -29,7 +29,7 @@ use crate::zookeeper::watches::Watches;
 use crate::zookeeper::wire::opcode;
 use bytes::Bytes;
 use greet::Identity;
-use moving::Move;
+use moving::{Move, Turn};
 use settle::Settling;
 use slot::{Slot, State};
 use std::collections::VecDeque;
@@ -141,6 +141,8 @@ pub struct Session {
     heard: Option<u64>,
     /// Whether its server has to be left was not looked at since there was news.
     unlooked: bool,
+    /// It has to leave its server, and waits for its turn.
+    turn: Option<Turn>,
     /// No planned move before this moment.
     not_before: Option<Instant>,
     /// The answer of a server to a four-letter word.
@@ -187,6 +189,7 @@ impl Session {
             eof: None,
             heard: None,
             unlooked: true,
+            turn: None,
             not_before: None,
             asking: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),

@@ -1,35 +1,46 @@
 //! A planned move, make before break: the session is on the new server before the old one is let go, and no event is lost.
 //!
-//! New requests are held; what is under way is answered; the session attaches elsewhere and sets its watches; the old
-//! connection is drained until it has told everything that happened before they were set; it is closed, and what is held
+//! When it is its turn, new requests are held; what is under way is answered; the session attaches elsewhere and sets its watches;
+//! the old connection is drained until it has told everything that happened before they were set; it is closed, and what is held
 //! goes on. How it is drained decides whether events are lost (seen on 3.8.7 and 3.9.6, 90 moves under writes): closed at once 1 to 2 % of
 //! them were; pinged until its answers have caught up with the answer to the watches, none. An old leader takes any request for
-//! a reason to close, a ping too, so it is only listened to.
+//! a reason to close, a ping too. So it is listened to, and asked on another connection how far it has come (`srvr`): when it has
+//! applied what the new one has, a ping ends the old connection, and the end comes behind everything that was to be told
+//! (`NIOServerCnxn` queues it there). One that doesn't say how far it is, is listened to for a while.
 
 use super::upstream::{Event, Own, Upstream, Who};
 use super::{Moment, Phase, Session};
 use crate::metrics::zookeeper::{CloseReason, MoveKind, MoveOutcome};
 use crate::net::PREFIX;
-use crate::zookeeper::ensemble::{Attached, Wish, attach};
+use crate::zookeeper::ensemble::{Attached, Wish, attach, has_reached};
 use crate::zookeeper::lease::{Grant, Lease, Reattach};
 use crate::zookeeper::watches::Overlap;
 use crate::zookeeper::wire::{ConnectResponse, ReplyHeader, build, opcode, request_header, xid};
 use crate::zookeeper::words::Mode;
 use bytes::Bytes;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What is under way must be answered, and another server found, within this; else the session stays and tries again later.
 const BOUND: Duration = Duration::from_secs(1);
-/// How long an old leader is listened to.
+/// How long an old leader is listened to that doesn't say how far it has come.
 const LISTEN: Duration = Duration::from_millis(50);
-/// How long an old follower may take to catch up.
-const CATCH_UP: Duration = Duration::from_millis(500);
+/// How long an old server may take to catch up, as far as it says how far it is.
+const CATCH_UP: Duration = Duration::from_secs(1);
 /// Between pings to an old follower that has not caught up.
 const AGAIN: Duration = Duration::from_millis(2);
 /// Before another try, at least; twice that at most.
 const LATER: Duration = Duration::from_secs(1);
+
+/// The turn of a move, waited for.
+pub(super) type Turn = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+
+/// Whether an old leader has come far enough, asked.
+type Asked = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// How far a move has come.
 enum Step {
@@ -41,7 +52,13 @@ enum Step {
     /// one-shot watches.
     Watching { old: Box<Upstream>, due: usize, ones: usize, newest: i64 },
     /// The old connection is drained until it has reached this zxid; from a moment on, if it may lead, its end is as good.
-    Draining { old: Box<Upstream>, until: i64, ping_at: Option<Instant>, enough: Option<Instant> },
+    Draining {
+        old: Box<Upstream>,
+        until: i64,
+        ping_at: Option<Instant>,
+        enough: Option<Instant>,
+        asked: Option<Asked>,
+    },
 }
 
 /// A planned move.
@@ -52,6 +69,8 @@ pub(super) struct Move {
     deadline: Instant,
     /// What the new connection has told while the old one was drained.
     overlap: Overlap,
+    /// Its turn; the next one's when it is over.
+    _turn: OwnedSemaphorePermit,
 }
 
 impl Move {
@@ -84,6 +103,11 @@ impl Session {
         if self.not_before.take_if(|when| *when <= at.now).is_some() {
             self.unlooked = true;
         }
+        if let Some(turn) = &mut self.turn {
+            let Poll::Ready(turn) = turn.as_mut().poll(cx) else { return false };
+            self.turn = None;
+            return turn.is_some_and(|turn| self.begin_move(turn, at));
+        }
         if !self.unlooked || self.not_before.is_some() {
             return false; // on a good day no lock is taken here
         }
@@ -95,11 +119,24 @@ impl Session {
         if self.sasl {
             return false; // it can't be authenticated elsewhere
         }
+        self.turn = Some(Box::pin(Arc::clone(&self.ensemble).turn_to_move()));
+        true
+    }
+
+    /// It is this session's turn, unless things have changed meanwhile.
+    fn begin_move(&mut self, turn: OwnedSemaphorePermit, at: Moment) -> bool {
+        self.unlooked = true;
+        let (Phase::Serving, Some(upstream)) = (&self.phase, &self.upstream) else { return false };
+        if !self.ensemble.is_left(upstream.place().at()) || self.sasl {
+            return true;
+        }
+        self.unlooked = false;
         self.phase = Phase::Moving(Box::new(Move {
             step: Step::Quiet,
             started: at.now,
             deadline: at.now + BOUND,
             overlap: Overlap::default(),
+            _turn: turn,
         }));
         true
     }
@@ -213,8 +250,12 @@ impl Session {
             // Nobody has said: first as a leader, then as a follower.
             None => (CATCH_UP, Some(at.now + LISTEN), Some(at.now + LISTEN)),
         };
+        let (bound, asked) = match (ping_at, enough, old.peer()) {
+            (None, Some(_), Some(peer)) => (CATCH_UP, Some(Box::pin(has_reached(peer, newest)) as Asked)),
+            _ => (bound, None),
+        };
         moving.deadline = at.now + bound;
-        moving.step = Step::Draining { old, until: newest, ping_at, enough };
+        moving.step = Step::Draining { old, until: newest, ping_at, enough, asked };
     }
 
     /// What the old server still has to tell.
@@ -245,6 +286,17 @@ impl Session {
                 true
             }
             Poll::Pending => {
+                if let Step::Draining { ping_at, enough, asked, .. } = &mut moving.step
+                    && let Some(Poll::Ready(reached)) = asked.as_mut().map(|asked| asked.as_mut().poll(cx))
+                {
+                    *asked = None;
+                    if reached {
+                        // Whatever there was to tell is under way, and the answer, or the end, behind it.
+                        *ping_at = Some(at.now);
+                    } else if let Some(began) = *enough {
+                        moving.deadline = began + LISTEN;
+                    }
+                }
                 if let Step::Draining { old, ping_at, .. } = &mut moving.step
                     && ping_at.is_some_and(|when| when <= at.now)
                 {
@@ -254,6 +306,9 @@ impl Session {
                 }
                 if at.now < moving.deadline {
                     return false;
+                }
+                if let Step::Draining { asked: Some(_), enough, .. } = &mut moving.step {
+                    *enough = None; // it is behind, or says nothing at all
                 }
                 if matches!(moving.step, Step::Watching { .. }) {
                     self.on_lost("the new server does not set the watches", at);

@@ -12,6 +12,7 @@ use crate::zookeeper::ensemble::{Attached, Place};
 use crate::zookeeper::wire::{ReplyHeader, reply_header, xid};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 /// An empty list of what is due keeps room for at most so many.
@@ -89,6 +90,11 @@ impl Upstream {
 
     pub(super) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Where the server is; nothing for a pipe in memory.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr()
     }
 
     /// Whether so much waits to be written that no more should be read for it.

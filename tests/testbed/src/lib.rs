@@ -2,7 +2,8 @@
 //!
 //! Starts Kafka brokers and `ZooKeeper` servers from their Maven jars on loopback addresses, breaks them on purpose
 //! (stop, kill, freeze, move, another version), runs client programs against them and judges what came out.
-//! Synchronous on purpose: threads and child processes are easier to trust than a second async runtime in a test.
+//! Synchronous on purpose: threads and child processes are easier to trust than a second async runtime in a test. Only a
+//! thousand `ZooKeeper` sessions at once are tasks ([`zookeeper::Crowd`]).
 //!
 //! This crate never imports `evenkeel`: it sees the sidecar only from outside, as a process ([`sidecar::Sidecar`]).
 
@@ -14,6 +15,7 @@ pub mod clients;
 pub mod copies;
 pub mod dns;
 mod error;
+pub mod gates;
 pub mod helper;
 pub mod ideal;
 pub mod judge;
@@ -36,6 +38,7 @@ pub use admin::Admin;
 pub use clients::{ConsumerProgram, ConsumerSpec, Library, ProducerProgram, ProducerSpec};
 pub use dns::DnsServer;
 pub use error::{Error, Result};
+pub use gates::Controller;
 pub use judge::{ConsumerVerdict, Verdict, judge_consumer, judge_producers};
 pub use kafka::{Cluster, KafkaVersion, Roll, Session, Spec};
 pub use scene::{Load, Report, Scene};

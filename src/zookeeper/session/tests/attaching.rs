@@ -53,7 +53,7 @@ async fn servers_that_refuse_a_session_do_not_hide_the_one_that_would_take_it() 
     let mut bed = Bed::new(3).await;
     let names: Vec<String> = bed.servers.iter().map(|server| server.at.to_string()).collect();
     for name in &names[..2] {
-        bed.ensemble.drain(name, true);
+        bed.ensemble.drain(name, Some(Duration::from_secs(600)));
     }
     let mut others = Vec::new();
     for _ in 0..2 {
@@ -63,7 +63,7 @@ async fn servers_that_refuse_a_session_do_not_hide_the_one_that_would_take_it() 
         others.push((client, run, peer));
     }
     for name in &names[..2] {
-        bed.ensemble.drain(name, false);
+        bed.ensemble.drain(name, None);
     }
     let (mut client, _run) = bed.greeted(T).await;
     let ensemble = Arc::clone(&bed.ensemble);

@@ -17,18 +17,18 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// How long an ensemble may serve nobody.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-const CREATE: i32 = 1;
-const DELETE: i32 = 2;
-const EXISTS: i32 = 3;
-const GET_DATA: i32 = 4;
-const SET_DATA: i32 = 5;
+pub(super) const CREATE: i32 = 1;
+pub(super) const DELETE: i32 = 2;
+pub(super) const EXISTS: i32 = 3;
+pub(super) const GET_DATA: i32 = 4;
+pub(super) const SET_DATA: i32 = 5;
 const SYNC: i32 = 9;
-const GET_CHILDREN2: i32 = 12;
+pub(super) const GET_CHILDREN2: i32 = 12;
 const MULTI: i32 = 14;
 const RECONFIG: i32 = 16;
-const CLOSE: i32 = -11;
+pub(super) const CLOSE: i32 = -11;
 
-const NO_NODE: i32 = -101;
+pub(super) const NO_NODE: i32 = -101;
 
 /// Of a node's Stat what judges ask for. Transaction ids are the ensemble's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -285,7 +285,7 @@ fn refused(what: &str, path: &str, code: i32) -> Error {
     Error::program("zookeeper", format!("{what} {path}: error {code}"))
 }
 
-fn stat(body: &mut In) -> Result<Stat> {
+pub(super) fn stat(body: &mut In) -> Result<Stat> {
     let (czxid, mzxid) = (body.long()?, body.long()?);
     let _times = (body.long()?, body.long()?);
     let version = body.int()?;

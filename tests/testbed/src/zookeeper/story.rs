@@ -15,7 +15,7 @@ use crate::scene::micros;
 use crate::{Error, Result, Roll, Sidecar, wait};
 
 /// What a sidecar logs.
-const LOG: &str = "[log]\nlevel = \"info,evenkeel::zookeeper=debug\"\n";
+pub(super) const LOG: &str = "[log]\nlevel = \"info,evenkeel::zookeeper=debug\"\n";
 /// How long a client may take to go on after a restart.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -175,6 +175,11 @@ impl Running {
     /// Restarts one server and lets the clients go on.
     pub fn restart(&mut self, ensemble: &mut Ensemble, id: u8, how: Roll) -> Result<()> {
         ensemble.restart(id, how)?;
+        self.changed()
+    }
+
+    /// Something was done to a server: lets the clients go on.
+    pub fn changed(&mut self) -> Result<()> {
         self.restarts += 1;
         self.go_on()
     }

@@ -19,13 +19,19 @@ mod transactions;
 mod upgrade;
 mod zones;
 mod zookeeper;
+mod zookeeper_changes;
+mod zookeeper_chaos;
 mod zookeeper_idle;
+mod zookeeper_lease;
+mod zookeeper_moves;
 mod zookeeper_shield;
+mod zookeeper_small;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use testbed::zookeeper::Refit;
 use testbed::{KafkaVersion, Result, Sidecar, Spec, ZooKeeperVersion};
 
 /// For what a cluster, or a client of it, does in the middle of a fault on a busy machine.
@@ -174,6 +180,41 @@ const PROOFS: &[Proof] = &[
         run: |bench| zookeeper::hard(bench, ZooKeeperVersion::V3_9_5),
     },
     Proof {
+        name: "zookeeper-moves-3.8",
+        shows: "1,000 sessions with watches of every kind leave one server after another of ZooKeeper 3.8.7 by a drain, while what they watch is \
+                changed all the time: each event is told once and in order, and the pause that clients see.",
+        run: |bench| zookeeper_moves::run(bench, ZooKeeperVersion::V3_8_7),
+    },
+    Proof {
+        name: "zookeeper-moves-3.9",
+        shows: "The same with ZooKeeper 3.9.6.",
+        run: |bench| zookeeper_moves::run(bench, ZooKeeperVersion::V3_9_6),
+    },
+    Proof {
+        name: "zookeeper-upgrade",
+        shows: "A rolling upgrade from ZooKeeper 3.8.6 to 3.9.5, each server drained before it stops, then a roll of the new version, under clients \
+                of six libraries without retries.",
+        run: |bench| {
+            zookeeper_changes::run(bench, ZooKeeperVersion::V3_8_6, Refit::Upgrade(ZooKeeperVersion::V3_9_5))
+        },
+    },
+    Proof {
+        name: "zookeeper-addresses",
+        shows: "All servers of ZooKeeper 3.9.5 come back at other addresses under the same names.",
+        run: |bench| zookeeper_changes::run(bench, ZooKeeperVersion::V3_9_5, Refit::Names),
+    },
+    Proof {
+        name: "zookeeper-list",
+        shows: "All servers of ZooKeeper 3.8.6 come back at other addresses; the list in Evenkeel's configuration is changed each time, and SIGHUP \
+                makes it known.",
+        run: |bench| zookeeper_changes::run(bench, ZooKeeperVersion::V3_8_6, Refit::List),
+    },
+    Proof {
+        name: "zookeeper-reconfig",
+        shows: "Each member of an ensemble of ZooKeeper 3.9.5 is replaced by a new one through reconfig; Evenkeel follows the ensemble's own list.",
+        run: |bench| zookeeper_changes::run(bench, ZooKeeperVersion::V3_9_5, Refit::Members),
+    },
+    Proof {
         name: "zookeeper-shield",
         shows: "Malformed requests: which of them stop all writes of a ZooKeeper 3.9.5 ensemble when they reach it, and that through Evenkeel \
                 none does.",
@@ -183,6 +224,23 @@ const PROOFS: &[Proof] = &[
         name: "zookeeper-idle",
         shows: "Ten thousand idle sessions through one Evenkeel: their memory; drains, restarts and kills of servers move them without a herd.",
         run: zookeeper_idle::run,
+    },
+    Proof {
+        name: "zookeeper-small",
+        shows: "Ensembles of one and of two servers are killed and started again: within the lease sessions, connections and watches last; beyond it connections end honestly and sessions are resumed.",
+        run: zookeeper_small::run,
+    },
+    Proof {
+        name: "zookeeper-lease",
+        shows: "No client believes in a session that the ensemble has ended, whatever is frozen or cut off; and what clients that die or freeze leave \
+                behind goes in time. Told by the servers' logs.",
+        run: zookeeper_lease::run,
+    },
+    Proof {
+        name: "zookeeper-chaos",
+        shows: "Six seeds of chaos, 3 minutes each, on ensembles of 3.8.6 and 3.9.5: every outcome is recorded, and held against linearizability and \
+                the servers' own transaction logs.",
+        run: |bench| Ok(zookeeper_chaos::run(bench)),
     },
 ];
 
@@ -209,9 +267,10 @@ fn main() -> ExitCode {
     }
     if direct {
         // The others have nothing to show without Evenkeel.
-        only.retain(|name| name.starts_with("zookeeper-"));
+        let has = |name: &str| name.starts_with("zookeeper-") && name.contains("-rolls-");
+        only.retain(|name| has(name));
         if only.is_empty() {
-            only = PROOFS.iter().map(|p| p.name.to_owned()).filter(|n| n.starts_with("zookeeper-")).collect();
+            only = PROOFS.iter().map(|p| p.name.to_owned()).filter(|name| has(name)).collect();
         }
     }
     match run(&only, direct) {

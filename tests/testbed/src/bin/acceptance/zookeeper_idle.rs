@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
-use testbed::zookeeper::{Bare, Crowd, Direct, Lost, Met};
+use testbed::zookeeper::{Bare, Direct, Idlers, Lost, Met};
 use testbed::{Ensemble, EnsembleSpec, Error, Result, Roll, Sidecar, ZooKeeperVersion, wait};
 
 use super::garbage::resident_kib;
@@ -103,12 +103,12 @@ fn grown(
     listen: SocketAddr,
     count: usize,
     nodes: &[String],
-) -> Result<(Crowd, String)> {
-    drop(Crowd::gather(listen, WARM, TIMEOUT)?);
+) -> Result<(Idlers, String)> {
+    drop(Idlers::gather(listen, WARM, TIMEOUT)?);
     settled(sidecar, 0)?;
     let empty = resident_kib(sidecar)?;
     let start = Instant::now();
-    let crowd = Crowd::gather(listen, count, TIMEOUT)?;
+    let crowd = Idlers::gather(listen, count, TIMEOUT)?;
     let took = start.elapsed().as_secs_f64();
     bench.say(&format!("{count} sessions in {took:.1} s; {empty} KiB resident without any"));
     crowd.ping()?;
@@ -166,7 +166,7 @@ impl Beat {
 struct Idle<'b> {
     bench: &'b Bench,
     sidecar: Sidecar,
-    crowd: Crowd,
+    crowd: Idlers,
     count: usize,
 }
 

@@ -44,12 +44,12 @@ enum Order {
 
 /// The sessions. Dropping it closes their connections.
 #[derive(Debug)]
-pub struct Crowd {
+pub struct Idlers {
     shared: Arc<Shared>,
     threads: Vec<(Sender<Order>, JoinHandle<()>)>,
 }
 
-impl Crowd {
+impl Idlers {
     /// Connects `count` of them, with this time-out, a third of which is between their pings.
     pub fn gather(addr: SocketAddr, count: usize, timeout: Duration) -> Result<Self> {
         let shared = Arc::new(Shared::default());
@@ -108,7 +108,7 @@ impl Crowd {
     }
 }
 
-impl Drop for Crowd {
+impl Drop for Idlers {
     fn drop(&mut self) {
         for (orders, thread) in self.threads.drain(..) {
             drop(orders);

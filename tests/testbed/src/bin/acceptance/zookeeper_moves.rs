@@ -1,0 +1,13 @@
+//! Planned moves of a thousand `ZooKeeper` sessions.
+
+use testbed::zookeeper::{Moves, moves_table};
+use testbed::{Result, ZooKeeperVersion};
+
+use super::{Bench, Finding};
+
+pub(super) fn run(bench: &Bench, version: ZooKeeperVersion) -> Result<Finding> {
+    let moved = Moves::thousand(version).run(&bench.binary, |text| bench.say(text))?;
+    let mut breaches = moved.breaches.clone();
+    breaches.extend(moved.too_slow());
+    Ok(Finding { figures: format!("ZooKeeper {version}.\n\n{}", moves_table(&moved)), breaches })
+}
