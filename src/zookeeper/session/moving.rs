@@ -204,7 +204,7 @@ impl Session {
     /// many until all one-shot ones are set: they come first, and the request in which persistent ones begin may have both.
     pub(super) fn restore(&self, upstream: &mut Upstream, at: Moment) -> (usize, usize) {
         self.authenticate(upstream, at);
-        let frames = self.watches.rearm(self.zxid);
+        let frames = self.watches.rearm(self.told);
         let due = frames.len();
         let has_persistent = |frame: &Bytes| {
             frame
