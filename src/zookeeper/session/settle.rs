@@ -72,6 +72,7 @@ impl Session {
                 self.close(format!("the server did not take the watches: error {}", header.err));
             }
             Own::Watches => self.watches_moved(header, at),
+            Own::CatchUp => self.caught_up(at),
         }
     }
 
