@@ -1,5 +1,6 @@
 //! What a client waits when its session is moved by a drain: alone, and in a crowd of a thousand ([`testbed::zookeeper::Moves`]).
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use testbed::zookeeper::{Moves, moves_table};
@@ -31,11 +32,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for version in [ZooKeeperVersion::V3_8_7, ZooKeeperVersion::V3_9_6] {
         let mut moves = Moves::thousand(version);
         (moves.size.sessions, moves.drains) = (options.sessions, options.drains);
-        let moved = moves.run(&Sidecar::binary()?, |step| eprintln!("{version}: {step}"))?;
-        if !moved.breaches.is_empty() {
-            return Err(Error::program("moves", moved.breaches.join("; ")));
+        let found = moves.run(&Sidecar::binary()?, |step| eprintln!("{version}: {step}"))?;
+        if !found.breaches.is_empty() {
+            return Err(Error::program("moves", found.breaches.join("; ")));
         }
-        text += &format!("\n## ZooKeeper {version}\n\n{}", moves_table(&moved));
+        let _ = write!(text, "\n## ZooKeeper {version}\n\n{}", moves_table(&found));
     }
     print!("{text}");
     match &options.output {
