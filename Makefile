@@ -13,6 +13,7 @@ CLUSTER_TESTS := --test-threads=1
 SEED ?=
 MINUTES ?= 4
 KAFKA ?= 3.9.2
+ZOOKEEPER ?=
 EVENTS ?= all
 SHORT ?=
 
@@ -40,16 +41,16 @@ acceptance: setup ## the long proofs; results go to docs/acceptance.md (ARGS="--
 model: ## the model checks with wider bounds than at every test; minutes
 	TESTBED_MODEL_WIDE=1 $(CARGO) test --lib -- session::model lease::model
 
-chaos: setup ## brokers are broken in an order of a seed's: SEED=7 MINUTES=4 KAFKA=4.3.1 EVENTS=soft|hard|all SHORT=1; exact replay by seed
+chaos: setup ## brokers (ZOOKEEPER=3.9.5: its servers) are broken in an order of a seed's: SEED=7 MINUTES=4 KAFKA=4.3.1 EVENTS=soft|hard|all SHORT=1; exact replay by seed
 	$(CARGO) build --release --bin evenkeel
 	$(CARGO) run --quiet --release -p testbed --bin chaos -- $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES) \
-		--kafka $(KAFKA) --events $(EVENTS) $(if $(SHORT),--short) $(ARGS)
+		--kafka $(KAFKA) $(if $(ZOOKEEPER),--zookeeper $(ZOOKEEPER)) --events $(EVENTS) $(if $(SHORT),--short) $(ARGS)
 
 clients: setup ## eight client libraries through rolls, directly and through Evenkeel; the tables of docs/clients.md
 	$(CARGO) build --release --bin evenkeel
 	$(CARGO) run --release -p testbed --bin clients -- $(ARGS)
 
-bench: ## Evenkeel against a bare copy loop and HAProxy (ARGS=stall: against the best client, when brokers are killed; ARGS=moves: the pause of a moved session)
+bench: ## Evenkeel against a bare copy loop and HAProxy (ARGS=zookeeper: and Envoy, before ZooKeeper; ARGS=stall: the stall of a killed broker; ARGS=moves: the pause of a moved session)
 	bench/run $(ARGS)
 
 lint: ## formatting, clippy, floors, licences and advisories; warnings are errors

@@ -2,31 +2,31 @@
 //!
 //! The one file that sees every floor. What can be decided without the others belongs to them.
 
+mod kafka;
+mod zookeeper;
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::admin::{self, Admin, ClusterStatus, MemberDrain};
+use crate::admin::{self, Admin, ClusterStatus};
 use crate::config::{self, Config, Problems};
 use crate::dns::{DnsError, DnsOptions, Resolver};
 use crate::hold::Ledger;
-use crate::kafka::cluster::{Cluster, DrainState};
+use crate::kafka::cluster::Cluster;
 use crate::kafka::service::{self, Service};
 use crate::lifecycle::{DrainOutcome, DrainTrigger, Readiness, ServiceManager, Signal, Signals, drain};
 use crate::metrics::Metrics;
 use crate::net::ListenError;
 use crate::telemetry::Telemetry;
 use crate::zookeeper::ensemble::Ensemble;
-use crate::zookeeper::service as zookeeper;
+use crate::zookeeper::service as ensembles;
 
-/// A drain that nobody repeats for so long is over: a controller that dies leaves nothing blocked.
-const DRAIN_LASTS: Duration = Duration::from_secs(600);
 /// The time that answers of the admin listener get at the very end.
 const ADMIN_GRACE: Duration = Duration::from_secs(2);
 
@@ -95,7 +95,7 @@ pub struct App {
     readiness: Readiness,
     admin: Vec<TcpListener>,
     kafka: Vec<Service>,
-    zookeeper: Vec<zookeeper::Service>,
+    zookeeper: Vec<ensembles::Service>,
     shared: Shared,
 }
 
@@ -104,18 +104,6 @@ pub struct App {
 struct Shared {
     ledger: Arc<Ledger>,
     resolver: Resolver,
-}
-
-/// A Kafka cluster as the admin listener shows it.
-struct ShownCluster {
-    name: String,
-    cluster: Arc<Cluster>,
-}
-
-/// An ensemble as the admin listener shows it.
-struct ShownEnsemble {
-    name: String,
-    ensemble: Arc<Ensemble>,
 }
 
 /// What is served, for those who follow its configuration.
@@ -162,11 +150,11 @@ impl App {
         }
         let mut zookeeper = Vec::new();
         for (index, handle) in ensembles.into_iter().enumerate() {
-            let Some(settings) = zookeeper::settings(&config, index) else { continue };
+            let Some(settings) = ensembles::settings(&config, index) else { continue };
             let name = &settings.zookeeper.name;
             let block = readiness.block(format!("zookeeper {name}: no server reached yet"));
             let (ledger, resolver) = (Arc::clone(&shared.ledger), shared.resolver.clone());
-            let bound = zookeeper::Service::bind(settings, resolver, handle, ledger, block);
+            let bound = ensembles::Service::bind(settings, resolver, handle, ledger, block);
             let key = format!("zookeeper[{index}]");
             zookeeper.push(bound.map_err(|error| AppError::Cluster { key, error })?);
         }
@@ -174,7 +162,7 @@ impl App {
         metrics.before_render({
             let (metrics, readiness) = (Arc::downgrade(&metrics), readiness.clone());
             let clusters: Vec<_> = kafka.iter().map(Service::cluster).collect();
-            let ensembles: Vec<_> = zookeeper.iter().map(zookeeper::Service::ensemble).collect();
+            let ensembles: Vec<_> = zookeeper.iter().map(ensembles::Service::ensemble).collect();
             move || {
                 for cluster in &clusters {
                     cluster.before_render();
@@ -202,7 +190,7 @@ impl App {
 
     /// Where the listeners of each `ZooKeeper` ensemble are, in the order of the configuration.
     pub fn zookeeper_addrs(&self) -> Vec<Vec<SocketAddr>> {
-        self.zookeeper.iter().map(zookeeper::Service::addrs).collect()
+        self.zookeeper.iter().map(ensembles::Service::addrs).collect()
     }
 
     /// Whether evenkeel serves.
@@ -223,13 +211,10 @@ impl App {
         }
         let served = Served {
             clusters: self.kafka.iter().map(Service::cluster).collect(),
-            ensembles: self.zookeeper.iter().map(zookeeper::Service::ensemble).collect(),
+            ensembles: self.zookeeper.iter().map(ensembles::Service::ensemble).collect(),
         };
-        let admin = Arc::new(Admin {
-            metrics: Arc::clone(&self.metrics),
-            readiness: self.readiness.clone(),
-            clusters: served.shown(),
-        });
+        let admin = Admin::new(Arc::clone(&self.metrics), self.readiness.clone(), served.shown());
+        let _hooks = admin.watch();
         for listener in self.admin {
             let limits = admin::Limits::default();
             tokio::spawn(admin::serve(listener, Arc::clone(&admin), limits, admin_holder.clone()));
@@ -266,16 +251,15 @@ impl App {
 
 impl Served {
     fn shown(&self) -> Vec<Arc<dyn ClusterStatus>> {
-        let clusters = self.clusters.iter().map(|cluster| -> Arc<dyn ClusterStatus> {
-            let name = cluster.settings().kafka.name.clone();
-            Arc::new(ShownCluster { name, cluster: Arc::clone(cluster) })
-        });
-        let ensembles = self.ensembles.iter().map(|ensemble| -> Arc<dyn ClusterStatus> {
-            let name = ensemble.settings().zookeeper.name.clone();
-            Arc::new(ShownEnsemble { name, ensemble: Arc::clone(ensemble) })
-        });
+        let clusters = self.clusters.iter().map(kafka::shown);
+        let ensembles = self.ensembles.iter().map(zookeeper::shown);
         clusters.chain(ensembles).collect()
     }
+}
+
+/// Whether what was gathered then still says something of members: long ago another one may have been down.
+fn is_fresh(asked: std::time::Instant) -> bool {
+    crate::time::now().saturating_duration_since(asked) <= crate::upgrade::FACTS_LAST
 }
 
 /// Lets the clients finish, then the readers of metrics and probes, unless another signal comes.
@@ -397,58 +381,9 @@ async fn follow_config(mut config: watch::Receiver<Arc<Config>>, served: Served,
         }
         for (index, ensemble) in served.ensembles.iter().enumerate() {
             ensemble.metrics.hold_limit_bytes.set(i64::try_from(config.hold.bytes).unwrap_or(i64::MAX));
-            if let Some(settings) = zookeeper::settings(&config, index) {
+            if let Some(settings) = ensembles::settings(&config, index) {
                 ensemble.set_settings(settings);
             }
-        }
-    }
-}
-
-impl ClusterStatus for ShownCluster {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn status(&self) -> Value {
-        self.cluster.status_json()
-    }
-
-    fn set_bypass(&self, on: bool) {
-        self.cluster.set_bypass(on);
-    }
-
-    fn drain(&self, member: &str, on: bool) -> MemberDrain {
-        let Ok(node) = member.parse() else { return MemberDrain::Unknown };
-        let known = if on { self.cluster.drain(node, DRAIN_LASTS) } else { self.cluster.undrain(node) };
-        match self.cluster.drain_state(node) {
-            _ if !known => MemberDrain::Unknown,
-            None => MemberDrain::Off,
-            Some(DrainState::Draining { left }) => MemberDrain::Draining { left },
-            Some(DrainState::Drained) => MemberDrain::Drained,
-            Some(DrainState::Expired) => MemberDrain::Expired,
-        }
-    }
-}
-
-impl ClusterStatus for ShownEnsemble {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn status(&self) -> Value {
-        self.ensemble.status_json()
-    }
-
-    fn set_bypass(&self, on: bool) {
-        self.ensemble.set_bypass(on);
-    }
-
-    fn drain(&self, member: &str, on: bool) -> MemberDrain {
-        match self.ensemble.drain(member, on) {
-            None => MemberDrain::Unknown,
-            Some(_) if !on => MemberDrain::Off,
-            Some(0) => MemberDrain::Drained,
-            Some(left) => MemberDrain::Draining { left },
         }
     }
 }

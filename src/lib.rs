@@ -8,7 +8,7 @@
 //! 3. resilience: [`retry`], [`hold`]; `upstream` (members and their health for every protocol) has its place here, and
 //!    comes with the second protocol
 //! 4. protocols: [`kafka`], [`zookeeper`]
-//! 5. operability: [`admin`]
+//! 5. operability: [`admin`], [`upgrade`]
 //!
 //! [`app`] alone sees everything.
 
@@ -24,4 +24,5 @@ pub mod net;
 pub mod retry;
 pub mod telemetry;
 pub mod time;
+pub mod upgrade;
 pub mod zookeeper;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 use evenkeel::admin::client;
@@ -244,18 +245,29 @@ fn start(config: Config, path: &Path) -> Result<Exit, String> {
         LogFormat::Json => telemetry::Format::Json,
     };
     let telemetry = telemetry::init(format, &config.log.level).map_err(|error| format!("log: {error}"))?;
+    let files = open_files();
     let runtime = runtime(config.worker_threads).map_err(|error| format!("no runtime: {error}"))?;
     let path = path.to_owned();
     let reload = Reload { load: Some(Arc::new(move || load(&path))), telemetry: Some(telemetry.clone()) };
     let result = runtime.block_on(async {
         // Before anything else: a signal that comes now must not be lost, nor kill.
         let signals = Signals::from_os().map_err(|error| format!("no signal handlers: {error}"))?;
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), "{}", summary(&config));
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), open_files = files, "{}", summary(&config));
         let app = App::bind(config).await.map_err(|error| error.to_string())?;
         Ok(app.run(signals, reload).await)
     });
     telemetry.flush();
     result
+}
+
+/// Raises the number of files that the process may have open to the most that it is allowed, and answers it: each client's
+/// connection takes two or more, and the limit that shells and service managers begin with (1024) is one for programs that
+/// can't know better.
+fn open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    // It may only be lowered, or isn't there: then it stays as it is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    getrlimit(Resource::Nofile).current
 }
 
 /// With one worker the thread of `main` is it: tasks and the sockets' readiness share a thread, so that no wake-up

@@ -207,6 +207,27 @@ fn it_serves_without_brokers_and_sigterm_ends_it_in_order() {
     assert_eq!(running.exit().code(), Some(0));
 }
 
+/// Clients' connections are files; a shell's soft limit is none of Evenkeel's.
+#[test]
+fn it_raises_the_limit_of_open_files_to_what_it_is_allowed() {
+    let folder = Folder::new("files");
+    let file = folder.write(&config("info", "25400-25499"));
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 100; exec \"$0\" run --config \"$1\""]);
+    command.arg(env!("CARGO_BIN_EXE_evenkeel")).arg(&file);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let running = Running::spawn(&mut command);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.child.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let [soft, hard] = [3, 4].map(|at| line.split_whitespace().nth(at).unwrap());
+    assert!(soft == hard && soft != "100", "{line}");
+    assert!(
+        running.seen.iter().any(|line| line.contains(&format!("open_files={soft}"))),
+        "{:?}",
+        running.seen
+    );
+}
+
 #[test]
 fn two_signals_in_a_row_end_it_whatever_is_open() {
     let folder = Folder::new("second");

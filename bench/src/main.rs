@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod stall;
 mod workload;
+mod zookeeper;
 
 use clap::{Parser, Subcommand};
 use std::net::SocketAddr;
@@ -41,6 +42,8 @@ enum Role {
     Stall(stall::Options),
     /// Drains servers of real `ZooKeeper` ensembles and measures the pauses that clients see.
     Moves(moves::Options),
+    /// Measures proxies in front of a `ZooKeeper` server, `HAProxy` and Envoy among them.
+    Zookeeper(zookeeper::Options),
     /// One contender under one load, again and again: for a profiler.
     Profile {
         /// Who is loaded.
@@ -59,6 +62,22 @@ enum Role {
     Broker { listen: SocketAddr },
     /// (a part) The load generator.
     Load { target: SocketAddr, workload: Workload, requests: u64 },
+    /// (a part) The `ZooKeeper` server that answers at once.
+    ZookeeperServer { listen: SocketAddr },
+    /// (a part) The load generator for it.
+    ZookeeperLoad { target: SocketAddr, workload: zookeeper::Workload, requests: u64 },
+    /// Evenkeel in front of a `ZooKeeper` server under one load, again and again: for a profiler.
+    ZookeeperProfile {
+        /// Who is loaded.
+        #[arg(long, value_enum, default_value = "evenkeel")]
+        contender: contender::Kind,
+        /// With what.
+        #[arg(long, value_enum)]
+        only: zookeeper::Workload,
+        /// How often.
+        #[arg(long, default_value_t = 10)]
+        rounds: u32,
+    },
 }
 
 /// What a run is to do.
@@ -83,6 +102,10 @@ fn main() -> ExitCode {
         Role::Run(options) => run::run(&options),
         Role::Stall(options) => stall::run(&options),
         Role::Moves(options) => moves::run(&options),
+        Role::Zookeeper(options) => zookeeper::run(&options),
+        Role::ZookeeperServer { listen } => zookeeper::serve(listen),
+        Role::ZookeeperLoad { target, workload, requests } => zookeeper::load(target, workload, requests),
+        Role::ZookeeperProfile { contender, only, rounds } => zookeeper::profile(contender, only, rounds),
         Role::Profile { contender, only, rounds } => run::profile(contender, only, rounds),
         Role::Copy { listen, upstream } => copy::serve(listen, upstream).map_err(Error::io("copying")),
         Role::Broker { listen } => broker::serve(listen),

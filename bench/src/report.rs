@@ -48,14 +48,14 @@ impl Sample {
 pub(crate) struct Report(Vec<(Workload, Kind, Sample)>);
 
 /// Of several numbers.
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
+pub(crate) struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Option<Self> {
+    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
         let (low, high) = (values.get((values.len() - 1) / 2)?, values.get(values.len() / 2)?);
@@ -84,7 +84,7 @@ impl Report {
             "| load | unit | proxy | median | min | max | to the floor | rate |\n|---|---|---|---:|---:|---:|---:|---:|\n",
         );
         for &workload in workloads {
-            for kind in Kind::ALL {
+            for kind in Kind::KAFKA {
                 let Some(cost) = self.spread(workload, kind, |sample| sample.cost(workload)) else {
                     continue;
                 };
@@ -136,14 +136,16 @@ impl Report {
     }
 }
 
-fn first_line(path: &str) -> String {
+pub(crate) fn first_line(path: &str) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().next().unwrap_or("unknown").trim().to_owned()
 }
 
-fn says(program: &std::path::Path, arguments: &[&str]) -> Option<String> {
+pub(crate) fn says(program: &std::path::Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
-    String::from_utf8_lossy(&output.stdout).lines().next().map(|line| line.trim().to_owned())
+    // Envoy begins with an empty line.
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }
 
 fn cpu_model() -> String {
@@ -198,12 +200,38 @@ pub(crate) fn document(report: &Report, workloads: &[Workload], options: &Option
     out
 }
 
+/// Where the part about `ZooKeeper` begins. It is the last one, and comes from a run of its own.
+const PART: &str = "\n## ZooKeeper (";
+
+/// A page with this part about `ZooKeeper`, in place of the one that it had.
+pub(crate) fn with_part(page: &str, part: &str) -> String {
+    let before = page.split_once(PART).map_or(page, |(before, _)| before).trim_end();
+    format!("{before}\n\n{part}")
+}
+
+/// A page with the part about `ZooKeeper` that `old` has, if any.
+pub(crate) fn keeping_part(page: String, old: &str) -> String {
+    match old.split_once(PART) {
+        Some((_, part)) => format!("{}\n{PART}{part}", page.trim_end()),
+        None => page,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn sample(seconds: f64) -> Sample {
         Sample { seconds, bytes: 2_000_000_000, requests: 20_000, micros: 1_000_000 }
+    }
+
+    #[test]
+    fn each_run_leaves_the_others_part_alone() {
+        let part = "## ZooKeeper (x)\n\n| old |\n";
+        let page = with_part("# Results\n\nkafka\n", part);
+        assert_eq!(page, "# Results\n\nkafka\n\n## ZooKeeper (x)\n\n| old |\n");
+        assert_eq!(with_part(&page, "## ZooKeeper (y)\n"), "# Results\n\nkafka\n\n## ZooKeeper (y)\n");
+        assert_eq!(keeping_part("# Results\n\nnew\n".to_owned(), &page), page.replace("kafka", "new"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One run: starts everything, loads each contender in turn, several times over, and reports.
 
-use crate::contender::{Contender, Kind, haproxy_binary, own};
+use crate::contender::{Behind, Contender, Kind, haproxy_binary, own};
 use crate::cpu;
 use crate::load::Done;
 use crate::report::{Report, Sample};
@@ -10,20 +10,24 @@ use clap::ValueEnum;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use testbed::process::Server;
 use testbed::sidecar::free_addr;
 use testbed::{Error, Result, wait};
 
 /// A folder for logs and configurations, removed at the end.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let path = std::env::temp_dir().join(format!("evenkeel-bench-{}", std::process::id()));
         std::fs::create_dir_all(&path).map_err(Error::io("creating a folder"))?;
         Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -33,12 +37,13 @@ impl Drop for Folder {
     }
 }
 
-fn broker(folder: &Path) -> Result<(Server, SocketAddr)> {
+/// Starts what answers the load, which is this binary in the role `role`.
+pub(crate) fn backend(role: &str, folder: &Path) -> Result<(Server, SocketAddr)> {
     let address = free_addr(Ipv4Addr::LOCALHOST)?;
-    let mut command = own("broker")?;
+    let mut command = own(role)?;
     command.arg(address.to_string());
-    let server = Server::spawn("broker", command, &folder.join("broker.log"), None)?;
-    wait::until("the broker", Duration::from_secs(20), || wait::accepts(address))?;
+    let server = Server::spawn(role, command, &folder.join("backend.log"), None)?;
+    wait::until(role, Duration::from_secs(20), || wait::accepts(address))?;
     Ok((server, address))
 }
 
@@ -46,16 +51,16 @@ fn broker(folder: &Path) -> Result<(Server, SocketAddr)> {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let folder = Folder::new()?;
     let one_core = cpu::share_one_core();
-    let (_broker, at) = broker(&folder.0)?;
+    let (_broker, at) = backend("broker", &folder.0)?;
     let mut contenders = Vec::new();
-    for kind in Kind::ALL {
+    for kind in Kind::KAFKA {
         if kind == Kind::Haproxy && haproxy_binary().is_none() {
             eprintln!(
                 "HAProxy is left out: it is not installed. On Debian and Ubuntu: apt-get install haproxy"
             );
             continue;
         }
-        contenders.push(Contender::start(kind, at, &folder.0)?);
+        contenders.push(Contender::start(kind, Behind::Kafka, at, &folder.0)?);
     }
     let workloads: Vec<Workload> = Workload::value_variants()
         .iter()
@@ -87,6 +92,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     print!("{}", report.table(&workloads));
     if let Some(path) = &options.output {
         let text = report::document(&report, &workloads, options, one_core);
+        let text = report::keeping_part(text, &std::fs::read_to_string(path).unwrap_or_default());
         std::fs::write(path, text).map_err(Error::io(format!("writing {}", path.display())))?;
     }
     Ok(())
@@ -96,9 +102,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 pub(crate) fn profile(kind: Kind, workload: Workload, rounds: u32) -> Result<()> {
     let folder = Folder::new()?;
     cpu::share_one_core();
-    let (_broker, at) = broker(&folder.0)?;
-    let mut contender = Contender::start(kind, at, &folder.0)?;
-    println!("{} is process {}", kind.title(), contender.pid);
+    let (_broker, at) = backend("broker", &folder.0)?;
+    let mut contender = Contender::start(kind, Behind::Kafka, at, &folder.0)?;
+    println!("{} is process {:?}", kind.title(), contender.pid);
     for _ in 0..rounds {
         let sample = measure(&mut contender, workload, workload.requests())?;
         println!("{:.3} {}, {:.2} s", sample.cost(workload), workload.unit().label(), sample.wall());
@@ -120,6 +126,16 @@ fn measure(contender: &mut Contender, workload: Workload, requests: u64) -> Resu
     let mut command = own("load")?;
     let name = workload.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     command.arg(contender.address.to_string()).arg(name).arg(requests.to_string());
+    let (seconds, done) = drive(contender, command, Done::parse)?;
+    Ok(Sample { seconds, bytes: done.bytes, requests: done.requests, micros: done.micros })
+}
+
+/// Runs a load generator. Answers the CPU time of the proxy meanwhile, warm-up not included, and what the generator reports.
+pub(crate) fn drive<T>(
+    contender: &mut Contender,
+    mut command: Command,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<(f64, T)> {
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut loader = Loader(child.map_err(Error::io("starting the load generator"))?);
     let failed = || Error::program("load", format!("no report of the load on {}", contender.kind.title()));
@@ -131,10 +147,10 @@ fn measure(contender: &mut Contender, workload: Workload, requests: u64) -> Resu
     if line().as_deref() != Some("ready") {
         return Err(failed());
     }
-    let before = cpu::seconds(contender.pid)?;
+    let before = contender.cpu()?;
     input.write_all(b"go\n").map_err(Error::io("starting the load"))?;
-    let done = line().as_deref().and_then(Done::parse).ok_or_else(failed)?;
-    let seconds = cpu::seconds(contender.pid)? - before;
+    let done = line().as_deref().and_then(parse).ok_or_else(failed)?;
+    let seconds = contender.cpu()? - before;
     contender.check()?;
-    Ok(Sample { seconds, bytes: done.bytes, requests: done.requests, micros: done.micros })
+    Ok((seconds, done))
 }

@@ -1,21 +1,46 @@
-//! The admin listener: HTTP/1.1 for people, probes and scrapers.
+//! The admin listener: HTTP/1.1 for people, probes, scrapers and controllers of upgrades.
 //!
 //! May import every lower floor. It reads what others know, and changes nothing but what a route says; it must never make
 //! clients' bytes wait: what takes long is computed on another thread, and every connection is bounded in time and number.
 
+mod ask;
 pub mod client;
+mod hook;
+mod openapi;
+mod orders;
 mod response;
 mod routes;
 mod server;
 #[cfg(test)]
 mod tests;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
 
 use crate::lifecycle::Readiness;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, UpgradeMetrics, UpgradePhase};
+use crate::upgrade::{Drain, Facts};
+use hook::Hook;
 
 pub use server::{Limits, serve};
+
+/// Something that a cluster is asked for and that takes its time.
+pub type Asked<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// What is to be known of a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// What is known may be so old.
+    pub fresh: Duration,
+    /// Whether the features of all members could be finalized.
+    pub upgrade: bool,
+    /// Whether the cluster could go back to this version.
+    pub downgrade: Option<String>,
+}
 
 /// One cluster, as the admin listener shows it.
 pub trait ClusterStatus: Send + Sync {
@@ -28,34 +53,61 @@ pub trait ClusterStatus: Send + Sync {
     /// Switches bypass on or off. Must not block.
     fn set_bypass(&self, on: bool);
 
-    /// Makes clients leave a member, or ends that; says how far it has come. Idempotent. Must not block.
-    fn drain(&self, member: &str, on: bool) -> MemberDrain;
-}
+    /// Makes clients leave a member, for at most `lasts` unless it is said again, or ends that; says how far it has come.
+    /// Idempotent. `None`: there is no such member. Must not block.
+    fn drain(&self, member: &str, lasts: Option<Duration>) -> Option<Drain>;
 
-/// How far the drain of a member has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemberDrain {
-    /// There is no such member.
-    Unknown,
-    /// It was not stopped, and what was held because of it could not wait longer: it is used again. Ended by switching it off.
-    Expired,
-    /// It is not being drained.
-    Off,
-    /// So many sessions or connections are still there.
-    Draining {
-        /// How many.
-        left: usize,
-    },
-    /// Nobody is there any more.
-    Drained,
+    /// How far the drain of a member has come. `None`: there is no such member. Must not block.
+    fn drain_state(&self, member: &str) -> Option<Drain>;
+
+    /// Everything that is known now. Asks nobody; must not block.
+    fn facts(&self) -> Facts;
+
+    /// The version that the cluster as a whole has, as far as that is known.
+    fn version(&self) -> Option<String>;
+
+    /// Asks the cluster for what isn't known, or is too old. Bounded in time; who asks meanwhile shares the answer.
+    fn gather(&self, wish: Wish) -> Asked<'_>;
+
+    /// Nobody asks any more: connections for that are closed.
+    fn rest(&self) -> Asked<'_>;
+
+    /// Clients are offered no more than now, or again as without a plan.
+    fn hold_pin(&self, held: bool);
+
+    /// Clients are offered at once what all members speak.
+    fn lift_pin(&self);
+
+    /// Where an upgrade is counted.
+    fn upgrade_metrics(&self) -> &UpgradeMetrics;
+
+    /// Shows the phase of a member in its metrics.
+    fn show_phase(&self, member: &str, phase: UpgradePhase);
 }
 
 /// What the routes read.
 pub struct Admin {
     /// For `/metrics`.
-    pub metrics: Arc<Metrics>,
+    metrics: Arc<Metrics>,
     /// For `/readyz`.
-    pub readiness: Readiness,
+    readiness: Readiness,
     /// For `/v1/clusters`, in the order of the configuration.
-    pub clusters: Vec<Arc<dyn ClusterStatus>>,
+    hooks: Vec<Arc<Hook>>,
+}
+
+impl Admin {
+    /// What is served. Plans and drains that are ordered live in it, so through a reload.
+    pub fn new(
+        metrics: Arc<Metrics>,
+        readiness: Readiness,
+        clusters: Vec<Arc<dyn ClusterStatus>>,
+    ) -> Arc<Self> {
+        let hooks = clusters.into_iter().map(Hook::new).collect();
+        Arc::new(Self { metrics, readiness, hooks })
+    }
+
+    /// Watches upgrades until the answer is dropped.
+    pub fn watch(&self) -> JoinSet<()> {
+        self.hooks.iter().map(|hook| Arc::clone(hook).run()).collect()
+    }
 }

@@ -6,25 +6,44 @@ use std::sync::Arc;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::Admin;
+use super::ask::Ask;
+use super::hook::Hook;
+use super::openapi;
+use super::orders;
 use super::response::{Answer, answer, json, not_allowed, problem, text};
-use super::{Admin, ClusterStatus, MemberDrain};
 use crate::metrics;
 
 /// The longest path that can be meant.
 const MAX_PATH: usize = 1024;
 
-/// For `/`: every route and what it is for.
-const ROUTES: &[(&str, &str)] = &[
-    ("GET /", "this list"),
-    ("GET /metrics", "metrics, Prometheus text format"),
-    ("GET /healthz", "200 while the process works"),
-    ("GET /readyz", "200 when ready, else 503 with one reason a line"),
-    ("GET /v1/clusters", "every cluster, JSON"),
-    ("GET /v1/clusters/{c}", "one cluster, JSON"),
-    ("PUT /v1/clusters/{c}/bypass", "nothing is held, stamped or sent elsewhere from now on"),
-    ("DELETE /v1/clusters/{c}/bypass", "the end of that"),
-    ("PUT /v1/clusters/{c}/members/{m}/drain", "clients leave the member: 200 when none is left, else 202"),
-    ("DELETE /v1/clusters/{c}/members/{m}/drain", "the end of that"),
+/// Every route: its methods, its path, and what it is for. `/` shows this, and `openapi.json` describes it.
+pub(super) const ROUTES: &[(&str, &str, &str)] = &[
+    ("GET", "/", "this list"),
+    ("GET", "/metrics", "metrics, Prometheus text format"),
+    ("GET", "/healthz", "200 while the process works"),
+    ("GET", "/readyz", "200 when ready, else 503 with one reason a line"),
+    ("GET", "/v1/openapi.json", "what all of this takes and answers, OpenAPI 3.1"),
+    ("GET", "/v1/clusters", "every cluster, JSON"),
+    ("GET", "/v1/clusters/{c}", "one cluster, JSON"),
+    ("PUT", "/v1/clusters/{c}/bypass", "nothing is held, stamped or sent elsewhere from now on"),
+    ("DELETE", "/v1/clusters/{c}/bypass", "the end of that"),
+    ("PUT", "/v1/clusters/{c}/plan", "a rolling upgrade begins, or goes on"),
+    ("POST", "/v1/clusters/{c}/plan/finalize", "it is finished: clients are offered what is new"),
+    ("POST", "/v1/clusters/{c}/plan/abort", "it is given up, and its drains end"),
+    (
+        "GET",
+        "/v1/clusters/{c}/gate",
+        "may the next step be taken: for=stop|next|finalize|rollback, member=ID",
+    ),
+    (
+        "PUT",
+        "/v1/clusters/{c}/members/{m}/drain",
+        "clients leave the member: 200 when none is left, else 202",
+    ),
+    ("DELETE", "/v1/clusters/{c}/members/{m}/drain", "the end of that"),
+    ("GET", "/v1/hooks/prestop", "drains a member and waits: cluster=, member=, timeout_s="),
+    ("POST", "/v1/hooks/flagger", "a gate for Flagger: 200 go, 409 wait"),
 ];
 
 /// What a path means.
@@ -34,10 +53,24 @@ enum Route<'a> {
     Metrics,
     Health,
     Ready,
+    OpenApi,
+    Prestop,
+    Flagger,
     Clusters,
-    Cluster(&'a str),
-    Bypass(&'a str),
-    Drain(&'a str, &'a str),
+    /// A cluster, and what of it.
+    Of(&'a str, Part<'a>),
+}
+
+/// What of a cluster.
+#[derive(Debug, PartialEq, Eq)]
+enum Part<'a> {
+    Status,
+    Bypass,
+    Plan,
+    Finalize,
+    Abort,
+    Gate,
+    Drain(&'a str),
 }
 
 impl<'a> Route<'a> {
@@ -47,123 +80,120 @@ impl<'a> Route<'a> {
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
+            "/v1/openapi.json" => Self::OpenApi,
+            "/v1/hooks/prestop" => Self::Prestop,
+            "/v1/hooks/flagger" => Self::Flagger,
             "/v1/clusters" => Self::Clusters,
-            _ => match path.strip_prefix("/v1/clusters/") {
+            _ => {
+                let rest = path.strip_prefix("/v1/clusters/")?;
                 // Names in the configuration need no escapes, so that none are decoded.
-                Some(name) if !name.is_empty() && !name.contains('/') => Self::Cluster(name),
-                Some(rest) => match rest.split_once('/') {
-                    Some((name, "bypass")) if !name.is_empty() => Self::Bypass(name),
-                    Some((name, rest)) if !name.is_empty() => {
-                        let member = rest.strip_prefix("members/")?.strip_suffix("/drain")?;
-                        if member.is_empty() || member.contains('/') {
-                            return None;
-                        }
-                        Self::Drain(name, member)
-                    }
-                    _ => return None,
-                },
-                None => return None,
-            },
+                let (name, part) =
+                    rest.split_once('/').map_or((rest, None), |(name, part)| (name, Some(part)));
+                if name.is_empty() {
+                    return None;
+                }
+                Self::Of(name, Part::of(part)?)
+            }
         })
     }
 }
 
-/// Answers one request; for HEAD the server leaves the body out. `local`: its peer is on this host.
-pub(super) async fn respond(admin: &Arc<Admin>, method: &Method, path: &str, local: bool) -> Answer {
-    if path.len() > MAX_PATH {
+impl<'a> Part<'a> {
+    fn of(part: Option<&'a str>) -> Option<Self> {
+        Some(match part {
+            None => Self::Status,
+            Some("bypass") => Self::Bypass,
+            Some("plan") => Self::Plan,
+            Some("plan/finalize") => Self::Finalize,
+            Some("plan/abort") => Self::Abort,
+            Some("gate") => Self::Gate,
+            Some(other) => {
+                let member = other.strip_prefix("members/")?.strip_suffix("/drain")?;
+                if member.is_empty() || member.contains('/') {
+                    return None;
+                }
+                Self::Drain(member)
+            }
+        })
+    }
+}
+
+/// Answers one request; for HEAD the server leaves the body out.
+pub(super) async fn respond(admin: &Arc<Admin>, ask: &Ask) -> Answer {
+    if ask.path.len() > MAX_PATH {
         return problem(StatusCode::URI_TOO_LONG, "no route is that long");
     }
-    let Some(route) = Route::of(path) else {
+    let Some(route) = Route::of(&ask.path) else {
         return problem(StatusCode::NOT_FOUND, "no such route; / lists them");
     };
+    let looks = ask.method == Method::GET || ask.method == Method::HEAD;
     match route {
-        Route::Bypass(name) => return bypass(admin, method, name, local),
-        Route::Drain(name, member) => return drain(admin, method, name, member, local),
-        _ => {}
-    }
-    if method != Method::GET && method != Method::HEAD {
-        return not_allowed("GET, HEAD");
-    }
-    match route {
+        Route::Flagger => orders::flagger(admin, ask).await,
+        Route::Of(name, part) => of_cluster(admin, ask, name, part).await,
+        _ if !looks => not_allowed("GET, HEAD"),
+        // A HEAD must change nothing.
+        Route::Prestop if ask.method != Method::GET => not_allowed("GET"),
+        Route::Prestop => orders::prestop(admin, ask).await,
         Route::Index => text(StatusCode::OK, index()),
         Route::Metrics => render(admin).await,
         Route::Health => text(StatusCode::OK, "ok\n".to_owned()),
         Route::Ready => ready(admin),
+        Route::OpenApi => answer(StatusCode::OK, "application/json", openapi::DOCUMENT.to_owned()),
         Route::Clusters => {
-            let clusters: Vec<Value> = admin.clusters.iter().map(|cluster| cluster.status()).collect();
+            let clusters: Vec<Value> = admin.hooks.iter().map(|hook| hook.status()).collect();
             json(&json!({ "clusters": clusters }))
         }
-        Route::Cluster(name) | Route::Bypass(name) | Route::Drain(name, _) => match find(admin, name) {
-            Some(cluster) => json(&cluster.status()),
-            None => no_cluster(),
-        },
     }
 }
 
-fn find<'a>(admin: &'a Admin, name: &str) -> Option<&'a Arc<dyn ClusterStatus>> {
-    admin.clusters.iter().find(|cluster| cluster.name() == name)
+async fn of_cluster(admin: &Arc<Admin>, ask: &Ask, name: &str, part: Part<'_>) -> Answer {
+    let looks = ask.method == Method::GET || ask.method == Method::HEAD;
+    if matches!(part, Part::Status | Part::Gate) && !looks {
+        return not_allowed("GET, HEAD");
+    }
+    let Some(hook) = admin.hook(name) else { return no_cluster() };
+    match part {
+        Part::Status => json(&hook.status()),
+        Part::Bypass => bypass(hook, ask),
+        Part::Plan => orders::plan(hook, ask),
+        Part::Finalize => orders::end(hook, ask, true).await,
+        Part::Abort => orders::end(hook, ask, false).await,
+        Part::Gate => orders::gate(hook, ask).await,
+        Part::Drain(member) => orders::drain(hook, ask, member).await,
+    }
 }
 
-fn no_cluster() -> Answer {
+impl Admin {
+    /// The hook of a cluster, by its name in the configuration.
+    pub(super) fn hook(&self, name: &str) -> Option<&Arc<Hook>> {
+        self.hooks.iter().find(|hook| hook.cluster.name() == name)
+    }
+}
+
+pub(super) fn no_cluster() -> Answer {
     problem(StatusCode::NOT_FOUND, "no cluster of that name; /v1/clusters lists them")
 }
 
-/// Whether a change is switched on or off. Only from this host, since the listener has no credentials.
-fn switch(method: &Method, local: bool) -> Result<bool, Box<Answer>> {
-    let on = match *method {
+/// The switch of one cluster. Idempotent.
+fn bypass(hook: &Hook, ask: &Ask) -> Answer {
+    let on = match ask.method {
         Method::PUT => true,
         Method::DELETE => false,
-        _ => return Err(Box::new(not_allowed("PUT, DELETE"))),
+        _ => return not_allowed("PUT, DELETE"),
     };
-    if local {
-        Ok(on)
-    } else {
-        Err(Box::new(problem(StatusCode::FORBIDDEN, "changes are taken from this host only")))
+    if let Err(refusal) = orders::is_allowed(ask) {
+        return *refusal;
     }
-}
-
-/// The drain of one member. Idempotent.
-fn drain(admin: &Admin, method: &Method, name: &str, member: &str, local: bool) -> Answer {
-    let on = match switch(method, local) {
-        Ok(on) => on,
-        Err(refusal) => return *refusal,
-    };
-    let Some(cluster) = find(admin, name) else { return no_cluster() };
-    // A member's id is HOST:PORT; some clients escape the colon.
-    let member = member.replace("%3A", ":").replace("%3a", ":");
-    let (status, phase, left) = match cluster.drain(&member, on) {
-        MemberDrain::Unknown => {
-            return problem(StatusCode::NOT_FOUND, "no member of that id; /v1/clusters/{c} lists them");
-        }
-        MemberDrain::Expired => {
-            let text = "the drain has expired: the member was not stopped while requests could be held; DELETE ends it";
-            return problem(StatusCode::CONFLICT, text);
-        }
-        MemberDrain::Off => (StatusCode::OK, "serving", None),
-        MemberDrain::Draining { left } => (StatusCode::ACCEPTED, "draining", Some(left)),
-        MemberDrain::Drained => (StatusCode::OK, "drained", Some(0)),
-    };
-    let mut answer = json(&json!({ "cluster": name, "member": member, "phase": phase, "sessions": left }));
-    *answer.status_mut() = status;
-    answer
-}
-
-/// The switch of one cluster. Idempotent.
-fn bypass(admin: &Admin, method: &Method, name: &str, local: bool) -> Answer {
-    let on = match switch(method, local) {
-        Ok(on) => on,
-        Err(refusal) => return *refusal,
-    };
-    let Some(cluster) = find(admin, name) else { return no_cluster() };
-    cluster.set_bypass(on);
-    json(&json!({ "cluster": name, "bypass": on }))
+    hook.cluster.set_bypass(on);
+    json(&json!({ "cluster": hook.cluster.name(), "bypass": on }))
 }
 
 fn index() -> String {
     let mut out = format!("evenkeel {}\n\n", env!("CARGO_PKG_VERSION"));
-    for (route, purpose) in ROUTES {
+    for (method, path, purpose) in ROUTES {
+        let route = format!("{method} {path}");
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{route:<44}{purpose}");
+        let _ = writeln!(out, "{route:<48}{purpose}");
     }
     out
 }

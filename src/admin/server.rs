@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::Admin;
+use super::ask::Ask;
 use super::routes::respond;
 use crate::lifecycle::Drain;
 
@@ -91,8 +92,11 @@ async fn connection(
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let admin = Arc::clone(&admin);
         async move {
-            // A body is never read; the server closes the connection when one is on its way.
-            let answer = respond(&admin, request.method(), request.uri().path(), is_local(peer.ip())).await;
+            // What is left of a body that was refused is never read: the connection is closed then.
+            let answer = match Ask::read(request, is_local(peer.ip())).await {
+                Ok(ask) => respond(&admin, &ask).await,
+                Err(refusal) => *refusal,
+            };
             Ok::<_, Infallible>(answer)
         }
     });

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,34 +11,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::lifecycle::{DrainOutcome, DrainTrigger, drain};
+use fake::Orders;
 
-/// With its switch.
-#[derive(Default)]
-struct Orders(AtomicBool);
-
-impl ClusterStatus for Orders {
-    fn name(&self) -> &'static str {
-        "orders"
-    }
-
-    fn status(&self) -> Value {
-        json!({ "name": "orders", "members": [] })
-    }
-
-    fn drain(&self, member: &str, on: bool) -> MemberDrain {
-        match (member, on) {
-            ("zk-1:2181", true) => MemberDrain::Draining { left: 2 },
-            ("zk-2:2181", true) => MemberDrain::Drained,
-            ("zk-1:2181" | "zk-2:2181", false) => MemberDrain::Off,
-            ("broker", _) => MemberDrain::Expired,
-            _ => MemberDrain::Unknown,
-        }
-    }
-
-    fn set_bypass(&self, on: bool) {
-        self.0.store(on, Relaxed);
-    }
-}
+mod fake;
+mod orders;
 
 struct Server {
     address: SocketAddr,
@@ -52,10 +28,9 @@ async fn start(limits: Limits) -> Server {
     let address = listener.local_addr().unwrap();
     let (trigger, drain) = drain::new();
     let readiness = Readiness::new();
-    let metrics = Metrics::new();
-    let orders = Arc::new(Orders::default());
+    let orders = Orders::new();
     let clusters: Vec<Arc<dyn ClusterStatus>> = vec![Arc::clone(&orders) as _];
-    let admin = Arc::new(Admin { metrics, readiness: readiness.clone(), clusters });
+    let admin = Admin::new(Metrics::new(), readiness.clone(), clusters);
     tokio::spawn(serve(listener, admin, limits, drain));
     Server { address, readiness, trigger, orders }
 }
@@ -93,7 +68,7 @@ async fn bypass_is_a_switch() {
         assert!(head.contains("content-type: application/json"));
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(body, json!({ "cluster": "orders", "bypass": on }));
-        assert_eq!(server.orders.0.load(Relaxed), on);
+        assert_eq!(server.orders.bypass.load(Relaxed), on);
     }
     let (status, head, _) = ask(server.address, "GET", "/v1/clusters/orders/bypass").await;
     assert_eq!(status, 405, "a look changes nothing");
@@ -103,40 +78,59 @@ async fn bypass_is_a_switch() {
     assert_eq!(ask(server.address, "PUT", "/v1/clusters/orders").await.0, 405);
     let url = format!("http://{}", server.address);
     let (status, body) = client::ask(&url, hyper::Method::PUT, "/v1/clusters/orders/bypass").await.unwrap();
-    assert_eq!((status, server.orders.0.load(Relaxed)), (200, true), "{body}");
+    assert_eq!((status, server.orders.bypass.load(Relaxed)), (200, true), "{body}");
 }
 
+/// Status and body of one request with a body.
+async fn send(address: SocketAddr, method: &str, path: &str, kind: &str, body: &str) -> (u16, Value) {
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{kind}Content-Length: {length}\r\n\r\n{body}"
+    );
+    let text = raw(address, request.as_bytes()).await;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole answer: {text:?}"));
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+}
+
+const JSON: &str = "Content-Type: application/json; charset=utf-8\r\n";
+
 #[tokio::test]
-async fn a_drain_says_how_far_it_has_come() {
+async fn a_body_is_json_and_has_a_bound() {
     let server = start(Limits::default()).await;
-    let path = |member: &str| format!("/v1/clusters/orders/members/{member}/drain");
-    for (method, member, status, phase, left) in [
-        ("PUT", "zk-1:2181", 202, "draining", json!(2)),
-        ("PUT", "zk-1%3A2181", 202, "draining", json!(2)),
-        ("PUT", "zk-2:2181", 200, "drained", json!(0)),
-        ("DELETE", "zk-1:2181", 200, "serving", Value::Null),
-    ] {
-        let (got, _, body) = ask(server.address, method, &path(member)).await;
-        assert_eq!(got, status, "{body}");
-        let body: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!((&body["phase"], &body["sessions"]), (&json!(phase), &left));
+    let path = "/v1/clusters/orders/bypass";
+    assert_eq!(send(server.address, "PUT", path, JSON, "{}").await.0, 200);
+    assert_eq!(send(server.address, "DELETE", path, JSON, "{}").await.0, 200);
+    assert_eq!(send(server.address, "GET", "/healthz", "", "what?").await.0, 200, "it means nothing there");
+    for kind in ["", "Content-Type: text/plain\r\n"] {
+        let (status, body) = send(server.address, "PUT", path, kind, "{}").await;
+        assert_eq!((status, &body["status"]), (415, &json!(415)), "{kind}");
     }
-    assert_eq!(ask(server.address, "PUT", &path("nobody:1")).await.0, 404);
-    assert_eq!(ask(server.address, "PUT", &path("broker")).await.0, 501);
-    assert_eq!(ask(server.address, "GET", &path("zk-1:2181")).await.0, 405, "a look changes nothing");
-    assert_eq!(ask(server.address, "PUT", &path("a/b")).await.0, 404);
+    let (status, _) = send(server.address, "PUT", path, JSON, &"x".repeat(64 * 1024 + 1)).await;
+    assert_eq!(status, 413);
+    // One that doesn't tell its length is counted as it comes.
+    let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000)).repeat(5);
+    let head = "PUT /v1/clusters/orders/bypass HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n";
+    let text = raw(server.address, format!("{head}{JSON}\r\n{chunk}0\r\n\r\n").as_bytes()).await;
+    assert!(text.starts_with("HTTP/1.1 413"), "{text:?}");
 }
 
 /// The listener has no credentials: what changes something is taken from this host only.
 #[tokio::test]
 async fn changes_are_taken_from_this_host_only() {
-    let orders = Arc::new(Orders::default());
+    let orders = Orders::new();
     let clusters: Vec<Arc<dyn ClusterStatus>> = vec![Arc::clone(&orders) as _];
-    let admin = Arc::new(Admin { metrics: Metrics::new(), readiness: Readiness::new(), clusters });
+    let admin = Admin::new(Metrics::new(), Readiness::new(), clusters);
     let path = "/v1/clusters/orders/bypass";
-    assert_eq!(routes::respond(&admin, &hyper::Method::PUT, path, false).await.status(), 403);
-    assert!(!orders.0.load(Relaxed));
-    assert_eq!(routes::respond(&admin, &hyper::Method::PUT, path, true).await.status(), 200);
+    let ask = |local| ask::Ask {
+        method: hyper::Method::PUT,
+        path: path.to_owned(),
+        query: String::new(),
+        body: bytes::Bytes::new(),
+        local,
+    };
+    assert_eq!(routes::respond(&admin, &ask(false)).await.status(), 403);
+    assert!(!orders.bypass.load(Relaxed));
+    assert_eq!(routes::respond(&admin, &ask(true)).await.status(), 200);
 }
 
 #[tokio::test]
@@ -145,8 +139,8 @@ async fn every_route_answers() {
     let (status, head, body) = ask(server.address, "GET", "/").await;
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/plain"));
-    for route in ["/metrics", "/healthz", "/readyz", "/v1/clusters", "/v1/clusters/{c}"] {
-        assert!(body.contains(&format!("GET {route} ")), "{body}");
+    for (method, path, _) in routes::ROUTES {
+        assert!(body.contains(&format!("{method} {path} ")), "{body}");
     }
     let (status, head, body) = ask(server.address, "GET", "/metrics").await;
     assert_eq!(status, 200);
@@ -157,7 +151,7 @@ async fn every_route_answers() {
     assert_eq!(status, 200);
     assert!(head.contains("content-type: application/json"));
     let body: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!(body, json!({ "clusters": [{ "name": "orders", "members": [] }] }));
+    assert_eq!(body["clusters"][0]["name"], "orders");
     let (status, _, body) = ask(server.address, "GET", "/v1/clusters/orders").await;
     assert_eq!(status, 200);
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["name"], "orders");

@@ -4,6 +4,7 @@
 
 use super::closed::{ConnectOutcome, Direction, FrameRejection, HoldEnd, ReleaseOutcome};
 use super::protocol::Protocol;
+use super::upgrade::{UpgradeGate, UpgradePhase};
 use super::{kafka, zookeeper};
 
 /// What every name begins with.
@@ -317,5 +318,50 @@ const COMMON: &[Spec] = &[
         Cluster,
         Closed(&[("reason", |_| FrameRejection::LABELS.to_vec())]),
         "Bytes of clients that are no request, and for which the connection was closed.",
+    ),
+    m(
+        "upgrade_plan_info",
+        Gauge,
+        Cluster,
+        Seen(&["plan", "phase"]),
+        "Always 1: the plan that lives (`rolling`, `dry_run`) or that ended last (`finalized`, `aborted`, `expired`). One series \
+         for a cluster.",
+    ),
+    m(
+        "upgrade_member_phase",
+        Gauge,
+        Member,
+        Closed(&[("phase", |_| UpgradePhase::LABELS.to_vec())]),
+        "1 for the phase in which the member is, the others 0.",
+    ),
+    m(
+        "upgrade_member_version_info",
+        Gauge,
+        Member,
+        Seen(&["version"]),
+        "Always 1: the member's own version, as far as it tells, while a plan lives. One series for a member. A Kafka broker \
+         tells its release line only.",
+    ),
+    m(
+        "upgrade_cluster_version_info",
+        Gauge,
+        Cluster,
+        Seen(&["version"]),
+        "Always 1: the version that the cluster as a whole has, while a plan lives: what Kafka has finalized, the lowest of an \
+         ensemble.",
+    ),
+    m(
+        "upgrade_gate_ok",
+        Gauge,
+        Cluster,
+        Closed(&[("gate", |_| UpgradeGate::LABELS.to_vec())]),
+        "1 if the gate was open when it was last asked.",
+    ),
+    m(
+        "upgrade_drain_seconds",
+        Histogram(HOLD),
+        Cluster,
+        Plain,
+        "From the order to drain a member until nobody was there any more.",
     ),
 ];

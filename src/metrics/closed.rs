@@ -165,6 +165,12 @@ impl ErrorCounters {
         self.listed.iter().find(|(listed, _, _)| *listed == code).map_or(&self.other, |(_, _, c)| c)
     }
 
+    /// All of them together.
+    pub fn total(&self) -> u64 {
+        let listed = self.listed.iter().map(|(_, _, counter)| counter);
+        listed.chain([&self.other, &self.disconnected, &self.timeout]).map(IntCounter::get).sum()
+    }
+
     /// The counter of lost connections.
     pub fn disconnected(&self) -> &IntCounter {
         &self.disconnected

@@ -9,6 +9,7 @@ use super::closed::{
 };
 use super::protocol::{OTHER, Protocol};
 use super::series::Series;
+use super::upgrade::{UpgradeMetrics, UpgradePhases};
 
 /// The times of one API.
 #[derive(Clone, Debug)]
@@ -89,6 +90,8 @@ pub struct ClusterMetrics {
     pub bypass: IntGauge,
     /// `client_frames_rejected_total`.
     pub frames_rejected: FramesRejected,
+    /// What an upgrade shows.
+    pub upgrade: UpgradeMetrics,
     client_info: ClientInfo,
 }
 
@@ -112,6 +115,7 @@ impl ClusterMetrics {
             masked_errors: errors("masked_errors_total"),
             bypass: series.gauge("bypass"),
             frames_rejected: FramesRejected::new(series.counters("client_frames_rejected_total")),
+            upgrade: UpgradeMetrics::new(m, series, &scope),
             client_info: ClientInfo::new(m.gauges("client_info").clone(), scope),
         }
     }
@@ -146,6 +150,8 @@ pub struct MemberMetrics {
     pub bytes_received: IntCounter,
     /// `retry_budget_exhausted_total`.
     pub retry_budget_exhausted: IntCounter,
+    /// `upgrade_member_phase`.
+    pub upgrade_phase: UpgradePhases,
 }
 
 impl MemberMetrics {
@@ -160,6 +166,7 @@ impl MemberMetrics {
             bytes_sent: bytes.get(Direction::Sent).clone(),
             bytes_received: bytes.get(Direction::Received).clone(),
             retry_budget_exhausted: series.counter("retry_budget_exhausted_total"),
+            upgrade_phase: UpgradePhases::new(series.gauges("upgrade_member_phase")),
         }
     }
 

@@ -15,6 +15,7 @@ mod protocol;
 mod series;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 pub mod zookeeper;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub use kafka::{
     KafkaMetrics, Library, ReplayVerdict, Replays, UnknownAction, UnknownOutcomes, api_name,
 };
 pub use protocol::{DISCONNECTED, OTHER, Protocol, TIMEOUT};
+pub use upgrade::{UpgradeGate, UpgradeGates, UpgradeMetrics, UpgradePhase, UpgradePhases};
 pub use zookeeper::{ServerMetrics, ZooKeeperMetrics};
 
 /// The content type of [`Metrics::render`]'s text.

@@ -1,4 +1,5 @@
-//! Read buffers that were let go, for the next read: no allocation and, above all, no fresh pages for each frame.
+//! Read buffers that were let go, for the next read: no allocation and, above all, no fresh pages for each frame. And the
+//! runs of write queues, so that a connection that is idle keeps none.
 //!
 //! May import: nothing of the project. Must never: keep a buffer that anyone else can still see, or one of unknown size.
 //!
@@ -17,6 +18,29 @@ const KEPT: usize = 16;
 
 thread_local! {
     static POOL: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How many runs each thread keeps: of 1 KiB each.
+const RUNS_KEPT: usize = 64;
+
+thread_local! {
+    static RUNS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An empty run with room for `size` bytes at least: one that was given back, where it is as large.
+pub(super) fn take_run(size: usize) -> Vec<u8> {
+    let kept = RUNS.with_borrow_mut(Vec::pop).filter(|run| run.capacity() >= size);
+    kept.unwrap_or_else(|| Vec::with_capacity(size))
+}
+
+/// Takes back a run whose bytes are written. All are of one size; whoever has a larger one lets it go.
+pub(super) fn give_run(mut run: Vec<u8>) {
+    run.clear();
+    RUNS.with_borrow_mut(|runs| {
+        if runs.len() < RUNS_KEPT {
+            runs.push(run);
+        }
+    });
 }
 
 /// An empty buffer with room for `size` bytes.

@@ -59,21 +59,12 @@ pub struct WriteQueue {
     written: u64,
     /// Something was written since the last flush. TCP needs no flush; a stream that buffers (TLS) does.
     unflushed: bool,
-    /// The run that was written last, for the next one: in the steady state no frame costs an allocation.
-    spare_run: Option<Vec<u8>>,
 }
 
 impl WriteQueue {
     /// `limit_bytes`: from how many waiting bytes on the queue counts as full.
     pub fn new(limit_bytes: usize) -> Self {
-        Self {
-            segments: VecDeque::new(),
-            limit: limit_bytes,
-            pushed: 0,
-            written: 0,
-            unflushed: false,
-            spare_run: None,
-        }
+        Self { segments: VecDeque::new(), limit: limit_bytes, pushed: 0, written: 0, unflushed: false }
     }
 
     /// Appends bytes. Always accepted.
@@ -117,9 +108,7 @@ impl WriteQueue {
                 return;
             }
         }
-        let size = RUN_SIZE.max(piece.len());
-        let spare = self.spare_run.take().filter(|run| run.capacity() >= size);
-        let mut bytes = spare.unwrap_or_else(|| Vec::with_capacity(size));
+        let mut bytes = pool::take_run(RUN_SIZE.max(piece.len()));
         bytes.extend_from_slice(piece);
         self.segments.push_back(Segment::Run { bytes, sent: 0 });
     }
@@ -178,7 +167,6 @@ impl WriteQueue {
     /// `pushed_total` falls back to `written_total`. Ask for the verdicts on frames before, not after.
     pub fn clear(&mut self) {
         self.segments = VecDeque::new();
-        self.spare_run = None;
         self.pushed = self.written;
         self.unflushed = false;
     }
@@ -213,10 +201,7 @@ impl WriteQueue {
             }
             n -= unsent;
             match self.segments.pop_front() {
-                Some(Segment::Run { mut bytes, .. }) if bytes.capacity() <= RUN_SIZE => {
-                    bytes.clear();
-                    self.spare_run = Some(bytes);
-                }
+                Some(Segment::Run { bytes, .. }) if bytes.capacity() <= RUN_SIZE => pool::give_run(bytes),
                 Some(Segment::Shared(bytes)) => pool::recycle(bytes),
                 _ => {}
             }

@@ -48,6 +48,16 @@ pub fn client_addresses(data: &[u8]) -> Vec<HostPort> {
     text.lines().filter_map(client_address).collect()
 }
 
+/// How many servers of a list vote: those that are no observers.
+pub fn voters(data: &[u8]) -> usize {
+    let Ok(text) = std::str::from_utf8(data) else { return 0 };
+    let quorum = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("server.")?.split_once('='))
+        .map(|(_, value)| value.split(';').next().unwrap_or_default().trim_end());
+    quorum.filter(|quorum| !quorum.ends_with(":observer")).count()
+}
+
 fn client_address(line: &str) -> Option<HostPort> {
     let (_, value) = line.strip_prefix("server.")?.split_once('=')?;
     let (quorum, client) = value.split_once(';')?;
@@ -93,6 +103,8 @@ mod tests {
                      server.5=zk-5:2888:3888:participant\nversion=100000003";
         let found = client_addresses(data);
         assert_eq!(found, [at("zk-1", 2181), at("zk-2", 2182), at("fd00::33", 2183), at("a", 2184)]);
+        assert_eq!(voters(data), 4, "one of the five observes");
+        assert_eq!((voters(b"version=0"), voters(&[0xff])), (0, 0));
     }
 
     #[test]

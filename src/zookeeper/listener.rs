@@ -58,9 +58,9 @@ fn welcome(stream: TcpStream, peer: SocketAddr, ensemble: &Arc<Ensemble>, drain:
         tracing::debug!(%peer, %error, "a client was gone before it was served");
         return;
     }
-    let session = Session::new(Arc::clone(ensemble), Stream::Tcp(stream), drain.clone());
+    let life = Session::new(Arc::clone(ensemble), Stream::Tcp(stream), drain.clone()).run();
     tokio::spawn(async move {
-        match session.run().await {
+        match life.await {
             End::Client | End::Drained | End::Word => tracing::debug!(%peer, "client connection ended"),
             End::Broken(error) => tracing::debug!(%peer, %error, "client connection broke"),
             End::Rejected(reason) => {

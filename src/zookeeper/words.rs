@@ -143,6 +143,13 @@ pub fn read_srvr(text: &str) -> (Option<&str>, Option<Mode>) {
     (version.filter(|version| !version.is_empty()), after("Mode:").and_then(Mode::from_name))
 }
 
+/// A number in a server's answer to `mntr`; nothing if it isn't told.
+pub fn read_mntr(text: &str, key: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'))?.trim();
+    // Some versions write gauges as fractions: "2.0".
+    value.split('.').next()?.parse().ok()
+}
+
 /// The last transaction that a server has applied, from its answer to `srvr`.
 pub fn read_zxid(text: &str) -> Option<i64> {
     let line = text.lines().find_map(|line| line.strip_prefix("Zxid:"))?;
@@ -193,6 +200,18 @@ mod tests {
         assert_eq!(read_zxid("Zxid: ff\n"), None);
         assert_eq!(read_srvr("This ZooKeeper instance is not currently serving requests\n"), (None, None));
         assert_eq!(read_srvr(""), (None, None));
+    }
+
+    #[test]
+    fn numbers_of_a_server_are_read() {
+        let text = "zk_version\t3.9.5-x, built on y\nzk_server_state\tleader\nzk_synced_followers\t2\nzk_pending_syncs\t0.0\n";
+        assert_eq!(read_mntr(text, "zk_synced_followers"), Some(2));
+        assert_eq!(read_mntr(text, "zk_pending_syncs"), Some(0));
+        assert_eq!(read_mntr(text, "zk_synced"), None, "the whole name");
+        assert_eq!(
+            read_mntr("mntr is not executed because it is not in the whitelist.", "zk_pending_syncs"),
+            None
+        );
     }
 
     #[test]

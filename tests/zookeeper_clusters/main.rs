@@ -5,6 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects")]
 
 mod changes;
+mod chaos;
 mod direct;
+mod gates;
+mod lease;
 mod moves;
 mod rolls;
+mod shield;
+mod small;

@@ -9,14 +9,14 @@ fn drained(version: ZooKeeperVersion) {
     let every = Duration::from_millis(50);
     let size = Size { sessions: 60, group: 10, change_every: every, beat: every, one_in: 10 };
     let moves = Moves { spec: EnsembleSpec::new(version), alone: 9, size, drains: 6, events: 2000 };
-    let moved = moves.run(&Sidecar::binary().unwrap(), |text| println!("{text}")).unwrap();
-    let table = moves_table(&moved);
+    let found = moves.run(&Sidecar::binary().unwrap(), |text| println!("{text}")).unwrap();
+    let table = moves_table(&found);
     println!("{table}");
-    assert!(moved.breaches.is_empty(), "{:#?}\n{table}", moved.breaches);
-    let there: usize = moved.drains.iter().map(|drain| drain.sessions).sum();
+    assert!(found.breaches.is_empty(), "{:#?}\n{table}", found.breaches);
+    let there: usize = found.drains.iter().map(|drain| drain.sessions).sum();
     let least = f64::from(u32::try_from(there).unwrap());
-    assert!(there > 100 && moved.moves >= least, "a drain that moves nobody proves nothing\n{table}");
-    assert!(moved.events.seen >= 2000, "{table}");
+    assert!(there > 100 && found.moves >= least, "a drain that moves nobody proves nothing\n{table}");
+    assert!(found.events.seen >= 2000, "{table}");
 }
 
 #[test]

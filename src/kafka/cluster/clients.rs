@@ -47,6 +47,25 @@ pub(super) struct Clients {
     sessions: BTreeMap<u64, Client>,
 }
 
+/// A client that uses what some brokers don't speak, or that Kafka 4.0 doesn't.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DroppedVersion {
+    /// Its client id.
+    pub client: String,
+    /// Its library.
+    pub library: &'static str,
+    /// How many of its connections do.
+    pub connections: u64,
+    /// The API.
+    pub api: &'static str,
+    /// The version of it.
+    pub version: i16,
+    /// The members that don't speak it.
+    pub members: Vec<String>,
+    /// Whether Kafka 4.0 does.
+    pub in_kafka_4: bool,
+}
+
 /// Whether Kafka 4.0 speaks a version.
 fn in_kafka_4(key: i16, version: i16) -> bool {
     KAFKA_4.iter().all(|(dropped, min)| *dropped != key || version >= *min)
@@ -119,7 +138,7 @@ impl Cluster {
 
     /// The clients that would break, by client id, library, API and version: with the members that don't speak it, and
     /// whether Kafka 4.0 doesn't.
-    pub(super) fn dropped_json(&self) -> Vec<Value> {
+    pub fn dropped_versions(&self) -> Vec<DroppedVersion> {
         let members = self.members_versions();
         let mut rows: BTreeMap<(String, Library, i16, i16), u64> = BTreeMap::new();
         for client in lock(&self.clients).sessions.values() {
@@ -127,19 +146,26 @@ impl Cluster {
                 *rows.entry((client.id.clone(), client.library, key, version)).or_default() += 1;
             }
         }
-        let row = |((id, library, key, version), connections): ((String, Library, i16, i16), u64)| {
+        let row = |((client, library, key, version), connections): ((String, Library, i16, i16), u64)| {
             let without = members.iter().filter(|(_, member)| !member.speaks(key, version));
-            let without: Vec<String> = without.map(|(node, _)| node.to_string()).collect();
-            let kafka_4 = in_kafka_4(key, version);
-            (!without.is_empty() || !kafka_4).then(|| {
-                json!({
-                    "client": id, "library": library.as_str(), "connections": connections,
-                    "api": wire::api_name(key), "version": version,
-                    "members": without, "in_kafka_4": kafka_4,
-                })
-            })
+            let members: Vec<String> = without.map(|(node, _)| node.to_string()).collect();
+            let in_kafka_4 = in_kafka_4(key, version);
+            let (library, api) = (library.as_str(), wire::api_name(key));
+            let row = DroppedVersion { client, library, connections, api, version, members, in_kafka_4 };
+            (!row.members.is_empty() || !in_kafka_4).then_some(row)
         };
         rows.into_iter().filter_map(row).collect()
+    }
+
+    pub(super) fn dropped_json(&self) -> Vec<Value> {
+        let json = |row: DroppedVersion| {
+            json!({
+                "client": row.client, "library": row.library, "connections": row.connections,
+                "api": row.api, "version": row.version,
+                "members": row.members, "in_kafka_4": row.in_kafka_4,
+            })
+        };
+        self.dropped_versions().into_iter().map(json).collect()
     }
 
     fn members_versions(&self) -> Vec<(i32, std::sync::Arc<Versions>)> {

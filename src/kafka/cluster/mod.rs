@@ -6,6 +6,7 @@
 mod clients;
 mod dial;
 mod drains;
+pub mod facts;
 mod identity;
 mod members;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod versions;
 mod view;
 mod watch;
 
+pub use clients::DroppedVersion;
 pub use dial::{DialError, Dialed, dial};
 pub use drains::{DrainState, end_drains};
 pub use identity::{Fetched, Producer, Whose};
@@ -102,6 +104,8 @@ pub struct Cluster {
     draining: AtomicBool,
     pin: Mutex<Pin>,
     clients: Mutex<Clients>,
+    facts: Mutex<Option<(Arc<facts::Facts>, facts::Wish)>>,
+    asking: tokio::sync::Mutex<facts::Asking>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -142,6 +146,8 @@ impl Cluster {
             draining: AtomicBool::new(false),
             pin: Mutex::default(),
             clients: Mutex::default(),
+            facts: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
         })
     }
 

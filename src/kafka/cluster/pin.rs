@@ -20,6 +20,8 @@ pub(super) struct Pin {
     offered: Option<Ranges>,
     /// More than is offered, which all members share since then.
     wider: Option<(Ranges, Instant)>,
+    /// An upgrade's plan lives: it goes up when that is finalized, and not before.
+    held: bool,
 }
 
 /// What became of the pin.
@@ -63,13 +65,21 @@ impl Pin {
             Some((same, since)) if *same == shared => *since,
             _ => now,
         };
-        if now.saturating_duration_since(since) >= quiet {
+        if !self.held && now.saturating_duration_since(since) >= quiet {
             *offered = shared;
             self.wider = None;
             return Moved::Up;
         }
         self.wider = Some((shared, since));
         moved
+    }
+
+    /// Holds it where it is, or lets it go up again after a quiet period, which begins anew.
+    pub(super) fn hold(&mut self, held: bool) {
+        if self.held && !held {
+            self.wider = None;
+        }
+        self.held = held;
     }
 
     /// What clients are offered, once something is known.
@@ -84,8 +94,23 @@ impl Pin {
 }
 
 impl Cluster {
+    /// Clients are offered no more than now while an upgrade's plan lives; without one as after a quiet period.
+    pub fn hold_pin(&self, held: bool) {
+        lock(&self.pin).hold(held);
+    }
+
+    /// An upgrade is finalized: clients are offered at once what all members speak.
+    pub fn lift_pin(&self) {
+        lock(&self.pin).hold(false);
+        self.move_pin_after(Duration::ZERO);
+    }
+
     /// Looks at what the members speak, and moves the pin if it is time.
     pub(super) fn move_pin(&self) {
+        self.move_pin_after(self.settings().kafka.version_quiet);
+    }
+
+    fn move_pin_after(&self, quiet: Duration) {
         let (members, settled) = self.read(|view| {
             let members: Vec<_> = view.nodes.values().filter_map(|node| node.versions.clone()).collect();
             let up = view.nodes.values().all(|node| node.health == Health::Up);
@@ -96,7 +121,7 @@ impl Cluster {
             return;
         }
         let mut pin = lock(&self.pin);
-        let moved = pin.note(shared, settled, now(), self.settings().kafka.version_quiet);
+        let moved = pin.note(shared, settled, now(), quiet);
         self.metrics.upgrade_pin_active.set(i64::from(pin.wider_since().is_some()));
         drop(pin);
         match moved {
@@ -162,6 +187,27 @@ mod tests {
         assert_eq!(pin.wider_since(), Some(t0 + QUIET));
         assert_eq!(pin.note(new.clone(), true, t0 + 2 * QUIET, QUIET), Moved::Up);
         assert_eq!(pin.offered(), Some(&new));
+    }
+
+    #[test]
+    fn a_plan_holds_it_until_it_is_finalized() {
+        let (mut pin, t0) = (Pin::default(), Instant::now());
+        let (old, new) = (ranges(&[(1, 0, 12)]), ranges(&[(1, 0, 17)]));
+        pin.note(old.clone(), true, t0, QUIET);
+        pin.hold(true);
+        pin.note(new.clone(), true, t0, QUIET);
+        assert_eq!(pin.note(new.clone(), true, t0 + QUIET * 9, QUIET), Moved::No);
+        assert_eq!(
+            (pin.offered(), pin.wider_since()),
+            (Some(&old), Some(t0)),
+            "it is shown that there is more"
+        );
+        // Given up: as without a plan.
+        pin.hold(false);
+        assert_eq!(pin.note(new.clone(), true, t0 + QUIET * 9, QUIET), Moved::No);
+        pin.hold(true);
+        pin.hold(false);
+        assert_eq!(pin.note(new.clone(), true, t0 + QUIET * 9, Duration::ZERO), Moved::Up, "finalized");
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub(in crate::metrics) const CATALOGUE: &[Spec] = &[
         Gauge,
         Cluster,
         Plain,
-        "1 while clients are offered less than all members share, until those have shared it for `version_quiet`.",
+        "1 while clients are offered less than all members share, until those have shared it for `version_quiet`, or \
+         the plan that holds it is finalized.",
     ),
     m("kafka_leader_changes_total", Counter, Cluster, Plain, "Partitions seen to have a new leader."),
     m(

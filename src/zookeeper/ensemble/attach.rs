@@ -55,7 +55,9 @@ pub struct Attached {
 /// Attaches to one server after another until one answers, whatever it answers. Never ends without: dropping it gives up.
 pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
     let mut rng = StdRng::from_rng(&mut rand::rng());
-    let mut avoid = wish.avoid.clone();
+    // Where it may not go is tried when everything else was tried for ever.
+    let first = if wish.only_other { u32::MAX } else { 1 };
+    let mut tried: Vec<(HostPort, u32)> = wish.avoid.iter().map(|at| (at.clone(), first)).collect();
     let retry = ensemble.settings().retry.clone();
     let (mut closings, mut backoff) = (0, Backoff::new(retry.min, retry.max));
     if !wish.pause.is_zero() {
@@ -68,7 +70,7 @@ pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
         let Ok(turn) = ensemble.attaches.acquire().await else { continue };
         drop(waiting);
         let attaching = Counted::new(&ensemble.metrics.attaching);
-        let place = match ensemble.place(avoid.as_ref(), &mut rng) {
+        let place = match ensemble.place(&tried, &mut rng) {
             Ok(place) if !(wish.only_other && wish.avoid.as_ref() == Some(place.at())) => place,
             refused => {
                 drop((turn, attaching));
@@ -81,11 +83,11 @@ pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
             }
         };
         let at = place.at().clone();
-        let tried = once(&ensemble, place, &wish.request).await;
-        if let Some(outcome) = outcome(&tried) {
+        let attempt = once(&ensemble, place, &wish.request).await;
+        if let Some(outcome) = outcome(&attempt) {
             ensemble.metrics.attaches.inc(outcome);
         }
-        match tried {
+        match attempt {
             Ok(attached) => {
                 ensemble.server_is_up(&at);
                 return attached;
@@ -100,13 +102,16 @@ pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
             }
             Err(failure) => ensemble.server_is_down(&at, &failure.to_string()),
         }
-        avoid = Some(at);
+        match tried.iter_mut().find(|(other, _)| *other == at) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => tried.push((at, 1)),
+        }
     }
 }
 
 /// How an attempt ended, as it is counted; one that found no connection is counted as that.
-fn outcome(tried: &Result<Attached, Failure>) -> Option<AttachOutcome> {
-    Some(match tried {
+fn outcome(attempt: &Result<Attached, Failure>) -> Option<AttachOutcome> {
+    Some(match attempt {
         Ok(attached) => match ConnectResponse::decode(&attached.response) {
             Ok(response) if response.is_expired() => AttachOutcome::Expired,
             Ok(_) => AttachOutcome::Attached,

@@ -29,15 +29,7 @@ pub async fn follow_config(ensemble: Arc<Ensemble>) {
             ensemble.followed.notified().await;
             continue;
         }
-        let request = ConnectRequest {
-            protocol: 0,
-            last_zxid: 0,
-            timeout: TIMEOUT_MS,
-            session: 0,
-            password: Bytes::from_static(&[0; 16]),
-            read_only: Some(false),
-        };
-        let wish = Wish { request: request.encode(), avoid: None, only_other: false, pause: Duration::ZERO };
+        let wish = own_session();
         let mut attached = attach(Arc::clone(&ensemble), wish).await;
         while stays(&ensemble, &attached) {
             match tokio::time::timeout(BOUND, look(&mut attached)).await {
@@ -56,8 +48,7 @@ pub async fn follow_config(ensemble: Arc<Ensemble>) {
                 tokio::time::sleep(STEP).await;
             }
         }
-        // The session is over with its connection: nobody needs it any more.
-        let _ = attached.stream.write_all(&build::close_session(XID)).await;
+        end(attached).await;
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -68,6 +59,11 @@ fn stays(ensemble: &Ensemble, attached: &Attached) -> bool {
 }
 
 async fn look(attached: &mut Attached) -> Result<Vec<crate::config::HostPort>, String> {
+    Ok(read_config(attached).await?.map(|data| config_node::client_addresses(&data)).unwrap_or_default())
+}
+
+/// What stands in `/zookeeper/config`; nothing where it may not be read, or isn't there.
+pub(super) async fn read_config(attached: &mut Attached) -> Result<Option<Bytes>, String> {
     let Attached { stream, reader, .. } = attached;
     stream.write_all(&build::get_data(XID, PATH)).await.map_err(|error| error.to_string())?;
     loop {
@@ -83,9 +79,28 @@ async fn look(attached: &mut Attached) -> Result<Vec<crate::config::HostPort>, S
         if header.err != 0 {
             // Not allowed, or not there: no reason to begin a new session for the next look.
             tracing::debug!(err = header.err, "/zookeeper/config can't be read");
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let (data, _) = reply::data(reply_body(&frame)).map_err(|error| error.to_string())?;
-        return Ok(config_node::client_addresses(data.unwrap_or_default()));
+        return Ok(Some(Bytes::copy_from_slice(data.unwrap_or_default())));
     }
+}
+
+/// The request for a session of our own, and how it ends.
+pub(super) fn own_session() -> Wish {
+    let request = ConnectRequest {
+        protocol: 0,
+        last_zxid: 0,
+        timeout: TIMEOUT_MS,
+        session: 0,
+        password: Bytes::from_static(&[0; 16]),
+        read_only: Some(false),
+    };
+    Wish { request: request.encode(), avoid: None, only_other: false, pause: Duration::ZERO }
+}
+
+/// Ends a session of our own: nobody needs it any more.
+pub(super) async fn end(mut attached: Attached) {
+    // It is over with its connection, too.
+    let _ = attached.stream.write_all(&build::close_session(XID)).await;
 }

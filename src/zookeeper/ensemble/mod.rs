@@ -5,12 +5,16 @@
 //! `dns`, `retry`, `hold` and its own folder; must never know what a client's requests mean.
 
 mod attach;
+mod drains;
+mod facts;
 mod follow;
 mod servers;
 mod status;
 mod watch;
 
 pub use attach::{Attached, Wish, attach};
+pub use drains::DrainState;
+pub use facts::{Facts, Said};
 pub use follow::follow_config;
 pub use servers::{Drain, Health, Server, Servers};
 pub use watch::{has_reached, watch};
@@ -37,9 +41,6 @@ const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Planned moves at once, and no more than attaches. A move keeps its client waiting from its beginning on, so that no more begin
 /// than get on with each other: what waits for its turn is served where it is.
 const MOVES: usize = 12;
-
-/// How long one word that a server is to be left counts.
-const DRAIN_LASTS: Duration = Duration::from_secs(600);
 
 /// The configuration that concerns one ensemble, replaced whole by a reload.
 #[derive(Clone, Debug)]
@@ -82,6 +83,8 @@ pub struct Ensemble {
     granted_ms: AtomicU64,
     bypassed: AtomicBool,
     not_ready: Mutex<Option<Block>>,
+    facts: Mutex<Option<Arc<Facts>>>,
+    asking: tokio::sync::Mutex<facts::Asking>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -146,12 +149,19 @@ impl Ensemble {
             granted_ms: AtomicU64::new(0),
             bypassed: AtomicBool::new(false),
             not_ready: Mutex::new(Some(not_ready)),
+            facts: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
         })
     }
 
     /// The configuration as it is now.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
+    }
+
+    /// Looks at the configuration as it is now: cheaper than to hold it.
+    pub fn look_at_settings<R>(&self, look: impl FnOnce(&Settings) -> R) -> R {
+        look(&self.settings.load())
     }
 
     /// Replaces the configuration (a reload).
@@ -230,37 +240,6 @@ impl Ensemble {
         Arc::clone(&self.moves).acquire_owned().await.ok()
     }
 
-    /// Begins or ends the drain of a server, by its host and port. Answers what is left: sessions that could be elsewhere, and
-    /// where its end would take every client's connection (see [`Servers::is_quiet`]), those with writes under way. Nothing if there is
-    /// no such server.
-    ///
-    /// A drain that nobody repeats ends by itself after 10 minutes: a controller that dies leaves nothing blocked.
-    pub fn drain(&self, member: &str, on: bool) -> Option<usize> {
-        let now = now();
-        let mut servers = lock(&self.servers);
-        let at = servers.all().iter().find(|server| server.at.to_string() == member)?.at.clone();
-        let server = servers.get_mut(&at)?;
-        let news = server.is_drained(now) != on;
-        let since = server.drained.filter(|_| !news).map_or(now, |drain| drain.since);
-        server.drained = on.then_some(Drain { since, until: now + DRAIN_LASTS });
-        let sessions = server.sessions;
-        // Whether it leads is asked first.
-        let unknown = on && server.looked.is_none_or(|looked| looked < since);
-        let elsewhere = servers.has_other(&at, now);
-        drop(servers);
-        if news {
-            tracing::info!(server = %at, on, sessions, "drain of a server");
-            self.look_now();
-        }
-        self.look_whether_quiet();
-        if news {
-            self.wake_all();
-        }
-        let leaving = if elsewhere { sessions } else { 0 };
-        let writing = if self.is_quiet() { self.writing.load(Relaxed) } else { 0 };
-        Some((leaving + writing).max(usize::from(unknown)))
-    }
-
     /// Whether writes wait, since a server is about to stop that takes every client's connection with it.
     pub fn is_quiet(&self) -> bool {
         self.quiet.load(Relaxed)
@@ -292,11 +271,11 @@ impl Ensemble {
     /// A server for a session that attaches now, and its place there. See [`Servers::pick`].
     fn place(
         self: &Arc<Self>,
-        avoid: Option<&HostPort>,
+        tried: &[(HostPort, u32)],
         rng: &mut impl Rng,
     ) -> Result<Place, Option<Instant>> {
         let mut servers = lock(&self.servers);
-        let at = servers.pick(avoid, now(), rng)?;
+        let at = servers.pick(tried, now(), rng)?;
         servers.took(&at);
         drop(servers);
         let metrics = self.metrics.member(&at.to_string());
@@ -363,7 +342,7 @@ impl Ensemble {
 
     /// A server's answer to a four-letter word; nothing if no server answers in time.
     pub async fn ask_word(self: Arc<Self>, word: [u8; 4]) -> Vec<u8> {
-        let at = self.read(|servers| servers.pick(None, now(), &mut rand::rng()));
+        let at = self.read(|servers| servers.pick(&[], now(), &mut rand::rng()));
         let Ok(at) = at else { return Vec::new() };
         let asked = watch::ask_word(&self, &at, word);
         let bound = self.settings().zookeeper.attach_timeout;

@@ -141,9 +141,12 @@ impl Servers {
         self.behind.retain(|(_, sessions)| *sessions > 0);
     }
 
-    /// The server for a session that attaches now: one that is up before one of which nothing is known, before `avoid` (where the
-    /// session was), before one whose pause after a failure is over; among equals the one with the fewest sessions, by lot where
-    /// that doesn't decide. One that is drained, or read-only, only when there is no other.
+    /// The server for a session that attaches now: one that is up before one of which nothing is known, before those that this
+    /// session has tried (`tried`; where it was counts as once), before one whose pause after a failure is over; among equals the one
+    /// that it has tried least often, then the one with the fewest sessions, by lot where that doesn't decide. One that is
+    /// drained, or read-only, only when there is no other.
+    ///
+    /// Of several that refuse a session, since they are behind what it has seen, none hides the one that would take it.
     ///
     /// Nothing while every server that could be tried is in its pause: then the moment to ask again.
     ///
@@ -151,20 +154,22 @@ impl Servers {
     /// When to ask again; nothing without servers.
     pub fn pick(
         &self,
-        avoid: Option<&HostPort>,
+        tried: &[(HostPort, u32)],
         now: Instant,
         rng: &mut impl Rng,
     ) -> Result<HostPort, Option<Instant>> {
+        let times =
+            |at: &HostPort| tried.iter().find(|(tried, _)| tried == at).map_or(0, |(_, times)| *times);
         let rank = |server: &Server| {
             let last_choice = server.is_drained(now) || server.mode == Some(Mode::ReadOnly);
-            let left = u8::from(avoid == Some(&server.at));
+            let left = u8::from(times(&server.at) > 0);
             let health = match server.health {
                 // One that is thought to be up was lost a moment ago, if it was left.
                 Health::Up => 2 * left,
                 Health::Unknown => 1 + 2 * left,
                 Health::Down(_) => 4 + left,
             };
-            (last_choice, health, server.sessions)
+            (last_choice, health, times(&server.at), server.sessions)
         };
         let ready = |server: &&Server| server.not_before.is_none_or(|at| at <= now);
         let best = self.all.iter().filter(ready).map(rank).min();
@@ -284,7 +289,7 @@ mod tests {
     fn sessions_spread() {
         let (mut servers, mut rng, now) = three();
         for _ in 0..30 {
-            let to = servers.pick(None, now, &mut rng).unwrap();
+            let to = servers.pick(&[], now, &mut rng).unwrap();
             servers.get_mut(&to).unwrap().sessions += 1;
         }
         assert!(servers.all().iter().all(|server| server.sessions == 10), "{servers:?}");
@@ -293,7 +298,7 @@ mod tests {
     #[test]
     fn the_first_of_equals_is_not_always_the_same() {
         let (servers, mut rng, now) = three();
-        let picked: Vec<u16> = (0..50).map(|_| servers.pick(None, now, &mut rng).unwrap().port).collect();
+        let picked: Vec<u16> = (0..50).map(|_| servers.pick(&[], now, &mut rng).unwrap().port).collect();
         assert!((1..=3).all(|port| picked.contains(&port)), "{picked:?}");
     }
 
@@ -303,12 +308,12 @@ mod tests {
         servers.is_up(&at(1), now);
         servers.is_up(&at(2), now);
         servers.get_mut(&at(2)).unwrap().sessions = 9;
-        assert_eq!(servers.pick(Some(&at(1)), now, &mut rng), Ok(at(2)));
+        assert_eq!(servers.pick(&[(at(1), 1)], now, &mut rng), Ok(at(2)));
         for other in [at(2), at(3)] {
             servers.is_down(&other, now, &mut rng);
         }
         let later = now + Duration::from_secs(1);
-        assert_eq!(servers.pick(Some(&at(1)), later, &mut rng), Ok(at(1)), "up, though it was left");
+        assert_eq!(servers.pick(&[(at(1), 1)], later, &mut rng), Ok(at(1)), "up, though it was left");
     }
 
     #[test]
@@ -317,7 +322,7 @@ mod tests {
         servers.is_up(&at(1), now);
         servers.is_down(&at(2), now, &mut rng);
         for later in [now, now + Duration::from_secs(1)] {
-            assert_eq!(servers.pick(Some(&at(1)), later, &mut rng), Ok(at(3)));
+            assert_eq!(servers.pick(&[(at(1), 1)], later, &mut rng), Ok(at(3)));
         }
     }
 
@@ -328,12 +333,12 @@ mod tests {
         servers.get_mut(&at(1)).unwrap().drained =
             Some(Drain { since: now, until: now + Duration::from_secs(1) });
         servers.get_mut(&at(2)).unwrap().mode = Some(Mode::ReadOnly);
-        assert_eq!(servers.pick(None, now, &mut rng), Ok(at(3)));
+        assert_eq!(servers.pick(&[], now, &mut rng), Ok(at(3)));
         let (pauses, only) = ((Duration::ZERO, Duration::ZERO), [at(1)]);
         let mut servers = Servers::new(&only, pauses);
         servers.get_mut(&at(1)).unwrap().drained =
             Some(Drain { since: now, until: now + Duration::from_secs(1) });
-        assert_eq!(servers.pick(None, now, &mut rng), Ok(at(1)));
+        assert_eq!(servers.pick(&[], now, &mut rng), Ok(at(1)));
     }
 
     #[test]
@@ -343,9 +348,9 @@ mod tests {
             servers.is_down(&at(port), now, &mut rng);
         }
         assert_eq!(servers.all_down_since(), Some(now));
-        let again = servers.pick(None, now, &mut rng).unwrap_err().unwrap();
+        let again = servers.pick(&[], now, &mut rng).unwrap_err().unwrap();
         assert!(again >= now && again <= now + Duration::from_millis(50));
-        assert!(servers.pick(None, now + Duration::from_millis(50), &mut rng).is_ok());
+        assert!(servers.pick(&[], now + Duration::from_millis(50), &mut rng).is_ok());
         servers.is_up(&at(2), now);
         assert_eq!(servers.all_down_since(), None);
     }

@@ -140,9 +140,32 @@ impl Operation {
 /// What is done with an operation that no row is about: what a 3.9 server does.
 pub const UNKNOWN: Forward = Forward::RefuseAndClose(errors::UNIMPLEMENTED);
 
+/// The number of the first place of [`PLACES`]: no operation has a lower one.
+const LOWEST: i32 = -16;
+
+/// Where in the table the row of each number is, and one more; 0 for no row. Every request is looked up.
+static PLACES: [u8; 128] = places(OPERATIONS);
+
+#[allow(clippy::indexing_slicing, reason = "done by the compiler, which refuses a row that has no place")]
+const fn places(rows: &[Operation]) -> [u8; 128] {
+    let mut places = [0; 128];
+    let mut row = 0;
+    while row < rows.len() {
+        #[allow(clippy::cast_sign_loss, reason = "no number is below the lowest")]
+        let place = (rows[row].opcode - LOWEST) as usize;
+        row += 1;
+        #[allow(clippy::cast_possible_truncation, reason = "a few dozen rows")]
+        let number = row as u8;
+        places[place] = number;
+    }
+    places
+}
+
 /// The row of an operation.
 pub fn operation(opcode: i32) -> Option<&'static Operation> {
-    OPERATIONS.iter().find(|row| row.opcode == opcode)
+    let place = usize::try_from(opcode.checked_sub(LOWEST)?).ok()?;
+    let row = usize::from(*PLACES.get(place)?).checked_sub(1)?;
+    OPERATIONS.get(row)
 }
 
 /// What is done with an operation when it comes from a client.

@@ -2,7 +2,7 @@
 
 use super::slot::{Reply, Slot, State};
 use super::upstream::{Due, Event, Own, Who};
-use super::{End, Moment, Phase, Session};
+use super::{End, KEEP_SLOTS, Moment, Phase, Session};
 use crate::config::HostPort;
 use crate::metrics::ReleaseOutcome;
 use crate::metrics::zookeeper::WatchKind;
@@ -15,6 +15,7 @@ use crate::zookeeper::operations::Watches;
 use crate::zookeeper::watches::LISTS;
 use crate::zookeeper::wire::{ReplyHeader, WatchEvent, build, errors, opcode, reply_body, request_payload};
 use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
 
 /// What the lists of watches are called in the metrics.
 const KINDS: [WatchKind; 5] = [
@@ -177,6 +178,9 @@ impl Session {
         // What was found out was not sent again, and is held until here.
         self.release(self.base, ReleaseOutcome::Answered, at);
         let slot = self.slots.pop_front()?;
+        if self.slots.is_empty() && self.slots.capacity() > KEEP_SLOTS {
+            self.slots = VecDeque::new(); // a crowd has passed: who is idle keeps nothing of it
+        }
         self.base += 1;
         self.next = self.next.max(self.base);
         self.held_bytes = self.held_bytes.saturating_sub(slot.frame.len());

@@ -5,9 +5,11 @@ use super::upstream::Who;
 use super::{End, Moment, Phase, Session};
 use crate::metrics::zookeeper::HoldTrigger;
 use crate::zookeeper::lease::Frame;
-use crate::zookeeper::operations::{Forward, Watches, forward, operation};
+use crate::zookeeper::operations::{Forward, Operation, UNKNOWN, Watches, operation};
 use crate::zookeeper::tally::name_of;
-use crate::zookeeper::wire::{Request, build, errors, opcode, request_header, request_payload, xid};
+use crate::zookeeper::wire::{
+    Request, RequestHeader, build, errors, opcode, request_header, request_payload, xid,
+};
 use bytes::Bytes;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -54,11 +56,13 @@ impl Session {
 
     /// Whether the client's socket is read. What is held has bounds; a full one stops the reading and drops nothing.
     fn takes_more(&self) -> bool {
-        let settings = self.ensemble.settings();
-        let hold = &settings.hold;
-        let room = self.slots.len() < hold.requests
-            && self.held_bytes < hold.connection_bytes
-            && (!self.ensemble.ledger.is_full() || self.slots.is_empty());
+        // What holds nothing is within every bound: on a good day the settings are not looked at.
+        let room = self.slots.is_empty()
+            || self.ensemble.look_at_settings(|settings| {
+                self.slots.len() < settings.hold.requests
+                    && self.held_bytes < settings.hold.connection_bytes
+                    && !self.ensemble.ledger.is_full()
+            });
         room && !self.is_draining
             && !self.out.is_full()
             && self.upstream.as_ref().is_none_or(|upstream| !upstream.is_full())
@@ -71,7 +75,8 @@ impl Session {
             self.on_ping(frame, at);
             return Ok(());
         }
-        let state = match forward(header.opcode) {
+        let op = operation(header.opcode);
+        let state = match op.map_or(UNKNOWN, |op| op.forward) {
             Forward::AsIs => State::Waiting,
             Forward::Checked => match Request::decode(header.opcode, request_payload(&frame)) {
                 Ok(_) => State::Waiting,
@@ -91,13 +96,13 @@ impl Session {
             Forward::RefuseAndClose(code) => {
                 // As a server does with an operation that it doesn't know.
                 let state = self.refuse(header.xid, code);
-                self.take(header.xid, header.opcode, frame, state, at);
+                self.take(header, op, frame, state, at);
                 let reason = format!("it sent an operation that there is none of: {}", header.opcode);
-                self.take(header.xid, header.opcode, Bytes::new(), State::Done(Reply::Close(reason)), at);
+                self.take(header, op, Bytes::new(), State::Done(Reply::Close(reason)), at);
                 return Ok(());
             }
         };
-        self.take(header.xid, header.opcode, frame, state, at);
+        self.take(header, op, frame, state, at);
         Ok(())
     }
 
@@ -107,15 +112,22 @@ impl Session {
     }
 
     /// Gives a request its place. In the steady state it goes on at once.
-    fn take(&mut self, xid: i32, code: i32, frame: Bytes, state: State, at: Moment) {
+    fn take(
+        &mut self,
+        header: RequestHeader,
+        op: Option<&'static Operation>,
+        frame: Bytes,
+        state: State,
+        at: Moment,
+    ) {
         let waits = matches!(state, State::Waiting);
         self.held_bytes += frame.len();
         self.ensemble.ledger.charge(frame.len());
         let number = self.base + self.slots.len() as u64;
         self.slots.push_back(Slot {
-            op: operation(code),
-            code,
-            xid,
+            op,
+            code: header.opcode,
+            xid: header.xid,
             frame,
             state,
             z0: 0,

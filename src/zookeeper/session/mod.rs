@@ -42,6 +42,9 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 use upstream::Upstream;
 
+/// An empty queue of requests keeps room for at most so many.
+const KEEP_SLOTS: usize = 64;
+
 /// For what a client sent before it went to be written to its server.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -205,10 +208,15 @@ impl Session {
     }
 
     /// Serves the client until it, its session or the process ends.
-    pub async fn run(mut self) -> End {
-        let end = poll_fn(|cx| self.poll(cx)).await;
-        drop(self.drain.clone()); // held to here: a drain waits for this session
-        end
+    ///
+    /// The future is small: the session is in one place of its own, and not once for each future around it.
+    pub fn run(self) -> impl Future<Output = End> + Send {
+        let mut session = Box::new(self);
+        async move {
+            let end = poll_fn(|cx| session.poll(cx)).await;
+            drop(session.drain.clone()); // held to here: a drain waits for this session
+            end
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {

@@ -15,6 +15,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
+/// An empty list of what is due keeps room for at most so many.
+const KEEP_DUE: usize = 64;
+
 /// Whose a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
@@ -178,6 +181,9 @@ impl Upstream {
         };
         match at.and_then(|at| self.due.remove(at)) {
             Some(due) => {
+                if self.due.is_empty() && self.due.capacity() > KEEP_DUE {
+                    self.due = VecDeque::new();
+                }
                 self.place.metrics().in_flight.dec();
                 Event::Answer(due, header, frame)
             }

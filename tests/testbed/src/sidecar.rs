@@ -8,6 +8,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::process::{self, Server};
 use crate::{Error, Result, wait};
@@ -153,10 +154,29 @@ impl Sidecar {
 
     /// A request without a body: status and body of the answer.
     pub fn ask(&self, method: &str, path: &str) -> Result<(u16, String)> {
+        self.request(method, path, "", Duration::from_secs(5))
+    }
+
+    /// A controller's order, or its question if there is no body (null): status and answer, which is JSON. It may wait.
+    pub fn order(&self, method: &str, path: &str, body: &Value) -> Result<(u16, Value)> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let rest = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let (status, text) = self.request(method, path, &rest, Duration::from_secs(60))?;
+        let answer = serde_json::from_str(&text);
+        Ok((status, answer.map_err(|e| Error::program("evenkeel", format!("{e} in its answer {text:?}")))?))
+    }
+
+    /// `rest`: further headers, an empty line and a body.
+    fn request(&self, method: &str, path: &str, rest: &str, bound: Duration) -> Result<(u16, String)> {
+        let rest = if rest.is_empty() { "\r\n" } else { rest };
         let ask = || {
             let mut stream = TcpStream::connect_timeout(&self.admin, Duration::from_secs(2))?;
-            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            write!(stream, "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin)?;
+            stream.set_read_timeout(Some(bound))?;
+            write!(
+                stream,
+                "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{rest}",
+                self.admin
+            )?;
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer)?;
             Ok(String::from_utf8_lossy(&answer).into_owned())

@@ -198,7 +198,7 @@ pub(super) struct Bed {
     pub(super) servers: Vec<Server>,
     pub(super) ledger: Arc<Ledger>,
     _drain: DrainTrigger,
-    holder: crate::lifecycle::Drain,
+    pub(super) holder: crate::lifecycle::Drain,
 }
 
 /// A session's task.
@@ -329,7 +329,7 @@ impl Bed {
     /// Begins or ends the drain of the first server.
     pub(super) fn drain_first(&self, on: bool) {
         let first = self.servers[0].at.to_string();
-        self.ensemble.drain(&first, on).unwrap();
+        self.ensemble.drain(&first, on.then_some(Duration::from_secs(600))).unwrap();
     }
 
     /// Nothing is left in any book.

@@ -3,6 +3,7 @@
 mod attaching;
 mod bed;
 mod ends;
+mod idle;
 mod leases;
 mod losses;
 mod moves;

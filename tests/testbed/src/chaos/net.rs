@@ -15,6 +15,15 @@ const FILTER: &str = "\
 for ip; do iptables -w 5 -I OUTPUT -d $ip -j DROP && iptables -w 5 -I OUTPUT -s $ip -j DROP || exit 1; done
 echo cut; read -r _
 for ip; do iptables -w 5 -D OUTPUT -d $ip -j DROP; iptables -w 5 -D OUTPUT -s $ip -j DROP; done";
+/// Of single connections, each given as three words: the address and the port of one end, and the port of the other.
+const FLOWS: &str = "\
+rules() { how=$1; shift; while [ $# -gt 0 ]; do
+iptables -w 5 $how OUTPUT -p tcp -d $1 --dport $2 --sport $3 -j DROP || return 1
+iptables -w 5 $how OUTPUT -p tcp -s $1 --sport $2 --dport $3 -j DROP || return 1
+shift 3; done; }
+rules -I \"$@\" || exit 1
+echo cut; read -r _
+rules -D \"$@\"";
 const ROUTE: &str = "\
 for ip; do ip route add blackhole $ip/32 table local || exit 1; done
 echo cut; read -r _
@@ -71,6 +80,20 @@ pub fn reset(addr: SocketAddr) -> Result<()> {
     Err(Error::program("ss", String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
+/// The ports from which process `pid` is connected to `to`.
+pub fn ports_of(pid: u32, to: SocketAddr) -> Result<Vec<u16>> {
+    let output = Command::new("ss")
+        .args(["-tnpH", "state", "established", "dst", &to.ip().to_string(), "dport", "="])
+        .arg(to.port().to_string())
+        .output()
+        .map_err(Error::io("running ss"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let owner = format!("pid={pid},");
+    // Two queues, the own address, the other's.
+    let port = |line: &str| line.split_whitespace().nth(2)?.rsplit_once(':')?.1.parse().ok();
+    Ok(text.lines().filter(|line| line.contains(&owner)).filter_map(port).collect())
+}
+
 fn try_reset(spare: Ipv4Addr) -> Result<()> {
     let listener = TcpListener::bind((spare, 0)).map_err(Error::io("binding a listener"))?;
     let addr = listener.local_addr().map_err(Error::io("asking for a port"))?;
@@ -94,9 +117,21 @@ impl Cut {
     /// Drops the packets of `ips` from now on.
     pub fn start(way: Way, ips: &[Ipv4Addr]) -> Result<Self> {
         let script = if way == Way::Filter { FILTER } else { ROUTE };
+        Self::keep(script, ips.iter().map(Ipv4Addr::to_string))
+    }
+
+    /// Drops the packets of single connections from now on: one end's address and port, and the other's port. Only a packet
+    /// filter can.
+    pub fn flows(flows: &[(SocketAddr, u16)]) -> Result<Self> {
+        let words =
+            |(at, port): &(SocketAddr, u16)| [at.ip().to_string(), at.port().to_string(), port.to_string()];
+        Self::keep(FLOWS, flows.iter().flat_map(words))
+    }
+
+    fn keep(script: &str, words: impl Iterator<Item = String>) -> Result<Self> {
         let mut keeper = Command::new("sh")
             .args(["-c", script, "cut"])
-            .args(ips.iter().map(Ipv4Addr::to_string))
+            .args(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -153,6 +188,31 @@ pub(super) fn ipv4(addr: SocketAddr) -> Result<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One connection is cut, its neighbour goes on, and afterwards both do. Nothing to be seen where there is no filter.
+    #[test]
+    fn a_single_connection_is_cut() {
+        use std::io::Write as _;
+        let spare = Ipv4Addr::new(127, 0, 249, u8::try_from(std::process::id() % 250).unwrap() + 1);
+        if Powers::find(spare).cut != Ok(Way::Filter) {
+            return;
+        }
+        let listener = TcpListener::bind((spare, 0)).unwrap();
+        let at = listener.local_addr().unwrap();
+        let mut pairs = [(); 2].map(|()| (TcpStream::connect(at).unwrap(), listener.accept().unwrap().0));
+        let port = pairs[0].0.local_addr().unwrap().port();
+        assert!(ports_of(std::process::id(), at).unwrap().contains(&port));
+        let cut = Cut::flows(&[(at, port)]).unwrap();
+        for (near, far) in &mut pairs {
+            near.write_all(b"x").unwrap();
+            far.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        }
+        assert!(pairs[0].1.read(&mut [0]).is_err());
+        assert_eq!(pairs[1].1.read(&mut [0]).unwrap(), 1);
+        drop(cut);
+        pairs[0].1.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        assert_eq!(pairs[0].1.read(&mut [0]).unwrap(), 1);
+    }
 
     /// What isn't allowed here is said in words; what is allowed works and is undone.
     #[test]

@@ -153,10 +153,11 @@ pub enum Events {
 }
 
 impl Events {
-    fn has(self, fault: Fault) -> bool {
+    /// Whether events of this class are among them.
+    pub(crate) fn takes(self, class: Class) -> bool {
         match self {
-            Self::Soft => fault.class() == Class::Soft,
-            Self::Hard => fault.class() == Class::Hard,
+            Self::Soft => class == Class::Soft,
+            Self::Hard => class == Class::Hard,
             Self::All => true,
         }
     }
@@ -229,7 +230,7 @@ impl Iterator for Schedule {
 
     fn next(&mut self) -> Option<Event> {
         if self.bag.is_empty() {
-            self.bag = FAULTS.into_iter().filter(|&fault| self.events.has(fault)).collect();
+            self.bag = FAULTS.into_iter().filter(|&fault| self.events.takes(fault.class())).collect();
             for left in (2..=self.bag.len()).rev() {
                 let other = self.random.below(left as u64);
                 self.bag.swap(left - 1, usize::try_from(other).unwrap_or(0));
@@ -245,9 +246,13 @@ impl Iterator for Schedule {
 
 /// `SplitMix64` (Steele, Lea, Flood 2014): the same numbers on every machine and with every release.
 #[derive(Clone, Debug)]
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -257,11 +262,11 @@ impl Random {
     }
 
     /// From 0 to `bound` - 1; the bias for bounds as small as these is of no account.
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
-    fn below_u8(&mut self, bound: u8) -> u8 {
+    pub(crate) fn below_u8(&mut self, bound: u8) -> u8 {
         u8::try_from(self.below(u64::from(bound))).unwrap_or(0)
     }
 }

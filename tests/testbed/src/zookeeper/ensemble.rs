@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, PoisonError};
@@ -62,6 +62,13 @@ impl EnsembleSpec {
     #[must_use]
     pub fn tick_ms(mut self, tick: u32) -> Self {
         self.tick_ms = tick;
+        self
+    }
+
+    /// The same with another `syncLimit`, in ticks.
+    #[must_use]
+    pub fn sync_limit(mut self, ticks: u32) -> Self {
+        self.sync_limit = ticks;
         self
     }
 
@@ -146,6 +153,27 @@ impl Ensemble {
         (self.claim.ip(host), CLIENT_PORT).into()
     }
 
+    /// The address at which server `id` serves its peers: who follows it is connected to its port 2888.
+    pub fn peer_ip(&self, id: u8) -> Ipv4Addr {
+        let host = self.members.iter().find(|m| m.id == id).map_or(id, |m| m.host);
+        self.claim.ip(PEERS + host)
+    }
+
+    /// A loopback address that no server of this ensemble has.
+    pub fn spare_ip(&self) -> Ipv4Addr {
+        self.claim.ip(250)
+    }
+
+    /// The process of server `id`, while it runs.
+    pub fn pid(&self, id: u8) -> Option<u32> {
+        self.members.iter().find(|m| m.id == id)?.server.as_ref().map(Server::pid)
+    }
+
+    /// The log of server `id`.
+    pub fn log(&self, id: u8) -> PathBuf {
+        self.claim.folder().join(format!("zookeeper-{id}.log"))
+    }
+
     /// The folder with all data and logs.
     pub fn folder(&self) -> &Path {
         self.claim.folder()
@@ -176,8 +204,12 @@ impl Ensemble {
         let mut command = Command::new("java");
         command
             .args(helper::JVM)
+            // The library of the name looks for it in the class path, where it isn't, and says everything (DEBUG) then.
+            .arg(format!("-Dlogback.configurationFile={}", logging.display()))
             .args([
                 "-Xmx96m",
+                // Its log's.
+                "-Duser.timezone=UTC",
                 // With it, /zookeeper/config may be changed by everyone.
                 if self.spec.reconfig { "-Dzookeeper.skipACL=yes" } else { "-Dzookeeper.skipACL=no" },
                 "-cp",
@@ -186,7 +218,7 @@ impl Ensemble {
             ])
             .arg(&settings)
             .current_dir(folder);
-        let log = folder.join(format!("zookeeper-{id}.log"));
+        let log = self.log(id);
         let server = Server::spawn(&format!("zookeeper-{id}"), command, &log, Some(&self.claim))?;
         self.member(id)?.server = Some(server);
         Ok(())
@@ -348,7 +380,8 @@ impl Ensemble {
         })
     }
 
-    fn data(&self, id: u8) -> PathBuf {
+    /// The folder of server `id`'s data.
+    pub fn data(&self, id: u8) -> PathBuf {
         self.claim.folder().join(format!("data-{id}"))
     }
 

@@ -1,10 +1,12 @@
 //! What changes an ensemble's members: another version, another address, one more, one less.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::ensemble::{Member, PEERS};
 use super::{Ensemble, ZooKeeperVersion};
+use crate::chaos::net::{self, Cut};
 use crate::{Error, Result, Roll, wait};
 
 impl Ensemble {
@@ -49,6 +51,21 @@ impl Ensemble {
         self.members.retain(|m| m.id != id);
         self.note_places();
         self.wait_ready()
+    }
+
+    /// Cuts a follower off from its leader, this one or the first: the connection between them is silent until it is dropped.
+    /// Clients see nothing of it.
+    pub fn cut_follower(&self, follower: Option<u8>) -> Result<Cut> {
+        let missing = |what: &str| Error::program("the ensemble", format!("has no {what}"));
+        let leader = self.leader().ok_or_else(|| missing("leader"))?;
+        let at = SocketAddr::from((self.peer_ip(leader), 2888));
+        let follower = follower.or_else(|| self.ids().into_iter().find(|&id| id != leader));
+        let pid = follower.and_then(|id| self.pid(id)).ok_or_else(|| missing("such follower"))?;
+        let flows: Vec<_> = net::ports_of(pid, at)?.into_iter().map(|port| (at, port)).collect();
+        if flows.is_empty() {
+            return Err(missing("connection to the leader"));
+        }
+        Cut::flows(&flows)
     }
 
     /// Tells the ensemble of members that joined (or moved) and members that leave.

@@ -1,6 +1,7 @@
 //! The versions of `ZooKeeper` that can be started, and the jars of each.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::cache::{self, JarSet};
 
@@ -37,5 +38,16 @@ impl fmt::Display for ZooKeeperVersion {
             Self::V3_9_5 => "3.9.5",
             Self::V3_9_6 => "3.9.6",
         })
+    }
+}
+
+impl FromStr for ZooKeeperVersion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::V3_8_6, Self::V3_8_7, Self::V3_9_5, Self::V3_9_6]
+            .into_iter()
+            .find(|version| version.to_string() == text)
+            .ok_or_else(|| format!("{text:?}: versions are 3.8.6, 3.8.7, 3.9.5 and 3.9.6"))
     }
 }

@@ -1,9 +1,9 @@
 //! The bytes that [`super::Direct`] and a [`super::Crowd`] speak: jute's integers, strings and buffers in frames. Knows the few requests that the
 //! test bed makes. Source: zookeeper.jute of Apache ZooKeeper.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{Error, Result};
 
@@ -38,6 +38,11 @@ impl Out {
 
     pub(super) fn text(self, text: &str) -> Self {
         self.buffer(text.as_bytes())
+    }
+
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// Another part behind this one.
@@ -98,11 +103,24 @@ impl In {
     pub(super) fn text(&mut self) -> Result<String> {
         Ok(String::from_utf8_lossy(&self.buffer()?).into_owned())
     }
+
+    pub(super) fn flag(&mut self) -> Result<bool> {
+        Ok(self.take(1)?.first().is_some_and(|&byte| byte != 0))
+    }
+
+    /// Bytes that came from elsewhere than a connection.
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        Self { bytes, at: 0 }
+    }
 }
 
 /// A connection that speaks in frames.
 #[derive(Debug)]
-pub(super) struct Frames(TcpStream);
+pub(super) struct Frames {
+    stream: TcpStream,
+    /// The beginning of a frame whose end hasn't come.
+    begun: Vec<u8>,
+}
 
 impl Frames {
     /// Connects; neither this nor any later step takes longer than `bound`.
@@ -111,24 +129,72 @@ impl Frames {
         stream.set_read_timeout(Some(bound))?;
         stream.set_write_timeout(Some(bound))?;
         stream.set_nodelay(true)?;
-        Ok(Self(stream))
+        Ok(Self { stream, begun: Vec::new() })
     }
 
     pub(super) fn send(&mut self, body: &Out) -> std::io::Result<()> {
-        self.0.write_all(&body.framed())
+        self.send_bytes(&body.framed())
+    }
+
+    /// Bytes that need not be a frame.
+    pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// From now on no read takes longer than `bound`.
+    pub(super) fn bound(&self, bound: Duration) -> std::io::Result<()> {
+        self.stream.set_read_timeout(Some(bound))
     }
 
     pub(super) fn receive(&mut self) -> std::io::Result<In> {
         let mut length = [0; 4];
-        self.0.read_exact(&mut length)?;
-        let length = usize::try_from(u32::from_be_bytes(length)).map_err(std::io::Error::other)?;
-        if length > FRAME_MOST {
-            return Err(std::io::Error::other(format!("an answer of {length} bytes")));
-        }
-        let mut bytes = vec![0; length];
-        self.0.read_exact(&mut bytes)?;
+        self.stream.read_exact(&mut length)?;
+        let mut bytes = vec![0; size(length)?];
+        self.stream.read_exact(&mut bytes)?;
         Ok(In { bytes, at: 0 })
     }
+
+    /// The next frame, or nothing if it isn't whole by then: it is gone on with at the next call. Not to be mixed with
+    /// [`Frames::receive`].
+    pub(super) fn next(&mut self, until: Instant) -> std::io::Result<Option<In>> {
+        loop {
+            let missing = match self.begun.first_chunk::<4>() {
+                None => 4 - self.begun.len(),
+                Some(&length) => match (4 + size(length)?).saturating_sub(self.begun.len()) {
+                    0 => {
+                        let bytes = self.begun.split_off(4);
+                        self.begun.clear();
+                        return Ok(Some(In { bytes, at: 0 }));
+                    }
+                    missing => missing,
+                },
+            };
+            // Zero would be no time-out at all.
+            let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            self.stream.set_read_timeout(Some(left))?;
+            let mut part = vec![0; missing.min(1 << 16)];
+            match self.stream.read(&mut part) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.begun.extend(part.into_iter().take(count)),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if Instant::now() >= until {
+                        return Ok(None);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The length of a frame that is worth reading.
+fn size(length: [u8; 4]) -> std::io::Result<usize> {
+    let length = usize::try_from(u32::from_be_bytes(length)).map_err(std::io::Error::other)?;
+    if length > FRAME_MOST {
+        return Err(std::io::Error::other(format!("an answer of {length} bytes")));
+    }
+    Ok(length)
 }
 
 #[cfg(test)]

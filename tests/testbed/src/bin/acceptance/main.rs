@@ -20,7 +20,12 @@ mod upgrade;
 mod zones;
 mod zookeeper;
 mod zookeeper_changes;
+mod zookeeper_chaos;
+mod zookeeper_idle;
+mod zookeeper_lease;
 mod zookeeper_moves;
+mod zookeeper_shield;
+mod zookeeper_small;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -208,6 +213,34 @@ const PROOFS: &[Proof] = &[
         name: "zookeeper-reconfig",
         shows: "Each member of an ensemble of ZooKeeper 3.9.5 is replaced by a new one through reconfig; Evenkeel follows the ensemble's own list.",
         run: |bench| zookeeper_changes::run(bench, ZooKeeperVersion::V3_9_5, Refit::Members),
+    },
+    Proof {
+        name: "zookeeper-shield",
+        shows: "Malformed requests: which of them stop all writes of a ZooKeeper 3.9.5 ensemble when they reach it, and that through Evenkeel \
+                none does.",
+        run: zookeeper_shield::run,
+    },
+    Proof {
+        name: "zookeeper-idle",
+        shows: "Ten thousand idle sessions through one Evenkeel: their memory; drains, restarts and kills of servers move them without a herd.",
+        run: zookeeper_idle::run,
+    },
+    Proof {
+        name: "zookeeper-small",
+        shows: "Ensembles of one and of two servers are killed and started again: within the lease sessions, connections and watches last; beyond it connections end honestly and sessions are resumed.",
+        run: zookeeper_small::run,
+    },
+    Proof {
+        name: "zookeeper-lease",
+        shows: "No client believes in a session that the ensemble has ended, whatever is frozen or cut off; and what clients that die or freeze leave \
+                behind goes in time. Told by the servers' logs.",
+        run: zookeeper_lease::run,
+    },
+    Proof {
+        name: "zookeeper-chaos",
+        shows: "Six seeds of chaos, 3 minutes each, on ensembles of 3.8.6 and 3.9.5: every outcome is recorded, and held against linearizability and \
+                the servers' own transaction logs.",
+        run: |bench| Ok(zookeeper_chaos::run(bench)),
     },
 ];
 

@@ -1,4 +1,4 @@
-//! A run of chaos: `make chaos SEED=… MINUTES=…`. Prints what happened and what was found; the exit status says whether every
+//! A run of chaos: `make chaos SEED=… MINUTES=…`, of Kafka or (`ZOOKEEPER=3.9.5`) of `ZooKeeper`. Prints what happened and what was found; the exit status says whether every
 //! promise was kept (1: one was broken, 2: the run could not be carried through). A failing seed is printed with the
 //! command that replays it, and the folder with its histories and logs is kept.
 
@@ -8,15 +8,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use testbed::chaos::history::Run;
 use testbed::chaos::{Events, Folder, Order, Size, Verdict, judge, prove, table};
-use testbed::{KafkaVersion, Result, Sidecar};
+use testbed::zookeeper::chaos as keeper;
+use testbed::{KafkaVersion, Result, Sidecar, ZooKeeperVersion};
 
 const HELP: &str = "\
-chaos [--seed N] [--minutes N] [--kafka VERSION] [--events soft|hard|all] [--short] [--keep] [--log LEVEL]
+chaos [--seed N] [--minutes N] [--kafka VERSION | --zookeeper VERSION] [--events soft|hard|all] [--short] [--keep] [--log LEVEL]
 chaos --schedule N …   only prints the first N events of the seed
 chaos --check FOLDER   judges the records of an earlier run again
   --seed     decides the events; without it the clock does
   --minutes  events begin for this long (default 4)
   --kafka    3.9.2 or 4.3.1 (default 3.9.2)
+  --zookeeper  3.8.6, 3.8.7, 3.9.5 or 3.9.6, instead of Kafka; has no --check
   --short    brokers with a session time-out of 3 s, fewer clients
   --keep     keeps the folder of a good run, too
   --log      of Evenkeel: info (default), debug, trace";
@@ -25,6 +27,7 @@ struct Wish {
     seed: u64,
     minutes: f64,
     version: KafkaVersion,
+    zookeeper: Option<ZooKeeperVersion>,
     events: Events,
     size: Size,
     keep: bool,
@@ -57,6 +60,7 @@ fn wish(words: impl Iterator<Item = String>) -> std::result::Result<Wish, String
         seed: now % 100_000,
         minutes: 4.0,
         version: KafkaVersion::V3_9_2,
+        zookeeper: None,
         events: Events::All,
         size: Size::Full,
         keep: false,
@@ -80,6 +84,7 @@ fn wish(words: impl Iterator<Item = String>) -> std::result::Result<Wish, String
                         wish.minutes = minutes.ok_or_else(|| format!("{key} {value}: 0 to 1440"))?;
                     }
                     "--kafka" => wish.version = value.parse()?,
+                    "--zookeeper" => wish.zookeeper = Some(value.parse()?),
                     "--events" => wish.events = value.parse()?,
                     "--log" => wish.log = value,
                     "--schedule" => wish.schedule = value.parse().map_err(wrong)?,
@@ -100,6 +105,9 @@ fn carry_out(wish: &Wish) -> Result<bool> {
     if let Some(folder) = &wish.check {
         let (run, verdict) = judge(&Folder(folder.clone()))?;
         return Ok(report(&run, &verdict));
+    }
+    if let Some(version) = wish.zookeeper {
+        return ensemble(wish, version);
     }
     let order = Order {
         seed: wish.seed,
@@ -123,13 +131,43 @@ fn carry_out(wish: &Wish) -> Result<bool> {
     Ok(report(&outcome.run, &outcome.verdict))
 }
 
+/// The same with an ensemble of `ZooKeeper`.
+fn ensemble(wish: &Wish, version: ZooKeeperVersion) -> Result<bool> {
+    let order = keeper::Order {
+        seed: wish.seed,
+        lasts: Duration::from_secs_f64(wish.minutes * 60.0),
+        version,
+        events: wish.events,
+        size: if wish.size == Size::Short { keeper::Size::Short } else { keeper::Size::Full },
+        binary: if wish.schedule > 0 { PathBuf::new() } else { Sidecar::binary()? },
+        log: wish.log.clone(),
+    };
+    if wish.schedule > 0 {
+        for event in order.schedule().take(wish.schedule) {
+            println!("{event}");
+        }
+        return Ok(true);
+    }
+    let start = Instant::now();
+    let say = |text: &str| println!("[{:6.1} s] {text}", start.elapsed().as_secs_f64());
+    say(&format!("ZooKeeper {version}, events {}, {} min", wish.events, wish.minutes));
+    let outcome = keeper::prove(&order, wish.keep, &say)?;
+    println!("\n{}", keeper::table(&outcome.run, &outcome.verdict));
+    Ok(kept(&outcome.verdict.breaches))
+}
+
 fn report(run: &Run, verdict: &Verdict) -> bool {
     println!("\n{}", table(run, verdict));
-    for breach in &verdict.breaches {
+    let broken: Vec<String> = verdict.breaches.iter().map(ToString::to_string).collect();
+    kept(&broken)
+}
+
+fn kept(breaches: &[String]) -> bool {
+    for breach in breaches {
         println!("  broken: {breach}");
     }
-    if verdict.breaches.is_empty() {
+    if breaches.is_empty() {
         println!("every promise was kept");
     }
-    verdict.breaches.is_empty()
+    breaches.is_empty()
 }

@@ -113,7 +113,9 @@ mod tests {
         let mut heard = told(&made);
         let well = Events { due: 4, seen: 4, ..Events::default() };
         assert_eq!(judge(&made, &heard), well);
-        heard.iter_mut().for_each(|told| told.zxid = -1);
+        for told in &mut heard {
+            told.zxid = -1;
+        }
         assert_eq!(judge(&made, &heard), well);
     }
 

@@ -1,0 +1,81 @@
+//! Drains: sessions leave a server before it stops.
+
+use super::servers::Drain;
+use super::{Ensemble, lock};
+use crate::config::HostPort;
+use crate::time::now;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// How far a drain has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainState {
+    /// The server is not drained.
+    Off,
+    /// So much is left: sessions that could be elsewhere, and where the server's end would take every client's connection (see
+    /// [`Servers::is_quiet`](super::Servers::is_quiet)), those with writes under way.
+    Draining {
+        /// How many.
+        left: usize,
+    },
+    /// Nothing is left.
+    Drained,
+    /// Nobody has repeated it: it is over.
+    Expired,
+}
+
+impl Ensemble {
+    /// Begins the drain of a server, by its host and port, for at most `lasts` unless it is repeated; or ends it. Idempotent. Nothing if
+    /// there is no such server.
+    pub fn drain(&self, member: &str, lasts: Option<Duration>) -> Option<DrainState> {
+        let now = now();
+        let mut servers = lock(&self.servers);
+        let at = servers.all().iter().find(|server| server.at.to_string() == member)?.at.clone();
+        let server = servers.get_mut(&at)?;
+        let news = server.is_drained(now) != lasts.is_some();
+        let since = server.drained.filter(|_| !news).map_or(now, |drain| drain.since);
+        server.drained = lasts.map(|lasts| Drain { since, until: now + lasts });
+        let sessions = server.sessions;
+        drop(servers);
+        if news {
+            tracing::info!(server = %at, on = lasts.is_some(), sessions, "drain of a server");
+            // Whether it leads is asked first.
+            self.look_now();
+        }
+        self.look_whether_quiet();
+        if news {
+            self.wake_all();
+        }
+        self.state_of(&at)
+    }
+
+    /// How far the drain of a server has come, by its host and port. Nothing if there is no such server.
+    pub fn drain_state(&self, member: &str) -> Option<DrainState> {
+        let find = |servers: &super::Servers| {
+            servers
+                .all()
+                .iter()
+                .find(|server| server.at.to_string() == member)
+                .map(|server| server.at.clone())
+        };
+        let at = self.read(find)?;
+        self.look_whether_quiet();
+        self.state_of(&at)
+    }
+
+    fn state_of(&self, at: &HostPort) -> Option<DrainState> {
+        let now = now();
+        let servers = lock(&self.servers);
+        let server = servers.get(at)?;
+        let Some(drain) = server.drained else { return Some(DrainState::Off) };
+        if now >= drain.until {
+            return Some(DrainState::Expired);
+        }
+        let unknown = server.looked.is_none_or(|looked| looked < drain.since);
+        let leaving = if servers.has_other(at, now) { server.sessions } else { 0 };
+        drop(servers);
+        let writing = if self.is_quiet() { self.writing.load(Relaxed) } else { 0 };
+        let left = (leaving + writing).max(usize::from(unknown));
+        Some(if left == 0 { DrainState::Drained } else { DrainState::Draining { left } })
+    }
+}

@@ -1,0 +1,35 @@
+//! The lease: no client believes in a session that the ensemble has ended, and the nodes of clients that are no more go.
+
+use testbed::zookeeper::lease::{HEAD, Trouble, breaches, round, rows};
+use testbed::{Result, ZooKeeperVersion};
+
+use super::{Bench, Finding};
+
+const ROUNDS: usize = 3;
+/// Sessions of each kind in a round.
+const EACH: usize = 8;
+
+pub(super) fn run(bench: &Bench) -> Result<Finding> {
+    let mut finding = Finding { figures: HEAD.to_owned(), ..Finding::default() };
+    for trouble in Trouble::ALL {
+        let mut all = Vec::new();
+        for number in 0..ROUNDS {
+            bench.say(&format!("{}, round {}", trouble.text(), number + 1));
+            let version =
+                if number.is_multiple_of(2) { ZooKeeperVersion::V3_9_5 } else { ZooKeeperVersion::V3_8_6 };
+            all.extend(round(&bench.binary, version, trouble, EACH)?);
+        }
+        finding.figures.push_str(&rows(trouble, &all));
+        finding.breaches.extend(breaches(trouble, &all));
+    }
+    finding.figures.push_str(
+        "\nSessions of 4 s, a tick of 500 ms, `syncLimit` 10. A client is what the Java library is: it pings after a third of its time-out, and \
+         believes in its session until its connection ends or it has heard nothing for two thirds. The times are by how much a client \
+         believed in its session longer than until the moment of \"Expiring session\" in the log of the leader; negative: it had stopped \
+         before. Promised: never longer; but for Evenkeel with its defaults, where a server answers that is cut off from its leader, at most \
+         a third of the time-out longer than the direct clients of the same server. For clients that die or freeze: from their death, or \
+         their last frame, to the end of their session; promised: T and two ticks, and a third of T more behind Evenkeel for those \
+         that freeze.\n",
+    );
+    Ok(finding)
+}
