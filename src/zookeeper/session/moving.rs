@@ -23,6 +23,7 @@ use crate::zookeeper::watches::Overlap;
 use crate::zookeeper::wire::{ConnectResponse, ReplyHeader, build, opcode, request_header, xid};
 use crate::zookeeper::words::Mode;
 use bytes::Bytes;
+use std::cmp::Ordering;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -91,7 +92,7 @@ impl Move {
         match self.step {
             Step::Watching { ones: 1.., .. } => self.overlap.again(header.zxid, frame.clone()),
             Step::Watching { .. } | Step::Draining { .. } | Step::CatchingUp => {
-                self.overlap.newer(header.zxid, frame.clone())
+                self.overlap.newer(header.zxid, frame.clone());
             }
             Step::Quiet | Step::Attaching => return false,
         }
@@ -287,12 +288,10 @@ impl Session {
             Poll::Ready(Event::Answer(due, header, _)) => {
                 debug_assert_eq!(due.who, Who::Own(Own::Ping), "nothing else was under way");
                 let Step::Draining { until, ping_at, .. } = &mut moving.step else { return true };
-                if header.zxid == *until {
-                    self.finish_move(at);
-                } else if header.zxid > *until {
-                    self.catch_up(at);
-                } else {
-                    *ping_at = Some(at.now + AGAIN);
+                match header.zxid.cmp(until) {
+                    Ordering::Equal => self.finish_move(at),
+                    Ordering::Greater => self.catch_up(at),
+                    Ordering::Less => *ping_at = Some(at.now + AGAIN),
                 }
                 true
             }
