@@ -109,6 +109,37 @@ async fn an_old_follower_is_heard_out() {
     }
 }
 
+/// An old server that was ahead of the new one: what it told is not told again, and nothing is answered from before it.
+#[tokio::test]
+async fn a_new_server_that_is_behind_catches_up() {
+    for has_zxid in [true, false] {
+        let (bed, mut client) = three(2, "", "").await;
+        bed.fake.world().events_have_zxid = has_zxid;
+        client.did(ADD_WATCH, &path_and("/", 1)).await;
+        let gate = gate();
+        for id in [1, 3] {
+            bed.fake.lag(id);
+            bed.fake.script(id, SET_WATCHES2, then(|world| world.set("/a", "1")));
+            bed.fake.script(id, SYNC, Act::Wait(gate.clone()));
+        }
+        bed.fake.forget();
+        bed.drain(2, true).await;
+        client.until("the old one's word", |client| client.events.len() == 1).await;
+        eventually("the new one is to catch up", || bed.fake.seen(SYNC).len() == 1).await;
+        client.send(GET_DATA, &read("/a", false)).await;
+        bed.holding(1).await;
+        for id in [1, 3] {
+            bed.fake.world().catch_up(id);
+        }
+        gate.add_permits(1);
+        assert_eq!(client.answer().await.err, 0);
+        client.pong().await;
+        assert_eq!(client.events.len(), 1, "zxids: {has_zxid}, {:?}", client.events);
+        bed.drained(2).await;
+        bed.end(client).await;
+    }
+}
+
 /// What the old server has told a persistent watch, and the new one tells again since a one-shot watch was on the same node: one
 /// event. That the second has no zxid, on 3.9 too, is in `DataTree.setWatches`.
 #[tokio::test]

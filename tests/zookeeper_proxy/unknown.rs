@@ -108,6 +108,20 @@ async fn what_was_done_is_answered() {
     }
 }
 
+/// A verdict knows of a write that came after an event which the lost server never told: the event is told all the same.
+#[tokio::test]
+async fn a_verdict_hides_no_event() {
+    let (bed, mut client) = two("", Some(false)).await;
+    client.did(GET_DATA, &read("/d", true)).await;
+    bed.fake.lag(2);
+    bed.fake.set("/d", "x");
+    bed.fake.script(2, SET_DATA, Act::ApplyThenClose);
+    let answer = client.ask(SET_DATA, &set_data("/a", "new", 0)).await;
+    assert_eq!((answer.err, bed.fake.seen_of(SET_DATA, answer.xid).len()), (0, 1));
+    client.until("the event", |client| client.events.len() == 1).await;
+    bed.end(client).await;
+}
+
 /// Never done and never to be done, as it stands: the error that the server would give.
 #[tokio::test]
 async fn what_was_rejected_is_answered() {

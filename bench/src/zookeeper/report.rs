@@ -144,6 +144,6 @@ mod tests {
         assert!(tables.contains("| Evenkeel | 40000 | 25.00 | 25.00 | 25.00 | 1.25 | – |"), "{tables}");
         assert!(tables.contains("| Evenkeel | 60.0 | 40.0 | 120.0 | 80.0 |"), "{tables}");
         assert!(tables.contains("| none | 20.0 | – | 40.0 | – |"), "{tables}");
-        assert!(!tables.contains("Envoy |"), "{tables}");
+        assert!(!tables.contains("| Envoy |"), "{tables}");
     }
 }

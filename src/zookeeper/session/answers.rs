@@ -200,9 +200,10 @@ impl Session {
         self.ensemble.count_request(slot.code, at.now.saturating_duration_since(slot.arrived), slot.upstream);
     }
 
-    /// The client is shown this zxid.
+    /// The client is shown this zxid, in a server's answer.
     pub(super) fn shown(&mut self, zxid: i64) {
         self.zxid = self.zxid.max(zxid);
+        self.told = self.told.max(zxid);
     }
 
     /// Queues a frame that came without its length.

@@ -48,7 +48,7 @@ impl Session {
             return Err(End::Closed("no server has answered for longer than a session lasts".to_owned()));
         }
         self.phase = Phase::Opening(at.now + bound);
-        self.zxid = request.last_zxid;
+        (self.zxid, self.told) = (request.last_zxid, request.last_zxid);
         let upstream = self.for_server(&request);
         self.identity = Some(Identity {
             copes: request.read_only.is_some(),

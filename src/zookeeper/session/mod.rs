@@ -114,6 +114,9 @@ pub struct Session {
     /// The highest zxid in an answer that the client was shown. Events don't count: of two that one transaction brings, the
     /// second may be lost with its server, and is told again only to who has seen less.
     zxid: i64,
+    /// The same without what was found out here about a write: a server's own answer comes behind every event before it, and such a
+    /// verdict doesn't. Watches are set again from here on.
+    told: i64,
     /// The highest zxid in the header of any answer, shown or not.
     answered: i64,
     /// From the moment on at which the session was granted.
@@ -174,6 +177,7 @@ impl Session {
             held_bytes: 0,
             writes: 0,
             zxid: 0,
+            told: 0,
             answered: 0,
             lease: None,
             owed_pings: 0,

@@ -7,7 +7,12 @@
 //! a reason to close, a ping too. So it is listened to, and asked on another connection how far it has come (`srvr`): when it has
 //! applied what the new one has, a ping ends the old connection, and the end comes behind everything that was to be told
 //! (`NIOServerCnxn` queues it there). One that doesn't say how far it is, is listened to for a while.
+//!
+//! The old server may have been ahead of the new one, too: what it told would be told again, and a read behind an event would show
+//! what was before it. So the new one catches up with the leader (`sync`), unless the old one is known to have told nothing that the
+//! new one did not have.
 
+use super::leases::OWN_XID;
 use super::upstream::{Event, Own, Upstream, Who};
 use super::{Moment, Phase, Session};
 use crate::metrics::zookeeper::{CloseReason, MoveKind, MoveOutcome};
@@ -18,6 +23,7 @@ use crate::zookeeper::watches::Overlap;
 use crate::zookeeper::wire::{ConnectResponse, ReplyHeader, build, opcode, request_header, xid};
 use crate::zookeeper::words::Mode;
 use bytes::Bytes;
+use std::cmp::Ordering;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -59,6 +65,8 @@ enum Step {
         enough: Option<Instant>,
         asked: Option<Asked>,
     },
+    /// The old connection is gone, and may have told what the new server has yet to learn.
+    CatchingUp,
 }
 
 /// A planned move.
@@ -83,7 +91,9 @@ impl Move {
     pub(super) fn keeps(&mut self, header: ReplyHeader, frame: &Bytes) -> bool {
         match self.step {
             Step::Watching { ones: 1.., .. } => self.overlap.again(header.zxid, frame.clone()),
-            Step::Watching { .. } | Step::Draining { .. } => self.overlap.newer(header.zxid, frame.clone()),
+            Step::Watching { .. } | Step::Draining { .. } | Step::CatchingUp => {
+                self.overlap.newer(header.zxid, frame.clone());
+            }
             Step::Quiet | Step::Attaching => return false,
         }
         true
@@ -158,6 +168,11 @@ impl Session {
             }
             Step::Attaching => self.give_up_if_late(at),
             Step::Watching { .. } | Step::Draining { .. } => self.poll_old(cx, at),
+            Step::CatchingUp if at.now < moving.deadline => false,
+            Step::CatchingUp => {
+                self.on_lost("the new server does not catch up", at);
+                true
+            }
         }
     }
 
@@ -196,7 +211,7 @@ impl Session {
         moving.deadline = at.now + BOUND.max(told / 3);
         moving.step = Step::Watching { old: Box::new(old), due, ones, newest: 0 };
         if due == 0 {
-            self.finish_move(at);
+            self.catch_up(at);
         }
     }
 
@@ -204,7 +219,7 @@ impl Session {
     /// many until all one-shot ones are set: they come first, and the request in which persistent ones begin may have both.
     pub(super) fn restore(&self, upstream: &mut Upstream, at: Moment) -> (usize, usize) {
         self.authenticate(upstream, at);
-        let frames = self.watches.rearm(self.zxid);
+        let frames = self.watches.rearm(self.told);
         let due = frames.len();
         let has_persistent = |frame: &Bytes| {
             frame
@@ -273,10 +288,10 @@ impl Session {
             Poll::Ready(Event::Answer(due, header, _)) => {
                 debug_assert_eq!(due.who, Who::Own(Own::Ping), "nothing else was under way");
                 let Step::Draining { until, ping_at, .. } = &mut moving.step else { return true };
-                if header.zxid >= *until {
-                    self.finish_move(at);
-                } else {
-                    *ping_at = Some(at.now + AGAIN);
+                match header.zxid.cmp(until) {
+                    Ordering::Equal => self.finish_move(at),
+                    Ordering::Greater => self.catch_up(at),
+                    Ordering::Less => *ping_at = Some(at.now + AGAIN),
                 }
                 true
             }
@@ -329,10 +344,25 @@ impl Session {
         if !told_all && self.may_miss_events() {
             return self.close_for_watches();
         }
-        self.finish_move(at);
+        self.catch_up(at);
     }
 
-    /// The old connection is let go, what the new one has told meanwhile follows, and what is held goes on.
+    /// The old connection is let go, and the new server learns of everything that it may have told.
+    fn catch_up(&mut self, at: Moment) {
+        let (Phase::Moving(moving), Some(upstream)) = (&mut self.phase, &mut self.upstream) else { return };
+        moving.step = Step::CatchingUp;
+        moving.deadline = at.now + CATCH_UP;
+        upstream.ask(build::sync(OWN_XID, b"/"), OWN_XID, Own::CatchUp, at.boot);
+    }
+
+    /// The new server has learnt of it.
+    pub(super) fn caught_up(&mut self, at: Moment) {
+        if matches!(&self.phase, Phase::Moving(moving) if matches!(moving.step, Step::CatchingUp)) {
+            self.finish_move(at);
+        }
+    }
+
+    /// The move is over: what the new server has told meanwhile follows, and what is held goes on.
     fn finish_move(&mut self, at: Moment) {
         let Phase::Moving(moving) = std::mem::replace(&mut self.phase, Phase::Serving) else { return };
         let (left, dropped) = moving.overlap.left(&self.watches);

@@ -72,6 +72,7 @@ impl Session {
                 self.close(format!("the server did not take the watches: error {}", header.err));
             }
             Own::Watches => self.watches_moved(header, at),
+            Own::CatchUp => self.caught_up(at),
         }
     }
 
@@ -130,8 +131,8 @@ impl Session {
         let (zxid, ensemble) = (self.zxid, std::sync::Arc::clone(&self.ensemble));
         self.ensemble.count_verdict(&verdict);
         if let Verdict::Applied { zxid: own, .. } = verdict {
-            // The next server must not be behind what the client is told here.
-            self.shown(own);
+            // The next server must not be behind what the client is told here. But watches are still to tell what came before.
+            self.zxid = self.zxid.max(own);
         }
         let Some(slot) = self.slot_mut(number) else { return };
         slot.state = match verdict {
@@ -190,7 +191,7 @@ impl Session {
             Phase::Settling(settling) => settling.started,
             _ => at.now,
         };
-        let frames = self.watches.rearm(self.zxid);
+        let frames = self.watches.rearm(self.told);
         self.ensemble.metrics.watches_rearmed.inc_by(self.watches.len() as u64);
         if let Some(upstream) = &mut self.upstream {
             for frame in frames {

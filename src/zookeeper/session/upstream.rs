@@ -44,6 +44,8 @@ pub(super) enum Own {
     ReadBack(usize),
     /// Watches, again.
     Watches,
+    /// That the server learns of what another one has told.
+    CatchUp,
 }
 
 /// A request whose answer is due.

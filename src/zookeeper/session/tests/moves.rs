@@ -80,6 +80,10 @@ async fn what_both_servers_tell_is_told_once_and_in_order() {
     peer.event(8, 3, b"/a").await;
     peer.event(10, 3, b"/a").await;
     let old = peer.goes_on(10);
+    // The old one was ahead of what the new one had when the watches were set.
+    let asked = other.request(11).await;
+    assert_eq!(asked.code, opcode::SYNC);
+    other.reply(&asked, 11, 0, &Writer::record().text(b"/").finish()).await;
     let asked = other.request(11).await;
     soon("the end of the old connection", old).await.unwrap();
     other.reply(&asked, 11, NO_NODE, &[]).await;

@@ -257,6 +257,10 @@ impl Clients {
             let id = format!("{group}-{number}");
             let mut spec = ConsumerSpec::new(&id, bootstrap, TOPIC, group);
             spec.library = library.unwrap_or(spec.library);
+            if library.is_some() {
+                // Java's default. With its own, 10 s, kafka-python leaves its group while a coordinator is frozen for longer.
+                spec.config.push(("session.timeout.ms".to_owned(), "45000".to_owned()));
+            }
             spec.record = Some(folder.consumer(&id));
             let program = ConsumerProgram::start(&spec)?;
             program.wait_assigned(PATIENCE)?;
@@ -288,7 +292,8 @@ impl Clients {
                 writer(&format!("kafka-python-{number}"), Some(Library::Python(python)), 80.0, &[])?;
             }
             if available(confluent) {
-                writer(&format!("confluent-kafka-{number}"), Some(Library::Python(confluent)), 80.0, &[])?;
+                // It does so as well.
+                writer(&format!("confluent-kafka-{number}"), Some(Library::Python(confluent)), 30.0, &[])?;
             }
         }
         Ok(Self { producers, consumers })

@@ -8,6 +8,8 @@ use crate::chaos::history::{Reader, Seen, Writer, metrics};
 use crate::judge::{ClientError, ConsumerEvent, Outcome};
 
 const S: i64 = 1_000_000;
+/// As Evenkeel writes it.
+const TOLD: &str = "WARN evenkeel::unknown_outcome: unknown outcome cluster=\"bed\" api=\"Produce\" topic=\"chaos\" action=\"told\" code=7";
 
 fn event(what: &str, class: Class, start: i64, end: i64) -> Event {
     Event {
@@ -341,7 +343,7 @@ fn counters_that_tell_another_story_are_found() {
         let line = line.to_owned();
         spoiled(move |run| run.sidecar_log.push(line))
     };
-    assert_eq!(log("WARN unknown outcome of a Produce: error 7 to the client"), wrong, "nobody saw it");
+    assert_eq!(log(TOLD), wrong, "nobody saw it");
     assert_eq!(log("thread 'main' panicked at src/main.rs"), [Kind::Panic]);
 }
 
@@ -354,20 +356,32 @@ fn errors_that_clients_saw_are_counted() {
         kinds(&run).into_iter().collect::<Vec<_>>()
     };
     let said = |run: &mut Run| {
-        run.sidecar_log.push("WARN unknown outcome of a Produce".to_owned());
+        run.sidecar_log.push(TOLD.to_owned());
         run.metrics.insert("evenkeel_unknown_outcomes_total{action=\"error\"}".to_owned(), 1.0);
     };
     assert_eq!(unknown(|_| {}), [Kind::Counter], "told to a client, and neither logged nor counted");
     assert_eq!(unknown(said), []);
-    assert_eq!(
-        unknown(|run| run.sidecar_log.push("unknown outcome of a Produce".to_owned())),
-        [Kind::Counter]
-    );
+    assert_eq!(unknown(|run| run.sidecar_log.push(TOLD.to_owned())), [Kind::Counter]);
     let mut run = good(21);
     fail(&mut run, 0, 42, "NotLeaderOrFollowerException", "", 20);
     assert!(kinds(&run).contains(&Kind::Counter));
     run.metrics.insert("evenkeel_client_errors_total{code=\"NOT_LEADER_OR_FOLLOWER\"}".to_owned(), 1.0);
     assert!(kinds(&run).is_empty());
+}
+
+/// A leader whose followers can't reach it has a leader in all metadata, and takes no writes for twice the time at most.
+#[test]
+fn a_leader_cut_off_from_its_followers_is_away_for_twice_that_time() {
+    let stalled = |what: &str, away: i64| {
+        let mut run = good(away);
+        run.outages.clear();
+        run.events = vec![event(what, Class::Hard, 41, 46)];
+        let found = check(&run, &Rules::default()).breaches;
+        found.iter().any(|breach| breach.kind == Kind::Stall)
+    };
+    assert!(!stalled("cut off from brokers of the leader of 0", 12));
+    assert!(stalled("cut off from brokers of the leader of 0", 18), "longer than that");
+    assert!(stalled("SIGTERM of the leader of 0", 12), "another event");
 }
 
 #[test]

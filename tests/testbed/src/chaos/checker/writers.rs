@@ -216,9 +216,9 @@ fn stalls(run: &Run, rules: &Rules, writer: &Writer, figures: &mut Writes, breac
         let mut moments = moments.remove(&partition).unwrap_or_default();
         moments.extend([first, last]);
         moments.sort_unstable();
-        let outages = run.outages.get(&partition).map_or(&[][..], Vec::as_slice);
+        let outages = outages(run, partition);
         for (&from, &to) in moments.iter().zip(moments.iter().skip(1)) {
-            let outage = share_us(outages, from, to);
+            let outage = share_us(&outages, from, to);
             if to - from > figures.stall_us {
                 (figures.stall_us, figures.outage_us) = (to - from, outage);
             }
@@ -239,4 +239,24 @@ fn stalls(run: &Run, rules: &Rules, writer: &Writer, figures: &mut Writes, breac
         );
         breaches.push(Breach::new(Kind::Stall, text));
     }
+}
+
+/// The outages of a partition. Metadata doesn't show that a leader's followers can't reach it; and when they can again, TCP
+/// tries only after as long once more, since its pauses double.
+fn outages(run: &Run, partition: i32) -> Vec<(i64, i64)> {
+    let mut all = run.outages.get(&partition).cloned().unwrap_or_default();
+    let cuts = run
+        .events
+        .iter()
+        .filter(|event| event.skipped.is_none() && event.what.starts_with("cut off from brokers"));
+    all.extend(cuts.map(|cut| (cut.start_us, cut.end_us + (cut.end_us - cut.start_us))));
+    all.sort_unstable();
+    let mut merged: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in all {
+        match merged.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    merged
 }
