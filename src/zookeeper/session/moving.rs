@@ -75,8 +75,10 @@ pub(super) struct Move {
     started: Instant,
     /// When this step must be over.
     deadline: Instant,
-    /// What the new connection has told while the old one was drained.
+    /// What both connections have told.
     overlap: Overlap,
+    /// All watches were set in one request, so that what is known of the new server is of one moment.
+    at_once: bool,
     /// Its turn; the next one's when it is over.
     _turn: OwnedSemaphorePermit,
 }
@@ -87,14 +89,18 @@ impl Move {
         matches!(self.step, Step::Attaching)
     }
 
-    /// The new server's event waits until the old one has told everything. Answers whether it does.
+    /// An event of the server that counts. The new one's waits until the old one has told everything. Answers whether it does.
     pub(super) fn keeps(&mut self, header: ReplyHeader, frame: &Bytes) -> bool {
         match self.step {
             Step::Watching { ones: 1.., .. } => self.overlap.again(header.zxid, frame.clone()),
             Step::Watching { .. } | Step::Draining { .. } | Step::CatchingUp => {
                 self.overlap.newer(header.zxid, frame.clone());
             }
-            Step::Quiet | Step::Attaching => return false,
+            Step::Quiet | Step::Attaching => {
+                // The old server's: the new one may not have it yet, and will tell it.
+                self.overlap.older(header.zxid, frame);
+                return false;
+            }
         }
         true
     }
@@ -146,6 +152,7 @@ impl Session {
             started: at.now,
             deadline: at.now + BOUND,
             overlap: Overlap::default(),
+            at_once: false,
             _turn: turn,
         }));
         true
@@ -209,6 +216,7 @@ impl Session {
         let Phase::Moving(moving) = &mut self.phase else { return };
         // As long as a server may take for what follows an attach: many watches take a while.
         moving.deadline = at.now + BOUND.max(told / 3);
+        moving.at_once = due <= 1;
         moving.step = Step::Watching { old: Box::new(old), due, ones, newest: 0 };
         if due == 0 {
             self.catch_up(at);
@@ -289,7 +297,12 @@ impl Session {
                 debug_assert_eq!(due.who, Who::Own(Own::Ping), "nothing else was under way");
                 let Step::Draining { until, ping_at, .. } = &mut moving.step else { return true };
                 match header.zxid.cmp(until) {
-                    Ordering::Equal => self.finish_move(at),
+                    Ordering::Equal => {
+                        if moving.at_once {
+                            moving.overlap.are_apart();
+                        }
+                        self.finish_move(at);
+                    }
                     Ordering::Greater => self.catch_up(at),
                     Ordering::Less => *ping_at = Some(at.now + AGAIN),
                 }

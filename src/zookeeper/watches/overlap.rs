@@ -44,6 +44,12 @@ impl Overlap {
         self.again = self.newer.len();
     }
 
+    /// The old server has told nothing that happened after the new one had set the watches: where both have told the same, it
+    /// happened twice.
+    pub fn are_apart(&mut self) {
+        self.older.clear();
+    }
+
     /// What of the new server's word is still to be told, in order; and how much of it was told before. `watches`: as they
     /// are after what the old server told.
     pub fn left(self, watches: &Watches) -> (Vec<(i64, Bytes)>, usize) {

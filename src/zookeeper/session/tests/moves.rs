@@ -96,6 +96,50 @@ async fn what_both_servers_tell_is_told_once_and_in_order() {
     bed.is_balanced();
 }
 
+/// Events of servers before 3.9 have no zxid, so that the new server can't be told to be behind one; nor can the event be told
+/// from another of its kind.
+#[tokio::test]
+async fn what_was_told_before_the_new_server_was_there_is_not_told_again() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, _run, mut peer) = bed.served(T).await;
+    persistent(&mut client, &mut peer).await;
+    bed.drain_first(true);
+    let (mut other, _) = peer.pinged(5, bed.servers[1].asked()).await;
+    peer.event(-1, 3, b"/a").await;
+    assert_eq!(client.heard().await.0.xid, -1);
+    other.grant(T).await;
+    let asked = other.request(5).await;
+    other.reply(&asked, 5, 0, &[]).await;
+    let old = peer.goes_on(6);
+    other.event(-1, 3, b"/a").await;
+    let asked = other.request(6).await;
+    assert_eq!(asked.code, opcode::SYNC);
+    other.reply(&asked, 6, 0, &Writer::record().text(b"/").finish()).await;
+    soon("the end of the old connection", old).await.unwrap();
+    client.ask(2, opcode::EXISTS, &exists()).await;
+    let asked = other.request(6).await;
+    other.reply(&asked, 6, NO_NODE, &[]).await;
+    assert_eq!(client.heard().await.0.xid, 2);
+}
+
+/// The old server has come just as far as the new one had when the watches were set: what each tells is another change.
+#[tokio::test]
+async fn the_same_kind_of_change_on_either_side_of_a_move_is_told_twice() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, _run, mut peer) = bed.served(T).await;
+    persistent(&mut client, &mut peer).await;
+    bed.drain_first(true);
+    let (mut other, _) = peer.pinged(5, bed.elsewhere(T)).await;
+    let asked = other.request(9).await;
+    peer.event(-1, 3, b"/a").await;
+    assert_eq!(client.heard().await.0.xid, -1);
+    other.reply(&asked, 9, 0, &[]).await;
+    other.event(-1, 3, b"/a").await;
+    let old = peer.goes_on(9);
+    soon("the end of the old connection", old).await.unwrap();
+    assert_eq!(client.heard().await.0.xid, -1);
+}
+
 #[tokio::test]
 async fn a_server_that_is_lost_while_its_session_moves_is_like_any_other() {
     let mut bed = Bed::new(2).await;
