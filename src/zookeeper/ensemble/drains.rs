@@ -30,7 +30,7 @@ impl Ensemble {
     pub fn drain(&self, member: &str, lasts: Option<Duration>) -> Option<DrainState> {
         let now = now();
         let mut servers = lock(&self.servers);
-        let at = servers.all().iter().find(|server| server.at.to_string() == member)?.at.clone();
+        let at = servers.named(member)?.clone();
         let server = servers.get_mut(&at)?;
         let news = server.is_drained(now) != lasts.is_some();
         let since = server.drained.filter(|_| !news).map_or(now, |drain| drain.since);
@@ -51,14 +51,7 @@ impl Ensemble {
 
     /// How far the drain of a server has come, by its host and port. Nothing if there is no such server.
     pub fn drain_state(&self, member: &str) -> Option<DrainState> {
-        let find = |servers: &super::Servers| {
-            servers
-                .all()
-                .iter()
-                .find(|server| server.at.to_string() == member)
-                .map(|server| server.at.clone())
-        };
-        let at = self.read(find)?;
+        let at = self.read(|servers| servers.named(member).cloned())?;
         self.look_whether_quiet();
         self.state_of(&at)
     }

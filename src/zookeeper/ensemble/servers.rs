@@ -122,6 +122,11 @@ impl Servers {
         self.all.iter_mut().find(|server| server.at == *at)
     }
 
+    /// The address of the server that goes by this text: its host and port.
+    pub fn named(&self, member: &str) -> Option<&HostPort> {
+        self.all.iter().map(|server| &server.at).find(|at| at.to_string() == member)
+    }
+
     /// A session has its place there from now on.
     pub fn took(&mut self, at: &HostPort) {
         if let Some(server) = self.get_mut(at) {
