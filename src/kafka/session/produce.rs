@@ -337,8 +337,9 @@ impl Findings {
                 (_, 7 | 20) => None,
                 _ => Some(&mut self.given_back),
             };
-            into.into_iter()
-                .for_each(|into| into.push((item.topic.clone(), item.partition, records.clone())));
+            if let Some(into) = into {
+                into.push((item.topic.clone(), item.partition, records));
+            }
         }
         self.told.extend(hinted_leader(answer).map(|leader| (item.key.clone(), item.partition, leader)));
         if look.op.key == PRODUCE {

@@ -37,6 +37,7 @@ pub(super) struct Budget {
 
 /// One exploration.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a circumstance of its own")]
 pub(super) struct Scenario {
     /// The partitions that each request has a batch for, in the client's order.
     pub requests: &'static [&'static [usize]],
