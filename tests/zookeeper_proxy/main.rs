@@ -32,6 +32,7 @@ mod tree;
 
 mod bounds;
 mod connect;
+mod epoch;
 mod lease;
 mod loss;
 mod moves;

@@ -13,7 +13,9 @@ use crate::zookeeper::ensemble::Ensemble;
 use crate::zookeeper::lease::Frame;
 use crate::zookeeper::operations::Watches;
 use crate::zookeeper::watches::LISTS;
-use crate::zookeeper::wire::{ReplyHeader, WatchEvent, build, errors, opcode, reply_body, request_payload};
+use crate::zookeeper::wire::{
+    ReplyHeader, WatchEvent, build, errors, is_before_first, opcode, reply_body, request_payload,
+};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
@@ -49,10 +51,13 @@ impl Session {
         self.answered = self.answered.max(header.zxid);
         match due.who {
             Who::Ping => {
-                self.shown(header.zxid);
+                // It shows nothing of the tree, and no other server could take a session that has seen this much.
+                if !is_before_first(header.zxid) {
+                    self.shown(header.zxid);
+                }
                 self.push_frame(frame);
             }
-            Who::Own(Own::Ping | Own::Sync) => {}
+            Who::Own(Own::Ping | Own::Sync | Own::First) => {}
             Who::Own(own) => self.on_own(own, header, &frame, at),
             Who::Slot(number) => self.on_slot(number, header, frame, at),
         }

@@ -177,7 +177,7 @@ impl Session {
         match due.who {
             Who::Ping | Who::Own(Own::Ping) => Frame::Ping,
             Who::Own(Own::Sync) => Frame::Sync,
-            Who::Own(Own::Fence) => Frame::Write,
+            Who::Own(Own::Fence | Own::First) => Frame::Write,
             Who::Own(_) => Frame::Request,
             Who::Slot(number) => {
                 let slot = self.position(number).and_then(|at| self.slots.get(at));

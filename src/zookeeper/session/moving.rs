@@ -20,7 +20,9 @@ use crate::net::PREFIX;
 use crate::zookeeper::ensemble::{Attached, Wish, attach, has_reached};
 use crate::zookeeper::lease::{Grant, Lease, Reattach};
 use crate::zookeeper::watches::Overlap;
-use crate::zookeeper::wire::{ConnectResponse, ReplyHeader, build, opcode, request_header, xid};
+use crate::zookeeper::wire::{
+    ConnectResponse, ReplyHeader, build, is_before_first, opcode, request_header, xid,
+};
 use crate::zookeeper::words::Mode;
 use bytes::Bytes;
 use std::cmp::Ordering;
@@ -50,8 +52,8 @@ type Asked = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// How far a move has come.
 enum Step {
-    /// What is under way is to be answered.
-    Quiet,
+    /// What is under way is to be answered; then so much is asked of the old server, one after the other.
+    Quiet(&'static [Own]),
     /// Another server is asked.
     Attaching,
     /// The new server has the session and is setting its watches: so many answers are due, and so many of those to requests with
@@ -96,7 +98,7 @@ impl Move {
             Step::Watching { .. } | Step::Draining { .. } | Step::CatchingUp => {
                 self.overlap.newer(header.zxid, frame.clone());
             }
-            Step::Quiet | Step::Attaching => {
+            Step::Quiet(_) | Step::Attaching => {
                 // The old server's: the new one may not have it yet, and will tell it.
                 self.overlap.older(header.zxid, frame);
                 return false;
@@ -148,7 +150,7 @@ impl Session {
         }
         self.unlooked = false;
         self.phase = Phase::Moving(Box::new(Move {
-            step: Step::Quiet,
+            step: Step::Quiet(&[Own::Ping, Own::First]),
             started: at.now,
             deadline: at.now + BOUND,
             overlap: Overlap::default(),
@@ -162,10 +164,23 @@ impl Session {
     pub(super) fn poll_move(&mut self, cx: &mut Context<'_>, at: Moment) -> bool {
         let Phase::Moving(moving) = &mut self.phase else { return false };
         match &mut moving.step {
-            Step::Quiet => {
-                let Some(upstream) = self.upstream.as_ref().filter(|upstream| upstream.is_idle()) else {
+            Step::Quiet(ask) => {
+                let Some(upstream) = self.upstream.as_mut().filter(|upstream| upstream.is_idle()) else {
                     return self.give_up_if_late(at);
                 };
+                // Nobody else would take it yet. A ping may show that there has been a transaction meanwhile, else one is made.
+                if is_before_first(self.zxid)
+                    && self.answered <= self.zxid
+                    && let Some((own, rest)) = ask.split_first()
+                {
+                    *ask = rest;
+                    let (frame, xid) = match own {
+                        Own::Ping => (build::ping(), xid::PING),
+                        _ => (build::fence(OWN_XID), OWN_XID),
+                    };
+                    upstream.ask(frame, xid, *own, at.boot);
+                    return true;
+                }
                 let left = upstream.place().at().clone();
                 moving.step = Step::Attaching;
                 let Some(request) = self.reattach_request() else { return false };
@@ -253,7 +268,7 @@ impl Session {
     /// The new server has set a chunk of the watches.
     pub(super) fn watches_moved(&mut self, header: ReplyHeader, at: Moment) {
         let Phase::Moving(moving) = &mut self.phase else { return };
-        let step = std::mem::replace(&mut moving.step, Step::Quiet);
+        let step = std::mem::replace(&mut moving.step, Step::Attaching);
         let Step::Watching { mut old, due, ones, newest } = step else {
             moving.step = step;
             return;

@@ -63,7 +63,7 @@ impl Session {
     /// The answer to something of our own.
     pub(super) fn on_own(&mut self, own: Own, header: ReplyHeader, frame: &Bytes, at: Moment) {
         match own {
-            Own::Ping | Own::Sync => {}
+            Own::Ping | Own::Sync | Own::First => {}
             Own::Auth if header.err == 0 => {}
             Own::Auth => self.close("the server refused an authentication that had succeeded before"),
             Own::Fence => self.fenced(header, frame, at),

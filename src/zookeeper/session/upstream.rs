@@ -46,6 +46,8 @@ pub(super) enum Own {
     Watches,
     /// That the server learns of what another one has told.
     CatchUp,
+    /// An empty multi, so that there is a transaction that all servers have.
+    First,
 }
 
 /// A request whose answer is due.

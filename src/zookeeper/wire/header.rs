@@ -2,6 +2,12 @@
 
 use super::jute::{Malformed, Reader};
 
+/// Whether a zxid is the beginning of an epoch, before its first transaction. Only the leader has it, and says so in its answers
+/// (`Leader.startZkServer`); a follower still has the last one of the epoch before, and refuses a session that has seen more.
+pub fn is_before_first(zxid: i64) -> bool {
+    zxid > 0 && zxid.trailing_zeros() >= 32
+}
+
 /// Xids with a meaning. Requests aren't recognised by them: clients differ in which they use for what.
 pub mod xid {
     /// Of a watch's event, which no request asked for.

@@ -33,7 +33,8 @@ pub use connect::{ConnectRequest, ConnectResponse};
 pub use create::{Create, CreateMode};
 pub use event::{EventType, WatchEvent};
 pub use header::{
-    ReplyHeader, RequestHeader, reply_body, reply_header, request_header, request_payload, xid,
+    ReplyHeader, RequestHeader, is_before_first, reply_body, reply_header, request_header, request_payload,
+    xid,
 };
 pub use jute::{Fault, Malformed, Names, Reader, Text, Writer};
 pub use multi::{Multi, Op};

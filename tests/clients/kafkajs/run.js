@@ -3,13 +3,12 @@
 'use strict'
 
 const { Kafka, logLevel } = require('kafkajs')
+const { micros } = require('../node/clock.js')
 
 const [job, ...words] = process.argv.slice(2)
 const o = {}
 for (let i = 0; i + 1 < words.length; i += 2) o[words[i].slice(2)] = words[i + 1]
 
-const zero = BigInt(Date.now()) * 1000n - process.hrtime.bigint() / 1000n
-const micros = () => Number(zero + process.hrtime.bigint() / 1000n)
 const line = value => process.stdout.write(JSON.stringify(value) + '\n')
 const named = error => ({ err: error.type || error.name, msg: String(error.message) })
 

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.time.Instant;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.Callable;
@@ -14,8 +15,8 @@ import java.util.concurrent.Callable;
 final class Lines {
     private static final PrintStream OUT = new PrintStream(
             new BufferedOutputStream(new FileOutputStream(FileDescriptor.out), 1 << 16), false, StandardCharsets.UTF_8);
-    private static final long WALL_MICROS = System.currentTimeMillis() * 1000;
-    private static final long NANOS = System.nanoTime();
+    /** What has to be added to {@link System#nanoTime}: never too much. */
+    private static final long ZERO_NANOS = zero();
     private static volatile boolean stopped;
 
     private Lines() {
@@ -35,7 +36,26 @@ final class Lines {
     }
 
     static long micros() {
-        return WALL_MICROS + (System.nanoTime() - NANOS) / 1000;
+        return (ZERO_NANOS + System.nanoTime()) / 1000;
+    }
+
+    /**
+     * Both clocks at one moment: of some tries the one with the least in between. What is told here is compared with what other
+     * programs tell, and nothing may come before its cause.
+     */
+    private static long zero() {
+        long width = Long.MAX_VALUE;
+        long zero = 0;
+        for (int i = 0; i < 1000; i++) {
+            long before = System.nanoTime();
+            Instant wall = Instant.now();
+            long after = System.nanoTime();
+            if (after - before < width) {
+                width = after - before;
+                zero = wall.getEpochSecond() * 1_000_000_000L + wall.getNano() - after;
+            }
+        }
+        return zero;
     }
 
     /** Prints an object of these names and values. */

@@ -3,6 +3,7 @@
 'use strict'
 
 const zookeeper = require('node-zookeeper-client')
+const { micros } = require('../../node/clock.js')
 
 const o = {}
 const words = process.argv.slice(2)
@@ -10,8 +11,6 @@ for (let i = 0; i + 1 < words.length; i += 2) o[words[i].slice(2)] = words[i + 1
 const root = `/bed/${o.name}`
 const pause = 1000 / Number(o.rate)
 
-const zero = BigInt(Date.now()) * 1000n - process.hrtime.bigint() / 1000n
-const micros = () => Number(zero + process.hrtime.bigint() / 1000n)
 const line = value => process.stdout.write(JSON.stringify(value) + '\n')
 const sleep = ms => new Promise(done => setTimeout(done, ms))
 const zxid = buffer => Number(buffer.readBigInt64BE())
