@@ -20,6 +20,12 @@ pub(crate) enum Mistake {
     GapTakenForLanded,
     /// A batch whose answer was lost starts over with a new sequence.
     NewSequenceForUnknown,
+    /// A batch that met a gap goes under another producer id, which does not keep older ones out.
+    OtherIdBehindGap,
+    /// A batch that may have been read starts over at a gap that may yet be filled.
+    GapTakenForGood,
+    /// A batch that met a gap starts over without another epoch.
+    EpochKept,
     /// A batch without a sequence is sent again though its outcome is unknown.
     UnsequencedRepeated,
     /// A request that was written whole and not answered counts as not sent.

@@ -46,7 +46,7 @@ pub enum Absorb {
     TopicKnown,
     /// It was applied at one broker: its repeat is recognised, so only batches with a sequence go again.
     Sequenced,
-    /// A gap in an injected sequence: it goes again under another producer id.
+    /// A gap in an injected sequence: it goes again under the next epoch.
     Injected,
     /// The first attempt is still being finished: only after a replay of Evenkeel's own.
     AfterReplay,

@@ -32,6 +32,10 @@ fn ids(bed: &Bed) -> Vec<i64> {
     bed.fake.log("t", 0).iter().map(|batch| batch.sequence.expect("stamped").0).collect()
 }
 
+fn epochs(bed: &Bed) -> Vec<i16> {
+    bed.fake.log("t", 0).iter().map(|batch| batch.epoch).collect()
+}
+
 async fn expect(client: &mut crate::client::Client, expected: &[(i16, i64)]) {
     for answer in expected {
         assert_eq!(produced(&client.receive().await), [*answer]);
@@ -151,11 +155,12 @@ async fn a_gap_in_the_pipeline_is_closed() {
         assert_eq!(bed.metric("evenkeel_client_errors_total").await, 1.0);
         // And it goes on so.
         assert_eq!(produced(&client.ask(PRODUCE, 9, &produce_text("next")).await), [(0, 5)]);
-        let (ids, sequences) = (ids(&bed), sequences(&bed));
+        let (ids, epochs, sequences) = (ids(&bed), epochs(&bed), sequences(&bed));
         let cut = refused + 1;
-        assert!(ids[..cut].iter().all(|id| *id == ids[0]));
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        assert!(epochs[..cut].iter().all(|epoch| *epoch == 0), "{epochs:?}");
         if cut < 5 {
-            assert!(ids[cut] != ids[0] && ids[cut..].iter().all(|id| *id == ids[cut]), "{ids:?}");
+            assert!(epochs[cut..].iter().all(|epoch| *epoch == 1), "{epochs:?}");
             assert!(sequences[cut..].iter().zip(0..).all(|(base, due)| *base == due), "{sequences:?}");
         }
         bed.balanced().await;
@@ -373,9 +378,10 @@ async fn a_predecessor_that_was_cut_off_stops_nobody() {
     }
     expect(&mut client, &[(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (0, 6)]).await;
     assert_eq!(bed.fake.texts("t", 0), ["kept", "a", "b", "c", "d", "e", "f"]);
-    let (ids, sequences) = (ids(&bed), sequences(&bed));
-    assert!(ids[1] != ids[0] && ids[1..].iter().all(|id| *id == ids[1]), "{ids:?}");
-    assert_eq!(sequences, [0, 0, 1, 2, 3, 4, 5]);
+    let ids = ids(&bed);
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_eq!(epochs(&bed), [0, 1, 1, 1, 1, 1, 1]);
+    assert_eq!(sequences(&bed), [0, 0, 1, 2, 3, 4, 5]);
     assert!(bed.fake.log("t", 0)[1..].iter().all(|batch| batch.by == 2));
     assert_eq!(bed.metric("evenkeel_client_errors_total").await, 0.0);
     bed.balanced().await;

@@ -15,10 +15,23 @@ const LEFT_MAX: usize = 1024;
 /// A producer id and its epoch, from a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Producer {
-    /// The producer id, never −1.
+    /// The producer id; −1 only in [`Producer::NONE`].
     pub id: i64,
     /// Its epoch.
     pub epoch: i16,
+}
+
+impl Producer {
+    /// What batches without a producer id carry.
+    pub const NONE: Self = Self { id: -1, epoch: -1 };
+
+    /// The same id under its next epoch, unless that is the last one, at which an identity is used up. A producer without a
+    /// transactional id counts its epochs itself (KIP-360); `InitProducerId` would answer it with another id.
+    #[must_use]
+    pub fn bumped(self) -> Option<Self> {
+        let epoch = self.epoch.checked_add(1).filter(|epoch| *epoch < i16::MAX)?;
+        Some(Self { epoch, ..self })
+    }
 }
 
 /// Ids that wait for a session, and sessions that wait for an id.
@@ -87,12 +100,9 @@ impl Cluster {
     pub fn leave_producers(&self, session: u64, left: impl IntoIterator<Item = Producer>) {
         let mut producers = lock(&self.producers);
         let Some(whose) = producers.clients.get(&session).cloned() else { return };
-        for Producer { id, epoch } in left {
-            // At the last epoch an identity is used up.
-            if let Some(epoch) = epoch.checked_add(1).filter(|epoch| *epoch < i16::MAX) {
-                producers.left.push_back((whose.clone(), Producer { id, epoch }));
-            }
-        }
+        producers
+            .left
+            .extend(left.into_iter().filter_map(Producer::bumped).map(|next| (whose.clone(), next)));
         while producers.left.len() > LEFT_MAX {
             producers.left.pop_front();
         }

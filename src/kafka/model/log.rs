@@ -19,6 +19,8 @@ pub(in crate::kafka) struct Batch {
     pub records: i32,
     /// Its producer id, or −1.
     pub producer: i64,
+    /// The producer's epoch.
+    pub epoch: i16,
     /// The sequence of its first record.
     pub first: i32,
     /// Whether its checksum is right.
@@ -56,22 +58,28 @@ impl Partition {
         Self { leader: Some(leader), epoch: 0, log: vec![], followed: 0, high: 0, in_sync: true, cut: vec![] }
     }
 
-    /// Appends a batch, unless it is a repeat: the place in the log, or `None` for a gap. A producer id that isn't in
-    /// the log may begin with any sequence.
-    fn append(&mut self, batch: Batch) -> Option<usize> {
+    /// Appends a batch, unless it is a repeat: the place in the log, or the error code. A producer id that isn't in the log
+    /// may begin with any sequence, a higher epoch of one that is must begin with 0, and a lower one is refused.
+    fn append(&mut self, batch: Batch) -> Result<usize, i16> {
         if batch.producer >= 0 {
             let own = self.log.iter().enumerate().rev().filter(|(_, entry)| entry.producer == batch.producer);
             let own: Vec<(usize, &Batch)> = own.take(REMEMBERED).collect();
-            let same = |entry: &Batch| (entry.first, entry.last()) == (batch.first, batch.last());
-            if let Some((at, _)) = own.iter().find(|(_, entry)| same(entry)) {
-                return Some(*at);
-            }
-            if own.first().is_some_and(|(_, newest)| batch.first != newest.last() + 1) {
-                return None;
+            let known = |batch: &Batch| (batch.epoch, batch.first, batch.last());
+            if let Some((_, newest)) = own.first() {
+                if batch.epoch < newest.epoch {
+                    return Err(47);
+                }
+                if let Some((at, _)) = own.iter().find(|(_, entry)| known(entry) == known(&batch)) {
+                    return Ok(*at);
+                }
+                let next = if batch.epoch > newest.epoch { 0 } else { newest.last() + 1 };
+                if batch.first != next {
+                    return Err(45);
+                }
             }
         }
         self.log.push(batch);
-        Some(self.log.len() - 1)
+        Ok(self.log.len() - 1)
     }
 
     /// Whether a place in the log is safe: every replica in sync has it.
@@ -157,9 +165,9 @@ impl Connection {
                 Outcome::Is(19, -1)
             } else {
                 match partition.append(row.batch) {
-                    None => Outcome::Is(45, -1),
-                    Some(at) if request.acks == 1 => Outcome::Is(0, offset(at)),
-                    Some(at) => Outcome::Waits(at, partition.epoch),
+                    Err(code) => Outcome::Is(code, -1),
+                    Ok(at) if request.acks == 1 => Outcome::Is(0, offset(at)),
+                    Ok(at) => Outcome::Waits(at, partition.epoch),
                 }
             };
         }
@@ -205,20 +213,30 @@ mod tests {
     use super::*;
 
     fn batch(id: u8, first: i32, records: i32) -> Batch {
-        Batch { id, records, producer: 7, first, sound: true }
+        Batch { id, records, producer: 7, epoch: 0, first, sound: true }
     }
 
     #[test]
     fn five_batches_of_a_producer_are_recognised_and_an_older_one_is_a_gap() {
         let mut partition = Partition::new(1);
         for id in 0..6 {
-            assert_eq!(partition.append(batch(id, i32::from(id) * 2, 2)), Some(usize::from(id)));
+            assert_eq!(partition.append(batch(id, i32::from(id) * 2, 2)), Ok(usize::from(id)));
         }
-        assert_eq!(partition.append(batch(1, 2, 2)), Some(1), "the fifth last");
-        assert_eq!(partition.append(batch(0, 0, 2)), None, "the sixth last");
-        assert_eq!(partition.append(batch(9, 14, 2)), None, "a gap");
-        assert_eq!(partition.append(Batch { producer: 8, ..batch(9, 14, 2) }), Some(6), "any first sequence");
-        assert_eq!(partition.append(Batch { producer: -1, ..batch(0, -1, 2) }), Some(7), "unsequenced");
+        assert_eq!(partition.append(batch(1, 2, 2)), Ok(1), "the fifth last");
+        assert_eq!(partition.append(batch(0, 0, 2)), Err(45), "the sixth last");
+        assert_eq!(partition.append(batch(9, 14, 2)), Err(45), "a gap");
+        assert_eq!(partition.append(Batch { producer: 8, ..batch(9, 14, 2) }), Ok(6), "any first sequence");
+        assert_eq!(partition.append(Batch { producer: -1, ..batch(0, -1, 2) }), Ok(7), "unsequenced");
+        let bumped = |first| Batch { epoch: 1, ..batch(10, first, 2) };
+        assert_eq!(partition.append(bumped(12)), Err(45), "another epoch begins with 0");
+        assert_eq!(partition.append(bumped(0)), Ok(8));
+        assert_eq!(partition.append(bumped(0)), Ok(8), "a repeat");
+        assert_eq!(
+            partition.append(batch(5, 10, 2)),
+            Err(47),
+            "an epoch that is over, though it is in the log"
+        );
+        assert_eq!(partition.append(batch(6, 12, 2)), Err(47));
     }
 
     #[test]

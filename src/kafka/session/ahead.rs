@@ -2,7 +2,7 @@
 //!
 //! Partitions go by a small number here ([`Lanes`]), so that looking at a thousand held requests hashes nothing.
 
-use crate::kafka::cluster::TopicKey;
+use crate::kafka::cluster::{Producer, TopicKey};
 use std::collections::HashMap;
 
 /// A partition's number on one client connection.
@@ -16,8 +16,9 @@ pub(super) const PRODUCES: u8 = 1;
 pub(super) struct Way {
     /// To this node.
     pub node: i32,
-    /// Under this producer id, or −1. A broker keeps batches of one producer in order, and those of two only as they come.
-    pub producer: i64,
+    /// Under this producer id and epoch, or none. A broker keeps batches of one producer and epoch in order, and those of two
+    /// only as they come.
+    pub producer: Producer,
 }
 
 /// The partitions that a client connection has written to in trouble, by number.
@@ -144,8 +145,8 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    fn way((node, producer): (i32, i64)) -> Way {
-        Way { node, producer }
+    fn way((node, id): (i32, i64)) -> Way {
+        Way { node, producer: Producer { id, epoch: 0 } }
     }
 
     #[test]
@@ -163,6 +164,11 @@ mod tests {
         assert_eq!(after(&[one, two]), Before::Stopped);
         assert_eq!(after(&[one, two, one]), Before::Stopped);
         assert_eq!(after(&[one, Some((1, 8))]), Before::Stopped, "another producer");
+        let mut bumped = Ahead::default();
+        for epoch in [0, 1] {
+            bumped.undecided(0, Some(Way { node: 1, producer: Producer { id: 7, epoch } }), true);
+        }
+        assert_eq!(bumped.before(0), Before::Stopped, "another epoch");
         assert_eq!(after(&[None, one]), Before::Stopped);
         assert_eq!(after(&[one, None]), Before::Stopped);
     }

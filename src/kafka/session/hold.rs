@@ -260,6 +260,8 @@ impl Session {
             Judgement::Done(error_for(shape, message, item.partition, code))
         });
         for doubt in doubts {
+            let (topic, partition, records) = doubt.batch();
+            self.injection.give_up(topic, partition, records);
             let why = "its bound was reached before a replay could settle it";
             self.unknown_batch(&doubt, Action::Told(honest::REQUEST_TIMED_OUT), why);
         }

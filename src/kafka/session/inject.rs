@@ -1,8 +1,8 @@
 //! Injected producer identity: a producer that has none is given one, and each of its batches a sequence, so that a broker
 //! recognises the repeat of a batch whose answer was lost.
 //!
-//! One producer id for each client connection (another for topics that go by their id), renewed for a partition when a gap
-//! shows that a predecessor is gone. A sequence is assigned when a batch is first sent. At most five batches of a partition
+//! One producer id for each client connection (another for topics that go by their id); its epoch is bumped for a partition
+//! when a gap shows that a predecessor is gone. A sequence is assigned when a batch is first sent. At most five batches of a partition
 //! are undecided at a time, since a broker remembers five. A batch is stamped in place and its checksum corrected from the
 //! changed bytes: the records are not read, and a batch that arrived corrupt stays corrupt.
 
@@ -102,9 +102,14 @@ fn bare(records: &[u8]) -> Option<batch::BatchHeader> {
     (alone && plain && only.last_offset_delta >= 0).then_some(only)
 }
 
-/// The producer id that records carry, or −1.
-pub(super) fn producer_of(records: Option<&Bytes>) -> i64 {
-    records.and_then(|records| batch::headers(records).next()).map_or(-1, |header| header.producer_id)
+fn of_header(header: &batch::BatchHeader) -> Producer {
+    Producer { id: header.producer_id, epoch: header.producer_epoch }
+}
+
+/// The producer id and epoch that records carry, or none.
+pub(super) fn producer_of(records: Option<&Bytes>) -> Producer {
+    let first = records.and_then(|records| batch::headers(records).next());
+    first.filter(|header| header.producer_id >= 0).map_or(Producer::NONE, |header| of_header(&header))
 }
 
 /// The sequence behind a batch: they wrap at 2³¹ to 0.
@@ -279,7 +284,7 @@ impl Injection {
     pub(super) fn stamp_item(&mut self, cluster: &Cluster, item: &mut Item, now: Instant) -> bool {
         let Some(records) = item.request.bytes_field("records").cloned() else { return true };
         let header = batch::headers(&records).next();
-        let anew = header.as_ref().filter(|_| item.restamp).map(|header| header.producer_id);
+        let anew = header.as_ref().filter(|_| item.restamp).map(of_header);
         if anew.is_none() && bare(&records).is_none() && !(made(Mistake::StampedTwice) && item.counted) {
             return true; // stamped before, the client's own, or nothing that can be stamped
         }
@@ -296,11 +301,15 @@ impl Injection {
         }
         let topic = self.sequences.entry(key_bytes(&item.topic).into()).or_default();
         let sequence = topic.entry(item.partition).or_insert(Sequence::new(producer));
-        if anew == Some(sequence.producer.id) {
-            // The first one behind the gap: its partition starts over with an id of its own.
-            match cluster.fetch_producer(self.session) {
+        if anew == Some(sequence.producer) {
+            // The first one behind the gap: its partition starts over under the next epoch. What is older may still lie in a
+            // broker's socket, and would be appended behind this if it came under an id that this has nothing to do with.
+            let next = sequence.producer.bumped().filter(|_| !made(Mistake::OtherIdBehindGap));
+            let next = if made(Mistake::EpochKept) { Some(sequence.producer) } else { next };
+            match next.map_or_else(|| cluster.fetch_producer(self.session), Fetched::Producer) {
                 Fetched::Producer(fresh) => {
-                    *sequence = Sequence { producer: fresh, next: 0, unproven: true, ..*sequence }
+                    *sequence =
+                        Sequence { producer: fresh, next: 0, unproven: true, given_up: None, ..*sequence }
                 }
                 Fetched::Wait => return false,
                 Fetched::Denied => return true,
@@ -321,7 +330,7 @@ impl Injection {
             cluster.metrics.kafka_injected_batches.inc();
         }
         item.restamp = false;
-        item.producer = producer.id;
+        item.producer = producer;
         true
     }
 
@@ -338,39 +347,63 @@ impl Injection {
         self.known(key_bytes(topic), partition).is_some_and(|sequence| sequence.is_lowered(now))
     }
 
-    /// A batch under this producer id is in the log.
-    pub(super) fn landed(&mut self, topic: &TopicKey, partition: i32, producer: i64) {
-        if let Some(sequence) = self.known_mut(key_bytes(topic), partition)
-            && sequence.producer.id == producer
-        {
-            sequence.unproven = false;
+    /// The sequence of a partition, if it still goes on from this batch of it; and the batch.
+    fn same(
+        &mut self,
+        topic: &TopicKey,
+        partition: i32,
+        records: Option<&Bytes>,
+    ) -> Option<(&mut Sequence, batch::BatchHeader)> {
+        let header = batch::headers(records?).next()?;
+        let sequence = self.known_mut(key_bytes(topic), partition)?;
+        (sequence.producer == of_header(&header)).then_some((sequence, header))
+    }
+
+    /// A batch is in the log.
+    pub(super) fn landed(&mut self, topic: &TopicKey, partition: i32, records: Option<&Bytes>) {
+        if let Some((sequence, header)) = self.same(topic, partition, records) {
+            sequence.landed(header.base_sequence);
         }
     }
 
-    /// The producer id that a part would go under if it went now; [`i64::MIN`] for a fresh one, behind which nothing goes.
-    pub(super) fn producer_for(&self, item: &Item) -> i64 {
+    /// The client was told that the outcome of a batch is unknown: it may still lie unread in a broker's socket.
+    pub(super) fn give_up(&mut self, topic: &TopicKey, partition: i32, records: Option<&Bytes>) {
+        if let Some((sequence, header)) = self.same(topic, partition, records) {
+            sequence.give_up(after(header.base_sequence, header.last_offset_delta));
+        }
+    }
+
+    /// Whether a gap before this batch proves nothing of it: a predecessor under the same producer was given up, and may yet
+    /// come to be read, and this one behind it.
+    pub(super) fn is_behind_given_up(&self, item: &Item) -> bool {
+        let header = item.request.bytes_field("records").and_then(|records| batch::headers(records).next());
+        let known = self.known(key_bytes(&item.topic), item.partition);
+        known.zip(header).is_some_and(|(sequence, header)| {
+            sequence.producer == of_header(&header) && sequence.is_behind_given_up(header.base_sequence)
+        })
+    }
+
+    /// The producer that a part would go under if it went now; `None` for one that has to begin anew, which goes behind nothing
+    /// that is undecided.
+    pub(super) fn producer_for(&self, item: &Item) -> Option<Producer> {
         let records = item.request.bytes_field("records");
         let carried = producer_of(records);
         let anew = item.restamp || records.is_some_and(|records| bare(records).is_some());
         if !self.is_on() || !anew {
-            return carried;
+            return Some(carried);
         }
         let known = self.known(key_bytes(&item.topic), item.partition);
         match known {
-            Some(sequence) if sequence.unproven || (item.restamp && sequence.producer.id == carried) => {
-                i64::MIN
-            }
-            Some(sequence) => sequence.producer.id,
-            None => self.identity(is_by_id(&item.topic)).map_or(carried, |producer| producer.id),
+            Some(sequence) if sequence.unproven || (item.restamp && sequence.producer == carried) => None,
+            Some(sequence) => Some(sequence.producer),
+            None => Some(self.identity(is_by_id(&item.topic)).unwrap_or(carried)),
         }
     }
 
     /// A batch was refused and not appended: its sequence is given back if nothing has taken a later one. Otherwise the
     /// later ones meet the gap and are stamped anew.
     pub(super) fn give_back(&mut self, topic: &TopicKey, partition: i32, records: Option<&Bytes>) {
-        let Some(header) = records.and_then(|records| batch::headers(records).next()) else { return };
-        if let Some(sequence) = self.known_mut(key_bytes(topic), partition)
-            && sequence.producer.id == header.producer_id
+        if let Some((sequence, header)) = self.same(topic, partition, records)
             && sequence.next == after(header.base_sequence, header.last_offset_delta)
         {
             sequence.next = header.base_sequence;

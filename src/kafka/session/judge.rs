@@ -18,6 +18,8 @@ const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 const DUPLICATE_SEQUENCE_NUMBER: i16 = 46;
 /// The first pause before a batch that was refused for want of in-sync replicas goes again.
 const CAPACITY_PAUSE: Duration = Duration::from_millis(100);
+/// The pause before a batch goes again that waits for another to be read before it.
+const GAP_PAUSE: Duration = Duration::from_millis(100);
 /// The pause before a refused batch goes again, if its new leader is known by then.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 
@@ -50,6 +52,8 @@ pub(super) struct Look<'a> {
     pub for_all: bool,
     /// Partitions of which an earlier batch of this connection is undecided.
     pub behind: &'a [(TopicKey, i32)],
+    /// Whether a gap before this partition's batch may yet be filled, by one that was given up unread.
+    pub gap_may_close: &'a dyn Fn(&Item) -> bool,
 }
 
 impl Look<'_> {
@@ -116,9 +120,17 @@ pub(super) fn judge(
             doubt: !made(Mistake::LateTakenForRefused),
             ..again(capacity_pause, false)
         }),
+        // OUT_OF_ORDER_SEQUENCE_NUMBER of an injected sequence that is sent again, behind a batch that was given up while it may
+        // lie unread in a socket (of a broker that is frozen and stays leader): an earlier copy of this one may lie there behind
+        // it. Under another identity it would be appended twice. So it goes as it is, until its bound.
+        Some(Absorb::Injected)
+            if injected && item.doubt && (look.gap_may_close)(item) && !made(Mistake::GapTakenForGood) =>
+        {
+            Judgement::Again(again(GAP_PAUSE, false))
+        }
         // OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, UNKNOWN_PRODUCER_ID of an injected sequence: with at most
-        // five undecided, the batch isn't in the log, and a predecessor was refused or cut off. It starts over with another
-        // id. So does one of an epoch that is fenced. Its client knows nothing of sequences, so it is never told of them.
+        // five undecided, the batch isn't in the log, and a predecessor was refused or cut off. It starts over under the next
+        // epoch. So does one of an epoch that is over. Its client knows nothing of sequences, so it is never told of them.
         Some(Absorb::Injected) if injected => {
             let pause = REFUSED_PAUSE * (1 << item.restamps.min(5));
             Judgement::Again(Again { restamp: true, ..again(pause, false) })
@@ -180,6 +192,7 @@ mod tests {
             raised: false,
             for_all: true,
             behind: &[],
+            gap_may_close: &|_| false,
         };
         judge(&look, item, answer, &|| true)
     }

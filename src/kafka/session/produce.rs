@@ -3,13 +3,12 @@
 //! What an answer proves was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1; the decisions stand in [`judge`].
 
 use super::ahead::{Ahead, Way};
-use super::inject::producer_of;
 use super::judge::{Look, is_sequenced, judge};
 use super::lost::{LOSSES_MAX, after_losses};
 use super::slot::{Answer, Raised, Slot, State};
 use super::unknown::{Action, Doubt, decided};
 use super::{FETCH, PRODUCE, Session};
-use crate::kafka::cluster::{TopicKey, View};
+use crate::kafka::cluster::{Producer, TopicKey, View};
 use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::order::Barrier;
@@ -100,7 +99,19 @@ impl Session {
         let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
         let for_all = key == PRODUCE && split.template().i16("acks") == -1;
-        let look = Look { node, now, arrived, op, stamped, raised, for_all, behind: &behind };
+        let injection = &self.injection;
+        let gap_may_close = |item: &Item| injection.is_behind_given_up(item);
+        let look = Look {
+            node,
+            now,
+            arrived,
+            op,
+            stamped,
+            raised,
+            for_all,
+            behind: &behind,
+            gap_may_close: &gap_may_close,
+        };
         let mut found = Findings::default();
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
@@ -178,8 +189,11 @@ impl Session {
         for (topic, partition, code) in found.lower {
             self.injection.lower(&topic, partition, code, now);
         }
-        for (topic, partition, producer) in found.landed {
-            self.injection.landed(&topic, partition, producer);
+        for (topic, partition, records) in found.landed {
+            self.injection.landed(&topic, partition, records.as_ref());
+        }
+        for (topic, partition, records) in found.given_up {
+            self.injection.give_up(&topic, partition, records.as_ref());
         }
         for (topic, partition, records) in found.given_back {
             self.injection.give_back(&topic, partition, records.as_ref());
@@ -220,7 +234,7 @@ impl Session {
             self.set_state(number, State::Split(Box::new(split)));
         }
         let metrics = Arc::clone(&self.cluster.metrics);
-        let Some(slot) = self.slot_mut(number) else { return };
+        let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
         let silent = slot.silent;
         let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(PRODUCE)) else { return };
@@ -238,6 +252,7 @@ impl Session {
                 return Judgement::Again(Again { doubt: true, restamp, ..Again::at(not_before) });
             }
             let why = "the connection was lost before the answer";
+            self.injection.give_up(&item.topic, item.partition, item.request.bytes_field("records"));
             unknown.push((Doubt::of(item), Action::Told(REQUEST_TIMED_OUT), why));
             metrics.client_errors.kafka(REQUEST_TIMED_OUT).inc();
             Judgement::Done(error_for(shape, message, item.partition, REQUEST_TIMED_OUT))
@@ -257,8 +272,8 @@ impl Session {
 /// What the answer to a part has shown, by partition.
 #[derive(Default)]
 struct Findings {
-    /// Whether the node leads it; and whose batch is acknowledged by all, or −1.
-    trust: Vec<(TopicKey, i32, Option<i64>)>,
+    /// Whether the node leads it; and whose batch is acknowledged by all, or none's.
+    trust: Vec<(TopicKey, i32, Option<Producer>)>,
     /// Led elsewhere than at the client's choice.
     strays: Vec<(TopicKey, i32)>,
     /// Of unknown outcome, and done with.
@@ -269,8 +284,10 @@ struct Findings {
     told: Vec<(TopicKey, i32, i32)>,
     /// Refused for good: the sequence is free again.
     given_back: Vec<(TopicKey, i32, Option<Bytes>)>,
-    /// In the log under this producer id, after it had been stamped anew.
-    landed: Vec<(TopicKey, i32, i64)>,
+    /// Refused, though an earlier attempt may have been applied or lie unread.
+    given_up: Vec<(TopicKey, i32, Option<Bytes>)>,
+    /// In the log.
+    landed: Vec<(TopicKey, i32, Option<Bytes>)>,
     /// The high watermarks of what a Fetch has read.
     read: Vec<(TopicKey, i32, i64)>,
     /// Raised acks have to fall back, for this error.
@@ -307,18 +324,22 @@ impl Findings {
     /// `code` and `appended_at`: what the broker had answered.
     fn done(&mut self, look: &Look<'_>, item: &Item, answer: &Struct, (code, appended_at): (i16, i64)) {
         let passed = answer.i16("error_code");
-        let producer = if look.for_all { item.producer } else { -1 };
+        let producer = if look.for_all { item.producer } else { Producer::NONE };
         self.trust.push((item.key.clone(), item.partition, (passed == 0).then_some(producer)));
         if passed == 0 && look.op.key == FETCH {
             self.read.push((item.topic.clone(), item.partition, answer.i64("high_watermark")));
         }
-        if passed == 0 && item.restamps > 0 {
-            let producer = producer_of(item.request.bytes_field("records"));
-            self.landed.push((item.topic.clone(), item.partition, producer));
-        }
-        if passed != 0 && (look.stamped || item.counted) && !matches!(code, 7 | 20) && !item.doubt {
+        if look.stamped || item.counted {
             let records = item.request.bytes_field("records").cloned();
-            self.given_back.push((item.topic.clone(), item.partition, records));
+            let into = match (passed, code) {
+                (0, _) => Some(&mut self.landed),
+                _ if item.doubt => Some(&mut self.given_up),
+                (_, 7 | 20) => None,
+                _ => Some(&mut self.given_back),
+            };
+            if let Some(into) = into {
+                into.push((item.topic.clone(), item.partition, records));
+            }
         }
         self.told.extend(hinted_leader(answer).map(|leader| (item.key.clone(), item.partition, leader)));
         if look.op.key == PRODUCE {

@@ -231,7 +231,8 @@ impl Session {
                 // Behind others only on the way to one node, which has shown that it leads the partition, and under
                 // their producer id: so the client's own pipeline to its leader goes on, as it would without a move.
                 let trusted = self.trusted.get(&(item.key.clone(), item.partition)).copied();
-                let same = |node| way == Way { node, producer: self.injection.producer_for(item) };
+                let producer = self.injection.producer_for(item);
+                let same = |node| producer.is_some_and(|producer| way == Way { node, producer });
                 return match self.leader_of(item, now) {
                     Plan::Go(node) if trusted.is_some_and(|trusted| trusted.node == node) && same(node) => {
                         Plan::Go(node)

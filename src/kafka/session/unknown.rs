@@ -28,7 +28,7 @@ pub(super) enum Action {
     Recognised,
     /// Sent again, and refused with this error, which the client was given.
     Refused(i16),
-    /// Sent again, and proved not to be in the log: it goes on under another producer id.
+    /// Sent again, and proved not to be in the log: it goes on under the next epoch.
     Gap(i16),
     /// The client was told so with this error.
     Told(i16),
@@ -81,6 +81,11 @@ impl Doubt {
             records: item.request.bytes_field("records").cloned(),
             appended: item.appended,
         }
+    }
+
+    /// Its topic, partition and records.
+    pub(super) fn batch(&self) -> (&TopicKey, i32, Option<&Bytes>) {
+        (&self.topic, self.partition, self.records.as_ref())
     }
 }
 

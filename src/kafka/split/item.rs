@@ -1,6 +1,6 @@
 //! One partition of a request in parts, and how it is decided.
 
-use crate::kafka::cluster::TopicKey;
+use crate::kafka::cluster::{Producer, TopicKey};
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::wire::Struct;
 use std::time::Instant;
@@ -70,8 +70,8 @@ pub struct Item {
     pub partition: i32,
     /// What was asked of it.
     pub request: Struct,
-    /// The producer id that its records carry, or −1; of a Produce.
-    pub producer: i64,
+    /// The producer id and epoch that its records carry, or none; of a Produce.
+    pub producer: Producer,
     /// How far it has come.
     pub progress: Progress,
     /// The node of the part that it was put into last.
@@ -105,7 +105,7 @@ impl Item {
             topic,
             partition,
             request,
-            producer: -1,
+            producer: Producer::NONE,
             progress: Progress::Waiting,
             sent_to: None,
             doubt: false,

@@ -2,15 +2,20 @@
 
 use super::Injection;
 use crate::kafka::cluster::Producer;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 impl Injection {
-    /// The identities under which batches are undecided.
+    /// The identities under which batches are undecided, each once: under the highest epoch that any partition has come to,
+    /// or what takes it over would begin one of them anew under an epoch that it has had.
     pub(in crate::kafka::session) fn left(&self) -> Vec<Producer> {
-        let all = self.sequences.values().flat_map(HashMap::values);
-        let undecided = all.filter(|sequence| sequence.undecided > 0);
-        let distinct: BTreeSet<(i64, i16)> =
-            undecided.map(|sequence| (sequence.producer.id, sequence.producer.epoch)).collect();
-        distinct.into_iter().map(|(id, epoch)| Producer { id, epoch }).collect()
+        let mut known: BTreeMap<i64, (i16, bool)> = BTreeMap::new();
+        for sequence in self.sequences.values().flat_map(HashMap::values) {
+            let Producer { id, epoch } = sequence.producer;
+            let (highest, undecided) = known.entry(id).or_insert((epoch, false));
+            *highest = epoch.max(*highest);
+            *undecided |= sequence.undecided > 0;
+        }
+        let left = known.into_iter().filter(|(_, (_, undecided))| *undecided);
+        left.map(|(id, (epoch, _))| Producer { id, epoch }).collect()
     }
 }

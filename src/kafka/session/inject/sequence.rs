@@ -21,6 +21,9 @@ pub(super) struct Sequence {
     /// A part found no room. Those that wait go together when all that are out are decided, up to five in a row that needs one
     /// round trip to the followers; one for one, as room is made, each would need its own.
     pub(super) crowded: bool,
+    /// The sequence behind the last batch that its client was told to be unknown: it may lie unread in a broker's socket, and
+    /// what is behind it meets a gap until it is read.
+    pub(super) given_up: Option<i32>,
     /// Until then its batches go with their own acks=1: raised ones were refused, or came too late, for want of followers.
     pub(super) lowered: Option<Instant>,
 }
@@ -35,6 +38,7 @@ impl Sequence {
             opening: true,
             older: 0,
             crowded: false,
+            given_up: None,
             lowered: None,
         }
     }
@@ -64,8 +68,31 @@ impl Sequence {
         }
     }
 
+    /// A batch with these sequences is in the log under its producer: so is what was given up before it.
+    pub(super) fn landed(&mut self, base: i32) {
+        self.unproven = false;
+        self.given_up = self.given_up.filter(|behind| !is_at_or_behind(base, *behind));
+    }
+
+    /// A batch is given up though it may be in the log yet; `behind`: the sequence behind it.
+    pub(super) fn give_up(&mut self, behind: i32) {
+        if self.given_up.is_none_or(|known| is_at_or_behind(behind, known)) {
+            self.given_up = Some(behind);
+        }
+    }
+
+    /// Whether a batch with this first sequence stands behind one that was given up.
+    pub(super) fn is_behind_given_up(&self, base: i32) -> bool {
+        self.given_up.is_some_and(|behind| is_at_or_behind(base, behind))
+    }
+
     /// Brokers may have forgotten the producer: they take any sequence as its first.
     pub(super) fn open_again(&mut self) {
         (self.opening, self.older) = (true, self.undecided);
     }
+}
+
+/// Whether a sequence is another or comes after it, where both are of batches that are undecided at about the same time.
+fn is_at_or_behind(sequence: i32, other: i32) -> bool {
+    (i64::from(sequence) - i64::from(other)).rem_euclid(1 << 31) < 1 << 30
 }

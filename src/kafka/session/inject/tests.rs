@@ -202,14 +202,91 @@ fn a_part_goes_under_the_producer_of_its_partition() {
         item.restamp = restamp;
         injection.producer_for(&item)
     };
-    assert_eq!(part(&mut injection, plain(1), false), 7, "the first of its partition");
+    let under = |id, epoch| Some(Producer { id, epoch });
+    assert_eq!(part(&mut injection, plain(1), false), under(7, 0), "the first of its partition");
     assigned(&mut injection, &[(0, plain(1))]);
-    assert_eq!(part(&mut injection, batch_of(2, 0, 0, 5, 0), false), 5, "its own");
-    assert_eq!(part(&mut injection, batch_of(2, 0, 0, 7, 0), true), i64::MIN, "the first behind a gap");
-    injection.sequences.get_mut(&b"t"[..]).unwrap().get_mut(&0).unwrap().producer.id = 8;
-    assert_eq!(part(&mut injection, batch_of(2, 0, 0, 7, 0), true), 8, "those behind it");
-    assert_eq!(part(&mut injection, batch_of(2, 0, 0, 7, 0), false), 7, "not known to be behind a gap");
-    assert_eq!(part(&mut injection, plain(1), false), 8);
+    assert_eq!(part(&mut injection, batch_of(2, 0, 0, 5, 0), false), under(5, 0), "its own");
+    assert_eq!(part(&mut injection, batch_of(2, 0, 0, 7, 0), true), None, "the first behind a gap");
+    of_partition(&mut injection, 0).producer.epoch = 1;
+    assert_eq!(part(&mut injection, batch_of(2, 0, 0, 7, 0), true), under(7, 1), "those behind it");
+    assert_eq!(
+        part(&mut injection, batch_of(2, 0, 0, 7, 0), false),
+        under(7, 0),
+        "not known to be behind a gap"
+    );
+    assert_eq!(part(&mut injection, plain(1), false), under(7, 1));
+    of_partition(&mut injection, 0).unproven = true;
+    assert_eq!(part(&mut injection, plain(1), false), None, "nothing under this epoch is in the log");
     injection.on = false;
-    assert_eq!(part(&mut injection, plain(1), false), -1);
+    assert_eq!(part(&mut injection, plain(1), false), Some(Producer::NONE));
+}
+
+fn of_partition(injection: &mut Injection, partition: i32) -> &mut Sequence {
+    injection.sequences.get_mut(&b"t"[..]).unwrap().get_mut(&partition).unwrap()
+}
+
+#[test]
+fn what_comes_late_of_an_epoch_that_is_over_changes_nothing() {
+    let mut injection = injection();
+    assigned(&mut injection, &[(0, plain(2))]);
+    let sequence = of_partition(&mut injection, 0);
+    (sequence.producer.epoch, sequence.unproven) = (1, true);
+    injection.give_back(&topic(), 0, Some(&batch_of(2, 0, 1, 7, 0).into()));
+    assert_eq!(next(&injection), 2, "the same sequences, of another epoch");
+    let under = |epoch: i16| {
+        let mut batch = batch_of(2, 0, 1, 7, 0);
+        batch[51..53].copy_from_slice(&epoch.to_be_bytes());
+        Bytes::from(batch)
+    };
+    injection.landed(&topic(), 0, Some(&under(0)));
+    assert!(of_partition(&mut injection, 0).unproven);
+    injection.landed(&topic(), 0, Some(&under(1)));
+    assert!(!of_partition(&mut injection, 0).unproven);
+}
+
+#[test]
+fn what_was_given_up_leaves_a_gap_that_may_close_until_a_later_batch_lands() {
+    let mut injection = injection();
+    assigned(&mut injection, &[(0, plain(2))]);
+    let at = |sequence: i32| Bytes::from(batch_of(2, 0, 1, 7, sequence));
+    let behind = |injection: &Injection, sequence: i32| {
+        let body = request(&[(0, at(sequence).to_vec())]);
+        let split = Split::new(shape(0).unwrap(), body, Instant::now());
+        injection.is_behind_given_up(&split.into_items()[0])
+    };
+    assert!(!behind(&injection, 2), "nothing was given up");
+    injection.give_up(&topic(), 0, Some(&at(i32::MAX - 1)));
+    assert!(behind(&injection, 0), "its sequences ended where they wrap");
+    assert!(behind(&injection, 4) && !behind(&injection, i32::MAX - 1));
+    injection.give_up(&topic(), 0, Some(&at(2)));
+    injection.give_up(&topic(), 0, Some(&at(0)));
+    assert!(behind(&injection, 4) && !behind(&injection, 2), "the last of them counts");
+    injection.landed(&topic(), 0, Some(&at(2)));
+    assert!(behind(&injection, 4), "not behind it");
+    injection.landed(&topic(), 0, Some(&at(4)));
+    assert!(!behind(&injection, 6), "what is behind it can only stand behind it");
+    injection.give_up(&topic(), 0, Some(&at(6)));
+    of_partition(&mut injection, 0).producer.epoch = 1;
+    assert!(!behind(&injection, 8), "another epoch's");
+}
+
+#[test]
+fn an_identity_is_left_once_under_the_highest_epoch_of_any_partition() {
+    let mut injection = injection();
+    assigned(&mut injection, &[(0, plain(1)), (1, plain(1)), (2, plain(1))]);
+    of_partition(&mut injection, 1).producer.epoch = 2;
+    of_partition(&mut injection, 1).undecided = 0;
+    of_partition(&mut injection, 2).producer = Producer { id: 8, epoch: 0 };
+    of_partition(&mut injection, 2).undecided = 0;
+    assert_eq!(injection.left(), [Producer { id: 7, epoch: 2 }], "one of partition 0 is undecided");
+    of_partition(&mut injection, 0).undecided = 0;
+    assert_eq!(injection.left(), []);
+}
+
+#[test]
+fn an_identity_is_used_up_at_its_last_epoch() {
+    let at = |epoch| Producer { id: 7, epoch };
+    assert_eq!(at(0).bumped(), Some(at(1)));
+    assert_eq!(at(i16::MAX - 2).bumped(), Some(at(i16::MAX - 1)));
+    assert_eq!((at(i16::MAX - 1).bumped(), at(i16::MAX).bumped()), (None, None));
 }

@@ -9,7 +9,7 @@ use crate::time;
 use std::time::Duration;
 
 /// Longer than anything is held.
-const FOR_EVER: Duration = Duration::from_secs(500_000);
+pub(super) const FOR_EVER: Duration = Duration::from_secs(500_000);
 
 /// Something that can happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,6 +37,7 @@ pub(super) struct Budget {
 
 /// One exploration.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a circumstance of its own")]
 pub(super) struct Scenario {
     /// The partitions that each request has a batch for, in the client's order.
     pub requests: &'static [&'static [usize]],
@@ -50,6 +51,8 @@ pub(super) struct Scenario {
     pub hints: bool,
     /// How many replicas acks=all needs.
     pub min_in_sync: usize,
+    /// Whether what its client was told to be unknown must be in order, too.
+    pub in_order: bool,
     /// Whether the follower never comes back when nothing else goes wrong any more.
     pub stays_short: bool,
     /// What happens before anything else can.
@@ -70,6 +73,7 @@ pub(super) const PLAIN: Scenario = Scenario {
     raise: true,
     hints: false,
     min_in_sync: 1,
+    in_order: false,
     stays_short: false,
     prelude: &[],
     budget: CALM,

@@ -68,6 +68,16 @@ static RAISED: Scenario = Scenario {
     ..PLAIN
 };
 
+/// The second of three batches is lost with its connection, and its client is told so before its broker has read it; by then
+/// the third has met the gap.
+static GAP: Scenario =
+    Scenario { budget: Budget { losses: 1, expiries: 1, ..CALM }, in_order: true, ..PLAIN };
+
+/// The same, and leadership moves or its broker dies. Its client then sends the rest on its connection to another node, under another
+/// identity: what was told to be unknown is not kept before that.
+static GAP_MOVE: Scenario = Scenario { budget: Budget { moves: 1, losses: 1, expiries: 1, ..CALM }, ..PLAIN };
+static GAP_KILL: Scenario = Scenario { budget: Budget { kills: 1, losses: 1, expiries: 1, ..CALM }, ..PLAIN };
+
 static DOUBT: Scenario = Scenario {
     requests: &[&[0]],
     budget: Budget { moves: 1, losses: 1, time_outs: 1, expiries: 1, ..CALM },
@@ -160,6 +170,13 @@ fn a_bound_that_is_reached() {
 }
 
 #[test]
+fn a_gap_behind_what_a_broker_has_not_read() {
+    is_right(&GAP, 400);
+    is_right_wide(&GAP_MOVE, 5_000);
+    is_right_wide(&GAP_KILL, 1_000);
+}
+
+#[test]
 fn metadata_that_is_behind() {
     is_right(&BEHIND, 5000);
 }
@@ -210,6 +227,9 @@ fn acks_1_raised_and_followers_missing() {
 static MISTAKES: &[(Mistake, &Scenario)] = &[
     (Mistake::ChecksumLeft, &LOSS),
     (Mistake::NewSequenceForUnknown, &LOSS),
+    (Mistake::OtherIdBehindGap, &GAP),
+    (Mistake::EpochKept, &GAP),
+    (Mistake::GapTakenForGood, &GAP),
     (Mistake::TicketLost, &LOSS),
     (Mistake::BytesKept, &LOSS),
     (Mistake::UnsequencedRepeated, &BARE),

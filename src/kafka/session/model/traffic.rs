@@ -48,6 +48,7 @@ fn request(frame: &Bytes) -> Request {
             id: *records.last().unwrap(),
             records: known.last_offset_delta + 1,
             producer: known.producer_id,
+            epoch: known.producer_epoch,
             first: known.base_sequence,
             sound: crc32c::crc32c(&records[21..]) == known.crc,
         };
