@@ -66,7 +66,7 @@ impl ClusterStatus for Shown {
                 bytes: self.cluster.ledger.bytes() as u64,
                 limit: self.cluster.ledger.limit() as u64,
             },
-            client_errors: self.cluster.metrics.client_errors.total(),
+            client_errors: self.cluster.metrics.client_errors.of_servers(),
             cluster: upgrade::Cluster::Kafka(match &known {
                 Some(known) => Ok(self.of_cluster(known)),
                 None => Err("the cluster was not asked yet".to_owned()),

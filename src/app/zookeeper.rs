@@ -65,7 +65,7 @@ impl ClusterStatus for Shown {
                 bytes: self.ensemble.ledger.bytes() as u64,
                 limit: self.ensemble.ledger.limit() as u64,
             },
-            client_errors: self.ensemble.metrics.client_errors.total(),
+            client_errors: self.ensemble.metrics.client_errors.of_servers(),
             cluster: upgrade::Cluster::ZooKeeper(match &known {
                 Some(known) => Ok(of_ensemble(known)),
                 None => Err("the ensemble was not asked yet".to_owned()),
