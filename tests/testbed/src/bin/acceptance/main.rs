@@ -14,6 +14,7 @@ mod garbage;
 mod kills;
 mod memory;
 mod outage;
+mod roll_script;
 mod rolls;
 mod transactions;
 mod upgrade;
@@ -119,6 +120,12 @@ const PROOFS: &[Proof] = &[
         shows: "A rolling upgrade from Kafka 3.9.2 to 4.3.1, features finalized last, with clients that were connected before it, came in the middle \
                 and came after it: no error, nothing lost, repeated or out of order, and no version refused.",
         run: upgrade::run,
+    },
+    Proof {
+        name: "roll-script",
+        shows: "The same upgrade, and one from ZooKeeper 3.8.6 to 3.9.5, by a script with curl (`deploy/roll.sh`) through five sidecars with clients \
+                at each: no error, nothing lost or repeated, no session expired.",
+        run: roll_script::run,
     },
     Proof {
         name: "zones",
