@@ -8,6 +8,7 @@ pub mod client;
 mod hook;
 mod openapi;
 mod orders;
+pub mod prestop;
 mod response;
 mod routes;
 mod server;

@@ -9,6 +9,7 @@
     reason = "a test says what it expects"
 )]
 
+mod adapters;
 mod dashboard;
 mod promql;
 mod rules;
