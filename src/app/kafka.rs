@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::is_fresh;
-use crate::admin::{Asked, ClusterStatus, Wish};
+use crate::admin::{Asked, ClusterStatus, ErrorCounts, Wish};
 use crate::kafka::cluster::facts::{self, Unreached};
 use crate::kafka::cluster::{Cluster, DrainState, Health};
 use crate::metrics::{UpgradeMetrics, UpgradePhase};
@@ -97,6 +97,11 @@ impl ClusterStatus for Shown {
 
     fn lift_pin(&self) {
         self.cluster.lift_pin();
+    }
+
+    fn errors(&self) -> ErrorCounts {
+        let metrics = &self.cluster.metrics;
+        ErrorCounts { shown: metrics.client_errors.total(), masked: metrics.masked_errors.total() }
     }
 
     fn upgrade_metrics(&self) -> &UpgradeMetrics {

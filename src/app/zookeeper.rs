@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::is_fresh;
-use crate::admin::{Asked, ClusterStatus, Wish};
+use crate::admin::{Asked, ClusterStatus, ErrorCounts, Wish};
 use crate::metrics::{UpgradeMetrics, UpgradePhase};
 use crate::time::now;
 use crate::upgrade::{self, Drain, Facts, Hold, Known, Member, Reach, ZooKeeper};
@@ -96,6 +96,11 @@ impl ClusterStatus for Shown {
     fn hold_pin(&self, _: bool) {}
 
     fn lift_pin(&self) {}
+
+    fn errors(&self) -> ErrorCounts {
+        let metrics = &self.ensemble.metrics;
+        ErrorCounts { shown: metrics.client_errors.total(), masked: metrics.masked_errors.total() }
+    }
 
     fn upgrade_metrics(&self) -> &UpgradeMetrics {
         &self.ensemble.metrics.upgrade
