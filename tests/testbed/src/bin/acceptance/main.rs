@@ -6,6 +6,7 @@
 
 mod acks1;
 mod addresses;
+mod alerts;
 mod chaos;
 mod cold_start;
 mod document;
@@ -17,6 +18,7 @@ mod outage;
 mod roll_script;
 mod rolls;
 mod transactions;
+mod ui;
 mod upgrade;
 mod zones;
 mod zookeeper;
@@ -126,6 +128,17 @@ const PROOFS: &[Proof] = &[
         shows: "The same upgrade, and one from ZooKeeper 3.8.6 to 3.9.5, by a script with curl (`deploy/roll.sh`) through five sidecars with clients \
                 at each: no error, nothing lost or repeated, no session expired.",
         run: roll_script::run,
+    },
+    Proof {
+        name: "ui",
+        shows: "The status page in a real browser while a server of ZooKeeper is drained, stopped and started again: phases, gates with their reasons, errors; \
+                by the keyboard and without colour.",
+        run: ui::run,
+    },
+    Proof {
+        name: "alerts",
+        shows: "Prometheus' own tool reads the rules, the dashboard's queries and a scrape, and tries the alerts on stories.",
+        run: alerts::run,
     },
     Proof {
         name: "zones",
