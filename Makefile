@@ -34,7 +34,8 @@ test: setup lint docs ## format, lints, documentation, unit tests, component tes
 	$(CARGO) test --workspace --doc
 	$(CARGO) test --workspace --test '*' -- $(CLUSTER_TESTS)
 
-acceptance: setup ## the long proofs; results go to docs/acceptance.md (ARGS="--only NAME" runs one)
+acceptance: ## the long proofs; results go to docs/acceptance.md (ARGS="--only NAME" runs one)
+	@tests/setup.sh acceptance
 	$(CARGO) build --release --bin evenkeel
 	$(CARGO) run --release -p testbed --bin acceptance -- $(ARGS)
 

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
-use evenkeel::admin::client;
+use evenkeel::admin::{client, prestop};
 use evenkeel::app::{App, Exit, Reload};
 use evenkeel::config::{self, Config, LogFormat, Problems};
 use evenkeel::lifecycle::Signals;
@@ -45,6 +45,21 @@ enum Command {
     Drain(Drain),
     /// End the drain of a member.
     Undrain(Undrain),
+    /// What the containers of brokers and servers run.
+    #[command(subcommand)]
+    Hook(Hook),
+}
+
+#[derive(Subcommand)]
+enum Hook {
+    /// Before it is stopped, the clients of every sidecar leave a member. Reads `PRESTOP_CLUSTER`, `PRESTOP_SIDECARS`, `PRESTOP_MEMBER`
+    /// ({pod} and {ordinal} stand for parts of `POD_NAME`), `PRESTOP_TIMEOUT_S`. Fails open: it ends with 0 in time, and says what it missed.
+    Prestop,
+    /// Copy this program into a folder that another container sees.
+    Install {
+        /// The folder.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -111,6 +126,8 @@ fn main() -> ExitCode {
         Command::Bypass(bypass) => switch(&bypass),
         Command::Drain(drain) => leave(&drain),
         Command::Undrain(undrain) => stay(&undrain),
+        Command::Hook(Hook::Prestop) => before_stop(),
+        Command::Hook(Hook::Install { folder }) => install(&folder),
     }
 }
 
@@ -211,6 +228,37 @@ fn stay(undrain: &Undrain) -> ExitCode {
         asking.ask(hyper::Method::DELETE, &path)?;
         Ok(format!("{}: {} is not drained", undrain.cluster, undrain.member))
     }))
+}
+
+/// Whatever comes of it, the container ends: so this does, too.
+fn before_stop() -> ExitCode {
+    let leaving = match prestop::Leaving::read(|name| std::env::var(name).ok()) {
+        Ok(leaving) => leaving,
+        Err(text) => {
+            eprintln!("evenkeel: nobody was asked: {text}");
+            return ExitCode::SUCCESS;
+        }
+    };
+    match runtime(1) {
+        Ok(runtime) => {
+            for (listener, left) in runtime.block_on(leaving.wait()) {
+                match left {
+                    Ok(()) => eprintln!("evenkeel: {listener}: nobody is left"),
+                    Err(text) => eprintln!("evenkeel: {listener}: {text}"),
+                }
+            }
+        }
+        Err(error) => eprintln!("evenkeel: no runtime: {error}"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn install(folder: &Path) -> ExitCode {
+    let to = folder.join("evenkeel");
+    match std::env::current_exe().and_then(|own| std::fs::copy(own, &to)) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => complain(&format!("{}: {error}", to.display())),
+    }
 }
 
 /// Where the first admin listener of a configuration is reached from this host.

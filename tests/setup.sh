@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sees to what the tests and the demo need besides Rust: a C linker, a JDK (17 or newer), Maven, Python with venv.
 # As root on Debian or Ubuntu it installs what is missing; otherwise it prints the command and ends with an error.
+# `setup.sh acceptance` sees to a browser and to promtool as well, for the long proofs of the status page and of the alerts.
 # The servers' jars are fetched by the tests themselves, on first use, into ${TESTBED_CACHE:-~/.cache/evenkeel}.
 set -euo pipefail
 
@@ -22,6 +23,11 @@ command -v mvn >/dev/null || missing+=(maven)
 
 # ensurepip is what Debian leaves out of Python's own package.
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+
+if [ "${1-}" = acceptance ]; then
+    command -v promtool >/dev/null || missing+=(prometheus)
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
+fi
 
 if ! command -v cargo >/dev/null; then
     echo "setup: Rust is missing: see https://rustup.rs (1.88 or newer)" >&2

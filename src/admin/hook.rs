@@ -8,7 +8,8 @@ use rand::RngExt;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::{ClusterStatus, Wish};
+use super::hour::Hour;
+use super::{ClusterStatus, Wish, orders};
 use crate::metrics::{UpgradeGate, UpgradePhase};
 use crate::time::now;
 use crate::upgrade::{Action, Drain, Facts, Gate, Phase, Plan, Put, Refusal, Roll, Ticket, Verdict};
@@ -32,6 +33,7 @@ pub(super) const DRAIN_LASTS: Duration = Duration::from_secs(600);
 pub(super) struct Hook {
     pub(super) cluster: Arc<dyn ClusterStatus>,
     roll: Mutex<Roll>,
+    hour: Mutex<Hour>,
     ordered: Notify,
     planned: Notify,
 }
@@ -49,7 +51,15 @@ pub(super) enum Drained {
 
 impl Hook {
     pub(super) fn new(cluster: Arc<dyn ClusterStatus>) -> Arc<Self> {
-        Arc::new(Self { cluster, roll: Mutex::default(), ordered: Notify::new(), planned: Notify::new() })
+        let (ordered, planned) = (Notify::new(), Notify::new());
+        Arc::new(Self { cluster, roll: Mutex::default(), hour: Mutex::default(), ordered, planned })
+    }
+
+    /// The last hour, as of now.
+    fn hour(&self) -> MutexGuard<'_, Hour> {
+        let mut hour = self.hour.lock().unwrap_or_else(PoisonError::into_inner);
+        hour.note(self.cluster.errors(), now());
+        hour
     }
 
     fn roll(&self) -> MutexGuard<'_, Roll> {
@@ -85,6 +95,7 @@ impl Hook {
 
     /// Looks at what is known. Whether there is anything to watch.
     fn tick(&self) -> bool {
+        drop(self.hour());
         let facts = self.cluster.facts();
         let (actions, active) = {
             let mut roll = self.roll();
@@ -267,6 +278,22 @@ impl Hook {
         (verdict, plan)
     }
 
+    /// Every gate, from what is known now: the cluster isn't asked, and nothing is counted. Without a plan nobody keeps that fresh.
+    pub(super) fn gates(&self) -> Value {
+        let facts = self.cluster.facts();
+        let mut roll = self.roll();
+        let plan = roll.plan(now()).map(|(plan, _)| (plan.plan_id.clone(), plan.generation));
+        let (plan_id, generation) = plan.unzip();
+        let of_members = facts.members.iter().flat_map(|member| {
+            [(Gate::Stop, Some(member.id.as_str())), (Gate::Next, Some(member.id.as_str()))]
+        });
+        let all = of_members.chain([(Gate::Finalize, None), (Gate::Rollback, None)]);
+        let told: Vec<Value> = all
+            .map(|(gate, member)| orders::told(gate, member, &roll.ask(gate, member, &facts, now())))
+            .collect();
+        json!({ "cluster": self.cluster.name(), "plan_id": plan_id, "generation": generation, "gates": told })
+    }
+
     /// What is shown of the cluster, with the plan, and members' phases and versions.
     pub(super) fn status(&self) -> Value {
         let mut status = self.cluster.status();
@@ -296,6 +323,7 @@ impl Hook {
         );
         if let Some(status) = status.as_object_mut() {
             status.insert("plan".to_owned(), json!(plan));
+            status.insert("last_hour".to_owned(), self.hour().shown());
             status.insert("last_plan".to_owned(), json!(last));
             status.insert("version".to_owned(), json!(self.cluster.version()));
             status.insert("facts_age_s".to_owned(), json!(facts.age.map(|age| age.as_secs_f64())));

@@ -6,13 +6,16 @@
 mod ask;
 pub mod client;
 mod hook;
+mod hour;
 mod openapi;
 mod orders;
+pub mod prestop;
 mod response;
 mod routes;
 mod server;
 #[cfg(test)]
 mod tests;
+mod ui;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,6 +29,7 @@ use crate::metrics::{Metrics, UpgradeMetrics, UpgradePhase};
 use crate::upgrade::{Drain, Facts};
 use hook::Hook;
 
+pub use hour::ErrorCounts;
 pub use server::{Limits, serve};
 
 /// Something that a cluster is asked for and that takes its time.
@@ -77,6 +81,9 @@ pub trait ClusterStatus: Send + Sync {
 
     /// Clients are offered at once what all members speak.
     fn lift_pin(&self);
+
+    /// Errors that clients saw, and were spared, since the process began.
+    fn errors(&self) -> ErrorCounts;
 
     /// Where an upgrade is counted.
     fn upgrade_metrics(&self) -> &UpgradeMetrics;

@@ -11,7 +11,7 @@ use super::Admin;
 use super::ask::Ask;
 use super::hook::{DRAIN_LASTS, Drained, Hook};
 use super::response::{Answer, json, not_allowed, problem, text};
-use crate::upgrade::{Drain, Gate, Plan, Refusal, Ticket};
+use crate::upgrade::{Drain, Gate, Plan, Refusal, Ticket, Verdict};
 
 /// The longest that an answer waits for a drain: a connection lives for 5 minutes.
 const WAIT_MOST: u64 = 240;
@@ -187,13 +187,21 @@ fn no_such(hook: &Hook, gate: Gate, member: Option<&str>) -> Option<Answer> {
 async fn asked(hook: &Hook, gate: Gate, member: Option<&str>) -> Value {
     let (verdict, plan) = hook.gate(gate, member).await;
     let (plan_id, generation) = plan.unzip();
+    let mut value = told(gate, member, &verdict);
+    if let Some(value) = value.as_object_mut() {
+        value.insert("cluster".to_owned(), json!(hook.cluster.name()));
+        value.insert("plan_id".to_owned(), json!(plan_id));
+        value.insert("generation".to_owned(), json!(generation));
+    }
+    value
+}
+
+/// A gate's answer by itself.
+pub(super) fn told(gate: Gate, member: Option<&str>, verdict: &Verdict) -> Value {
     let mut value = json!({
-        "cluster": hook.cluster.name(),
         "gate": gate.as_str(),
         "member": member,
         "ok": verdict.is_open(),
-        "plan_id": plan_id,
-        "generation": generation,
         "stable_for_s": verdict.stable_for.as_secs(),
         "reasons": verdict.reasons,
         "costs": verdict.costs,

@@ -12,6 +12,7 @@ use super::hook::Hook;
 use super::openapi;
 use super::orders;
 use super::response::{Answer, answer, json, not_allowed, problem, text};
+use super::ui;
 use crate::metrics;
 
 /// The longest path that can be meant.
@@ -20,6 +21,7 @@ const MAX_PATH: usize = 1024;
 /// Every route: its methods, its path, and what it is for. `/` shows this, and `openapi.json` describes it.
 pub(super) const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/", "this list"),
+    ("GET", "/ui", "what is, as a page for people"),
     ("GET", "/metrics", "metrics, Prometheus text format"),
     ("GET", "/healthz", "200 while the process works"),
     ("GET", "/readyz", "200 when ready, else 503 with one reason a line"),
@@ -36,6 +38,7 @@ pub(super) const ROUTES: &[(&str, &str, &str)] = &[
         "/v1/clusters/{c}/gate",
         "may the next step be taken: for=stop|next|finalize|rollback, member=ID",
     ),
+    ("GET", "/v1/clusters/{c}/gates", "every gate, from what is known now: nobody is asked"),
     (
         "PUT",
         "/v1/clusters/{c}/members/{m}/drain",
@@ -50,6 +53,7 @@ pub(super) const ROUTES: &[(&str, &str, &str)] = &[
 #[derive(Debug, PartialEq, Eq)]
 enum Route<'a> {
     Index,
+    Page,
     Metrics,
     Health,
     Ready,
@@ -70,6 +74,7 @@ enum Part<'a> {
     Finalize,
     Abort,
     Gate,
+    Gates,
     Drain(&'a str),
 }
 
@@ -77,6 +82,7 @@ impl<'a> Route<'a> {
     fn of(path: &'a str) -> Option<Self> {
         Some(match path {
             "/" => Self::Index,
+            "/ui" => Self::Page,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
@@ -107,6 +113,7 @@ impl<'a> Part<'a> {
             Some("plan/finalize") => Self::Finalize,
             Some("plan/abort") => Self::Abort,
             Some("gate") => Self::Gate,
+            Some("gates") => Self::Gates,
             Some(other) => {
                 let member = other.strip_prefix("members/")?.strip_suffix("/drain")?;
                 if member.is_empty() || member.contains('/') {
@@ -135,6 +142,7 @@ pub(super) async fn respond(admin: &Arc<Admin>, ask: &Ask) -> Answer {
         Route::Prestop if ask.method != Method::GET => not_allowed("GET"),
         Route::Prestop => orders::prestop(admin, ask).await,
         Route::Index => text(StatusCode::OK, index()),
+        Route::Page => ui::page(),
         Route::Metrics => render(admin).await,
         Route::Health => text(StatusCode::OK, "ok\n".to_owned()),
         Route::Ready => ready(admin),
@@ -148,7 +156,7 @@ pub(super) async fn respond(admin: &Arc<Admin>, ask: &Ask) -> Answer {
 
 async fn of_cluster(admin: &Arc<Admin>, ask: &Ask, name: &str, part: Part<'_>) -> Answer {
     let looks = ask.method == Method::GET || ask.method == Method::HEAD;
-    if matches!(part, Part::Status | Part::Gate) && !looks {
+    if matches!(part, Part::Status | Part::Gate | Part::Gates) && !looks {
         return not_allowed("GET, HEAD");
     }
     let Some(hook) = admin.hook(name) else { return no_cluster() };
@@ -159,6 +167,7 @@ async fn of_cluster(admin: &Arc<Admin>, ask: &Ask, name: &str, part: Part<'_>) -
         Part::Finalize => orders::end(hook, ask, true).await,
         Part::Abort => orders::end(hook, ask, false).await,
         Part::Gate => orders::gate(hook, ask).await,
+        Part::Gates => json(&hook.gates()),
         Part::Drain(member) => orders::drain(hook, ask, member).await,
     }
 }

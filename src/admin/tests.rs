@@ -15,6 +15,7 @@ use fake::Orders;
 
 mod fake;
 mod orders;
+mod ui;
 
 struct Server {
     address: SocketAddr,

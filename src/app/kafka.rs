@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::is_fresh;
-use crate::admin::{Asked, ClusterStatus, Wish};
+use crate::admin::{Asked, ClusterStatus, ErrorCounts, Wish};
 use crate::kafka::cluster::facts::{self, Unreached};
 use crate::kafka::cluster::{Cluster, DrainState, Health};
 use crate::metrics::{UpgradeMetrics, UpgradePhase};
@@ -66,7 +66,7 @@ impl ClusterStatus for Shown {
                 bytes: self.cluster.ledger.bytes() as u64,
                 limit: self.cluster.ledger.limit() as u64,
             },
-            client_errors: self.cluster.metrics.client_errors.total(),
+            client_errors: self.cluster.metrics.client_errors.of_servers(),
             cluster: upgrade::Cluster::Kafka(match &known {
                 Some(known) => Ok(self.of_cluster(known)),
                 None => Err("the cluster was not asked yet".to_owned()),
@@ -97,6 +97,11 @@ impl ClusterStatus for Shown {
 
     fn lift_pin(&self) {
         self.cluster.lift_pin();
+    }
+
+    fn errors(&self) -> ErrorCounts {
+        let metrics = &self.cluster.metrics;
+        ErrorCounts { shown: metrics.client_errors.total(), masked: metrics.masked_errors.total() }
     }
 
     fn upgrade_metrics(&self) -> &UpgradeMetrics {

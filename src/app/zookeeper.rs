@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::is_fresh;
-use crate::admin::{Asked, ClusterStatus, Wish};
+use crate::admin::{Asked, ClusterStatus, ErrorCounts, Wish};
 use crate::metrics::{UpgradeMetrics, UpgradePhase};
 use crate::time::now;
 use crate::upgrade::{self, Drain, Facts, Hold, Known, Member, Reach, ZooKeeper};
@@ -65,7 +65,7 @@ impl ClusterStatus for Shown {
                 bytes: self.ensemble.ledger.bytes() as u64,
                 limit: self.ensemble.ledger.limit() as u64,
             },
-            client_errors: self.ensemble.metrics.client_errors.total(),
+            client_errors: self.ensemble.metrics.client_errors.of_servers(),
             cluster: upgrade::Cluster::ZooKeeper(match &known {
                 Some(known) => Ok(of_ensemble(known)),
                 None => Err("the ensemble was not asked yet".to_owned()),
@@ -96,6 +96,11 @@ impl ClusterStatus for Shown {
     fn hold_pin(&self, _: bool) {}
 
     fn lift_pin(&self) {}
+
+    fn errors(&self) -> ErrorCounts {
+        let metrics = &self.ensemble.metrics;
+        ErrorCounts { shown: metrics.client_errors.total(), masked: metrics.masked_errors.total() }
+    }
 
     fn upgrade_metrics(&self) -> &UpgradeMetrics {
         &self.ensemble.metrics.upgrade

@@ -122,6 +122,20 @@ closed_set! {
     }
 }
 
+/// Errors that say something of a client's own request and of what stands in the cluster, and nothing of the servers.
+const OF_CLIENTS: &[&str] = &[
+    "NoNode",
+    "NodeExists",
+    "BadVersion",
+    "NotEmpty",
+    "NoChildrenForEphemerals",
+    "NoWatcher",
+    "InvalidACL",
+    "BadArguments",
+    "TOPIC_ALREADY_EXISTS",
+    "MEMBER_ID_REQUIRED",
+];
+
 /// One counter for each error of a protocol that is listed, and one for all others.
 #[derive(Debug)]
 pub struct ErrorCounters {
@@ -169,6 +183,13 @@ impl ErrorCounters {
     pub fn total(&self) -> u64 {
         let listed = self.listed.iter().map(|(_, _, counter)| counter);
         listed.chain([&self.other, &self.disconnected, &self.timeout]).map(IntCounter::get).sum()
+    }
+
+    /// All but those that a client's own request brings about, whatever servers do: applications that live by such answers
+    /// (does the node exist already?) get them all day.
+    pub fn of_servers(&self) -> u64 {
+        let own = self.listed.iter().filter(|(_, name, _)| OF_CLIENTS.contains(name));
+        self.total().saturating_sub(own.map(|(_, _, counter)| counter.get()).sum())
     }
 
     /// The counter of lost connections.

@@ -348,3 +348,18 @@ fn metrics_catalogue_in_the_documentation_is_current() {
         "docs/metrics.md is not what the code says; BLESS=1 cargo test metrics_catalogue writes it"
     );
 }
+
+#[test]
+fn what_clients_bring_upon_themselves_says_nothing_of_servers() {
+    let metrics = Metrics::new();
+    let errors = &metrics.zookeeper("coord").client_errors;
+    for name in ["NoNode", "NodeExists", "BadVersion", "NoNode", "ConnectionLoss", "disconnected", "other"] {
+        errors.get(name).inc();
+    }
+    assert_eq!((errors.total(), errors.of_servers()), (7, 3));
+    let errors = &metrics.kafka("orders").client_errors;
+    for name in ["TOPIC_ALREADY_EXISTS", "REQUEST_TIMED_OUT", "UNKNOWN_TOPIC_OR_PARTITION"] {
+        errors.get(name).inc();
+    }
+    assert_eq!((errors.total(), errors.of_servers()), (3, 2));
+}

@@ -203,7 +203,7 @@ pub struct Facts {
     pub members: Vec<Member>,
     /// What is held here.
     pub hold: Hold,
-    /// Errors that clients were shown since this process began.
+    /// Errors that clients were shown since this process began, but for those that their own requests bring about.
     pub client_errors: u64,
     /// What only its protocol has.
     pub cluster: Cluster,

@@ -12,5 +12,6 @@ mod gates;
 mod lease;
 mod moves;
 mod rolls;
+mod script;
 mod shield;
 mod small;

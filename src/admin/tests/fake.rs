@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::admin::{Asked, ClusterStatus, Wish};
+use crate::admin::{Asked, ClusterStatus, ErrorCounts, Wish};
 use crate::metrics::{Metrics, UpgradeMetrics, UpgradePhase, ZooKeeperMetrics};
 use crate::upgrade::{Cluster, Drain, Facts, Hold, Member, Mode, Reach, ZooKeeper};
 
@@ -129,6 +129,10 @@ impl ClusterStatus for Orders {
 
     fn lift_pin(&self) {
         self.pin.lock().unwrap().push("lifted");
+    }
+
+    fn errors(&self) -> ErrorCounts {
+        ErrorCounts { shown: 2, masked: 7 }
     }
 
     fn upgrade_metrics(&self) -> &UpgradeMetrics {

@@ -68,7 +68,7 @@ fn mismatches(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<
 }
 
 /// One request, with a body unless it is null; status and answer, which is as it is described for its route.
-async fn order(server: &Server, method: &str, path: &str, body: Value) -> (u16, Value) {
+pub(super) async fn order(server: &Server, method: &str, path: &str, body: Value) -> (u16, Value) {
     let text = if body.is_null() { String::new() } else { body.to_string() };
     let kind = if body.is_null() { "" } else { JSON };
     let (status, answer) = send(server.address, method, path, kind, &text).await;
@@ -99,7 +99,7 @@ fn fits(template: &str, path: &str) -> bool {
 
 const PLAN: &str = "/v1/clusters/orders/plan";
 
-fn plan(generation: u64) -> Value {
+pub(super) fn plan(generation: u64) -> Value {
     let members = MEMBERS.map(|id| json!({ "id": id, "from": "3.8.7", "to": "3.9.6" }));
     json!({ "plan_id": "p", "generation": generation, "members": members, "stable_s": 0 })
 }

@@ -8,6 +8,7 @@
 //! This crate never imports `evenkeel`: it sees the sidecar only from outside, as a process ([`sidecar::Sidecar`]).
 
 pub mod admin;
+pub mod browser;
 pub mod cache;
 pub mod chaos;
 pub mod claim;
@@ -25,6 +26,7 @@ pub mod pushers;
 pub mod python;
 pub mod raw;
 pub mod scene;
+pub mod script;
 pub mod sidecar;
 pub mod stories;
 pub mod tap;
@@ -42,6 +44,7 @@ pub use gates::Controller;
 pub use judge::{ConsumerVerdict, Verdict, judge_consumer, judge_producers};
 pub use kafka::{Cluster, KafkaVersion, Roll, Session, Spec};
 pub use scene::{Load, Report, Scene};
+pub use script::RollScript;
 pub use sidecar::Sidecar;
 pub use tap::Tap;
 pub use zookeeper::{Ensemble, EnsembleSpec, ZooKeeperVersion};

@@ -92,6 +92,14 @@ impl Server {
         false
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        if self.is_running() {
+            return Ok(None);
+        }
+        self.child.try_wait().map_err(Error::io("waiting for a process"))
+    }
+
     /// An error with the end of its log, if it ended by itself.
     pub fn check(&mut self) -> Result<()> {
         if self.is_running() {

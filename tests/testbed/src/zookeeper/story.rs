@@ -90,6 +90,11 @@ fn root(name: &str) -> String {
 impl Running {
     /// Makes the clients' nodes, starts the clients, which connect to `servers`, and those who watch over them.
     pub fn start(ensemble: &Ensemble, load: &Load, servers: &str) -> Result<Self> {
+        Self::start_spread(ensemble, load, &[servers.to_owned()])
+    }
+
+    /// The same with clients that connect in turn to these places, such as several sidecars.
+    pub fn start_spread(ensemble: &Ensemble, load: &Load, servers: &[String]) -> Result<Self> {
         let timeout = Duration::from_millis(u64::from(ensemble.spec().tick_ms) * 20);
         let mut direct = ensemble.direct(timeout)?;
         direct.create("/bed", b"")?;

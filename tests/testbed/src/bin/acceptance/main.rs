@@ -6,6 +6,7 @@
 
 mod acks1;
 mod addresses;
+mod alerts;
 mod chaos;
 mod cold_start;
 mod document;
@@ -14,8 +15,10 @@ mod garbage;
 mod kills;
 mod memory;
 mod outage;
+mod roll_script;
 mod rolls;
 mod transactions;
+mod ui;
 mod upgrade;
 mod zones;
 mod zookeeper;
@@ -119,6 +122,23 @@ const PROOFS: &[Proof] = &[
         shows: "A rolling upgrade from Kafka 3.9.2 to 4.3.1, features finalized last, with clients that were connected before it, came in the middle \
                 and came after it: no error, nothing lost, repeated or out of order, and no version refused.",
         run: upgrade::run,
+    },
+    Proof {
+        name: "roll-script",
+        shows: "The same upgrade, and one from ZooKeeper 3.8.6 to 3.9.5, by a script with curl (`deploy/roll.sh`) through five sidecars with clients \
+                at each: no error, nothing lost or repeated, no session expired.",
+        run: roll_script::run,
+    },
+    Proof {
+        name: "ui",
+        shows: "The status page in a real browser while a server of ZooKeeper is drained, stopped and started again: phases, gates with their reasons, errors; \
+                by the keyboard and without colour.",
+        run: ui::run,
+    },
+    Proof {
+        name: "alerts",
+        shows: "Prometheus' own tool reads the rules, the dashboard's queries and a scrape, and tries the alerts on stories.",
+        run: alerts::run,
     },
     Proof {
         name: "zones",

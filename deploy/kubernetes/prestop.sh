@@ -1,0 +1,49 @@
+#!/bin/sh
+# The preStop hook of a Kafka broker or ZooKeeper server in a StatefulSet: makes the clients of every sidecar leave the member
+# before it gets SIGTERM. `evenkeel hook prestop` does the same, as one static binary for images without a shell.
+#
+# It fails open: whatever happens, it ends with 0 after PRESTOP_TIMEOUT_S, since the pod ends in any case. That time must be
+# less than terminationGracePeriodSeconds, with room for the server's own shutdown.
+#
+#   POD_NAME            from the downward API: kafka-2
+#   PRESTOP_CLUSTER     the cluster's name in the sidecars' configuration
+#   PRESTOP_SIDECARS    admin listeners, separated by commas: 127.0.0.1:9901,…
+#   PRESTOP_MEMBER      the member's id there; {pod} and {ordinal} stand for parts of POD_NAME. [{ordinal}, right for brokers whose
+#                       node.id is the ordinal; for ZooKeeper such as {pod}.zk.default.svc.cluster.local:2181]
+#   PRESTOP_TIMEOUT_S   [25]
+#
+# Needs curl or wget.
+set -u
+
+say() { echo "prestop: $*" >&2; }
+
+pod=${POD_NAME:-}
+ordinal=${pod##*-}
+seconds=${PRESTOP_TIMEOUT_S:-25}
+case $seconds in '' | *[!0-9]*) seconds=25 ;; esac
+member=$(printf %s "${PRESTOP_MEMBER:-"{ordinal}"}" | sed "s/{pod}/$pod/g; s/{ordinal}/$ordinal/g")
+if [ -z "${PRESTOP_CLUSTER:-}" ] || [ -z "${PRESTOP_SIDECARS:-}" ] || [ -z "$member" ]; then
+    say "PRESTOP_CLUSTER, PRESTOP_SIDECARS, and POD_NAME or PRESTOP_MEMBER are needed; nobody was asked"
+    exit 0
+fi
+
+# The answer comes when nobody is left there, or when the time is over.
+query="cluster=$PRESTOP_CLUSTER&member=$member&timeout_s=$seconds"
+one() {
+    url="http://${1#http://}/v1/hooks/prestop?$query"
+    if command -v curl >/dev/null 2>&1; then
+        curl -fsS --noproxy '*' --connect-timeout 3 -m "$seconds" -o /dev/null "$url"
+    else
+        wget -q -T "$seconds" -t 1 -O /dev/null "$url"
+    fi && say "$1: asked" || say "$1: gave no answer, or refused"
+}
+
+# All at once, and never longer than the time.
+oldifs=$IFS
+IFS=,
+for sidecar in $PRESTOP_SIDECARS; do
+    one "${sidecar%/}" &
+done
+IFS=$oldifs
+wait
+exit 0
