@@ -253,12 +253,15 @@ impl Client {
     }
 }
 
-/// The oldest error first: of many clients the first that can't be started.
-pub(crate) fn start_all(specs: &[ClientSpec], servers: &str) -> Result<Vec<Client>> {
+/// Each connects to one of `servers` in turn. The oldest error first: of many clients the first that can't be started.
+pub(crate) fn start_all(specs: &[ClientSpec], servers: &[String]) -> Result<Vec<Client>> {
     // Beside each other: each takes seconds to start on a small machine.
     std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            specs.iter().map(|spec| scope.spawn(move || Client::start(spec, servers))).collect();
+        let threads: Vec<_> = specs
+            .iter()
+            .zip(servers.iter().cycle())
+            .map(|(spec, to)| scope.spawn(move || Client::start(spec, to)))
+            .collect();
         threads
             .into_iter()
             .map(|thread| thread.join().map_err(|_| Error::program("a client's thread", "panicked"))?)

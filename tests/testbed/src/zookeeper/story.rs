@@ -90,6 +90,11 @@ fn root(name: &str) -> String {
 impl Running {
     /// Makes the clients' nodes, starts the clients, which connect to `servers`, and those who watch over them.
     pub fn start(ensemble: &Ensemble, load: &Load, servers: &str) -> Result<Self> {
+        Self::through(ensemble, load, &[servers.to_owned()])
+    }
+
+    /// The same through several sidecars: each client connects to one of `servers` in turn.
+    pub fn through(ensemble: &Ensemble, load: &Load, servers: &[String]) -> Result<Self> {
         let timeout = Duration::from_millis(u64::from(ensemble.spec().tick_ms) * 20);
         let mut direct = ensemble.direct(timeout)?;
         direct.create("/bed", b"")?;
