@@ -11,7 +11,19 @@ use crate::metrics::{UpgradeMetrics, UpgradePhase};
 use crate::time::now;
 use crate::upgrade::{self, Drain, Facts, Hold, Known, Member, Reach, ZooKeeper};
 use crate::zookeeper::ensemble::{self, DrainState, Ensemble, Health};
+use crate::zookeeper::wire::errors;
 use crate::zookeeper::words::Mode;
+
+/// What is answered about nodes, not about servers: a lock that is taken is `NodeExists`, and every election has some. As many as
+/// an application likes, they say nothing of an upgrade.
+const OF_THE_TREE: [i32; 6] = [
+    errors::NO_NODE,
+    errors::BAD_VERSION,
+    errors::NO_CHILDREN_FOR_EPHEMERALS,
+    errors::NODE_EXISTS,
+    errors::NOT_EMPTY,
+    errors::NO_WATCHER,
+];
 
 /// See the module.
 struct Shown {
@@ -65,7 +77,7 @@ impl ClusterStatus for Shown {
                 bytes: self.ensemble.ledger.bytes() as u64,
                 limit: self.ensemble.ledger.limit() as u64,
             },
-            client_errors: self.ensemble.metrics.client_errors.total(),
+            client_errors: self.ensemble.metrics.client_errors.total_but(&OF_THE_TREE),
             cluster: upgrade::Cluster::ZooKeeper(match &known {
                 Some(known) => Ok(of_ensemble(known)),
                 None => Err("the ensemble was not asked yet".to_owned()),

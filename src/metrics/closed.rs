@@ -171,6 +171,12 @@ impl ErrorCounters {
         listed.chain([&self.other, &self.disconnected, &self.timeout]).map(IntCounter::get).sum()
     }
 
+    /// All of them together but those of these codes.
+    pub fn total_but(&self, codes: &[i32]) -> u64 {
+        let left_out = self.listed.iter().filter(|(code, _, _)| codes.contains(code));
+        self.total().saturating_sub(left_out.map(|(_, _, counter)| counter.get()).sum())
+    }
+
     /// The counter of lost connections.
     pub fn disconnected(&self) -> &IntCounter {
         &self.disconnected

@@ -182,6 +182,7 @@ fn each_handle_of_zookeeper_counts_in_the_series_of_its_name() {
     for opcode in [-10, -11, 1, 14, 106, 13, i32::MIN, i32::MAX] {
         ensemble.operation(opcode).requests.observe(0.002);
     }
+    assert_eq!((ensemble.client_errors.total(), ensemble.client_errors.total_but(&[-101, -110])), (2, 1));
     let found = lines(&metrics.render());
     let at = |name: &str, labels: &str| {
         value(&found, name, &format!("cluster=\"coord\",protocol=\"zookeeper\",{labels}"))
