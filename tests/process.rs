@@ -372,12 +372,13 @@ fn bypass_is_switched_from_the_command_line() {
 fn an_upgrade_ends_with_a_code_for_scripts() {
     let folder = Folder::new("upgrade");
     let running = Running::start(&folder.write(&config("info", "21080-21089")));
+    let admin = running.admin;
     let plan = |id: &str, more: &str| {
         let file = folder.0.join(format!("{id}.toml"));
         let text = format!(
             "plan_id = \"{id}\"\ncluster = \"orders\"\nprotocol = \"kafka\"\ncommand = \"true\"\nmembers = [{{ id = \"1\" }}]\n\
              sidecars = {{ list = [\"{}\"] }}\nbounds = {{ gate_s = 1, silent_s = 1 }}\n{more}",
-            running.admin
+            admin
         );
         std::fs::write(&file, text).unwrap();
         file
