@@ -377,8 +377,7 @@ fn an_upgrade_ends_with_a_code_for_scripts() {
         let file = folder.0.join(format!("{id}.toml"));
         let text = format!(
             "plan_id = \"{id}\"\ncluster = \"orders\"\nprotocol = \"kafka\"\ncommand = \"true\"\nmembers = [{{ id = \"1\" }}]\n\
-             sidecars = {{ list = [\"{}\"] }}\nbounds = {{ gate_s = 1, silent_s = 1 }}\n{more}",
-            admin
+             sidecars = {{ list = [\"{admin}\"] }}\nbounds = {{ gate_s = 1, silent_s = 1 }}\n{more}"
         );
         std::fs::write(&file, text).unwrap();
         file

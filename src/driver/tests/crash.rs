@@ -102,9 +102,10 @@ fn a_driver_dies_anywhere_once() {
 #[test]
 fn a_driver_dies_again_and_again() {
     for (what, sim) in sims() {
-        // One that always dies before it can start what it has announced (`again`, `command`) gets nowhere: three lines at least.
+        // One that always dies before it can start what it has announced (`again`, `command`) gets nowhere, nor one that always dies
+        // after it has repeated a drain: three lines, or two deeds at least.
         for every in 1..=5 {
-            for death in [Death::Line(every + 2), Death::Act(every), Death::Pause(every)] {
+            for death in [Death::Line(every + 2), Death::Act(every + 1), Death::Pause(every)] {
                 let mut sim = sim.clone();
                 let what = format!("{what}, each life until {death:?}");
                 let mut lives = 0;

@@ -85,12 +85,12 @@ pub fn drive(
         let killer = Killer { binary, plan: &file, log: &log, random: Random(seed), left: kills, longest };
         let until = start + BOUND;
         let killer = scope.spawn(move || killer.run(server, until));
-        let mut served = 0;
+        let mut index = 0;
         let mut outcome = Ok(());
         while !killer.is_finished() {
             std::thread::sleep(LOOK);
-            let Some((member, id)) = line(&asked, served) else { continue };
-            served += 1;
+            let Some((member, id)) = line(&asked, index) else { continue };
+            index += 1;
             *driven.restarts.entry(member.clone()).or_default() += 1;
             let restarted = restart(&member);
             let told = tell(folder, &id, i32::from(restarted.is_err()));
