@@ -9,6 +9,7 @@
 //!    comes with the second protocol
 //! 4. protocols: [`kafka`], [`zookeeper`]
 //! 5. operability: [`admin`], [`upgrade`]
+//! 6. fleets: [`fleet`], [`driver`]
 //!
 //! [`app`] alone sees everything.
 
@@ -16,6 +17,8 @@ pub mod admin;
 pub mod app;
 pub mod config;
 pub mod dns;
+pub mod driver;
+pub mod fleet;
 pub mod hold;
 pub mod kafka;
 pub mod lifecycle;

@@ -1,9 +1,9 @@
 //! The command line.
 //!
 //! Exit codes: 0 done; 1 the configuration is refused or evenkeel can't start; 2 the command line is wrong; 128 and
-//! the signal's number when a second signal ended a drain.
+//! the signal's number when a second signal ended a drain. `upgrade` has more: `driver::Exit`.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use evenkeel::admin::{client, prestop};
 use evenkeel::app::{App, Exit, Reload};
 use evenkeel::config::{self, Config, LogFormat, Problems};
+use evenkeel::driver;
 use evenkeel::lifecycle::Signals;
 use evenkeel::telemetry;
 
@@ -48,6 +49,11 @@ enum Command {
     /// What the containers of brokers and servers run.
     #[command(subcommand)]
     Hook(Hook),
+    /// Drive a rolling upgrade: each member drained at every sidecar, its command run, all well again, the cluster's version raised
+    /// last. Killed at any point and started again it goes on where it was. Exit codes: 0 done, 1 can't start or write, 2 bad plan
+    /// or usage, 3 a gate stayed closed past its bound, 4 a command failed, 5 interrupted, 6 a sidecar is silent, 7 somebody else
+    /// orders there, 8 a person has to say what became of a member.
+    Upgrade(Upgrade),
 }
 
 #[derive(Subcommand)]
@@ -60,6 +66,28 @@ enum Hook {
         /// The folder.
         folder: PathBuf,
     },
+}
+
+#[derive(Args)]
+struct Upgrade {
+    /// The plan; `config/plan.toml` shows every key.
+    #[arg(value_name = "PLAN.toml")]
+    plan: PathBuf,
+    /// The journal; else PLAN.toml.journal.
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// Say what would be done, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Members that have begun go back to the version before, by the plan's `rollback_command`.
+    #[arg(long)]
+    rollback: bool,
+    /// This member's command did its work, though nobody saw its end.
+    #[arg(long, value_name = "MEMBER", conflicts_with = "again")]
+    done: Option<String>,
+    /// This member's command did nothing: it comes again.
+    #[arg(long, value_name = "MEMBER")]
+    again: Option<String>,
 }
 
 #[derive(Args)]
@@ -128,6 +156,7 @@ fn main() -> ExitCode {
         Command::Undrain(undrain) => stay(&undrain),
         Command::Hook(Hook::Prestop) => before_stop(),
         Command::Hook(Hook::Install { folder }) => install(&folder),
+        Command::Upgrade(upgrade) => drive(upgrade),
     }
 }
 
@@ -259,6 +288,23 @@ fn install(folder: &Path) -> ExitCode {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => complain(&format!("{}: {error}", to.display())),
     }
+}
+
+/// Drives a roll. What it does it says itself; how it ended is the last line.
+fn drive(upgrade: Upgrade) -> ExitCode {
+    let word = upgrade.done.map(|member| (member, true)).or(upgrade.again.map(|member| (member, false)));
+    let Upgrade { plan, journal, dry_run, rollback, .. } = upgrade;
+    let options = driver::Options { plan, journal, dry_run, rollback, word };
+    let halt = match runtime(1) {
+        Ok(runtime) => runtime.block_on(driver::run(&options)),
+        Err(error) => return complain(&format!("no runtime: {error}")),
+    };
+    // The terminal may be gone: what counts is in the journal, and the exit code.
+    let _ = match halt.exit {
+        driver::Exit::Done => writeln!(io::stdout(), "{}", halt.text),
+        _ => writeln!(io::stderr(), "evenkeel: {}", halt.text),
+    };
+    ExitCode::from(halt.exit.code())
 }
 
 /// Where the first admin listener of a configuration is reached from this host.

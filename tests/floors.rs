@@ -20,6 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["upstream", "retry", "hold"],
     &["kafka", "zookeeper"],
     &["admin", "upgrade"],
+    &["fleet", "driver"],
     &["app", "main", "lib"],
 ];
 
@@ -29,6 +30,7 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("net", "tls"),        // a stream is plain or encrypted
     ("upstream", "retry"), // a member's health is found out with back-off and a budget
     ("admin", "upgrade"),  // routes show and change the plan
+    ("driver", "fleet"),   // a roll is driven through the sidecars that there are
     ("main", "app"),
     ("main", "lib"),
 ];

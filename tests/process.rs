@@ -367,3 +367,60 @@ fn bypass_is_switched_from_the_command_line() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("is evenkeel running there?"));
     assert_eq!(switch(&["perhaps", "orders"]).status.code(), Some(2));
 }
+
+#[test]
+fn an_upgrade_ends_with_a_code_for_scripts() {
+    let folder = Folder::new("upgrade");
+    let running = Running::start(&folder.write(&config("info", "21080-21089")));
+    let admin = running.admin;
+    let plan = |id: &str, more: &str| {
+        let file = folder.0.join(format!("{id}.toml"));
+        let text = format!(
+            "plan_id = \"{id}\"\ncluster = \"orders\"\nprotocol = \"kafka\"\ncommand = \"true\"\nmembers = [{{ id = \"1\" }}]\n\
+             sidecars = {{ list = [\"{admin}\"] }}\nbounds = {{ gate_s = 1, silent_s = 1 }}\n{more}"
+        );
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let upgrade = |plan: &Path, more: &[&str]| {
+        let output = evenkeel().arg("upgrade").arg(plan).args(more).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let (code, text) = upgrade(&plan("bad", "stabel_s = 1\n"), &[]);
+    assert!(code == Some(2) && text.contains("stabel_s"), "{code:?} {text}");
+    let (code, text) = upgrade(&plan("one", ""), &["--dry-run"]);
+    assert!(code == Some(0) && text.contains("knows no such member"), "{code:?} {text}");
+    assert!(running.get("/v1/clusters/orders").contains("\"plan\": null"), "it changes nothing");
+    assert!(!folder.0.join("one.toml.journal").exists());
+    let (code, text) = upgrade(&folder.0.join("one.toml"), &["--rollback"]);
+    assert!(code == Some(2) && text.contains("no roll"), "{code:?} {text}");
+    // No broker is there, so the gate stays closed.
+    let (code, text) = upgrade(&folder.0.join("one.toml"), &[]);
+    assert!(code == Some(3) && text.contains("gate stop"), "{code:?} {text}");
+    assert!(running.get("/v1/clusters/orders").contains("\"plan_id\": \"one\""));
+    let journal = std::fs::read_to_string(folder.0.join("one.toml.journal")).unwrap();
+    assert!(journal.lines().last().unwrap().contains("\"event\":\"stopped\",\"code\":3"), "{journal}");
+    let (code, text) = upgrade(&plan("other", ""), &[]);
+    assert!(code == Some(7) && text.contains("plan one of generation 1 lives there"), "{code:?} {text}");
+    let (code, text) = upgrade(&plan("one", "to = \"4.3.1\"\n"), &[]);
+    assert!(code == Some(2) && text.contains("other members or versions"), "{code:?} {text}");
+    let patient = plan("one", "");
+    let text = std::fs::read_to_string(&patient).unwrap().replace("gate_s = 1,", "gate_s = 600,");
+    std::fs::write(&patient, text).unwrap();
+    let waits = evenkeel().arg("upgrade").arg(patient).spawn().unwrap();
+    let pid = Pid::from_raw(i32::try_from(waits.id()).unwrap()).unwrap();
+    // Its handlers are there when its journal says that it is started.
+    let started = |text: String| text.matches("\"event\":\"started\"").count() == 3;
+    let until = Instant::now() + PATIENCE;
+    while !started(std::fs::read_to_string(folder.0.join("one.toml.journal")).unwrap()) {
+        assert!(Instant::now() < until, "it is not started");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill_process(pid, Signal::TERM).unwrap();
+    let output = waits.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    drop(running);
+    let (code, text) = upgrade(&plan("one", ""), &[]);
+    assert!(code == Some(6) && text.contains("127.0.0.1:"), "{code:?} {text}");
+}

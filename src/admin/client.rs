@@ -1,10 +1,10 @@
-//! Asking the admin listener of a sidecar that runs: what the command line does it with.
+//! Asking the admin listener of a sidecar that runs: what the command line, and a controller of a fleet, do it with.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::{CONNECTION, HOST};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -30,8 +30,13 @@ pub enum AskError {
         source: std::io::Error,
     },
     /// It doesn't answer.
-    #[error("{0}: no answer within 10 s")]
-    Late(String),
+    #[error("{address}: no answer within {within:?}")]
+    Late {
+        /// Where.
+        address: String,
+        /// How long it was waited for.
+        within: Duration,
+    },
     /// What it says is no HTTP, or its answer is too long.
     #[error("{address}: {error}")]
     Http {
@@ -58,21 +63,48 @@ fn authority(url: &str) -> Result<&str, AskError> {
 /// # Errors
 /// Why there is no whole answer.
 pub async fn ask(url: &str, method: Method, path: &str) -> Result<(u16, String), AskError> {
-    let address = authority(url)?;
-    timeout(PATIENCE, asked(address, method, path))
-        .await
-        .unwrap_or_else(|_| Err(AskError::Late(address.to_owned())))
+    order(url, method, path, None, PATIENCE).await
 }
 
-async fn asked(address: &str, method: Method, path: &str) -> Result<(u16, String), AskError> {
+/// One request, with JSON as its body if there is any, answered within `patience`: status and text of the answer.
+///
+/// # Errors
+/// Why there is no whole answer.
+pub async fn order(
+    url: &str,
+    method: Method,
+    path: &str,
+    body: Option<String>,
+    patience: Duration,
+) -> Result<(u16, String), AskError> {
+    let address = authority(url)?;
+    let late = || AskError::Late { address: address.to_owned(), within: patience };
+    timeout(patience, asked(address, method, path, body)).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Whether this is the address of an admin listener, as [`ask`] takes it.
+pub fn is_address(url: &str) -> bool {
+    authority(url).is_ok()
+}
+
+async fn asked(
+    address: &str,
+    method: Method,
+    path: &str,
+    body: Option<String>,
+) -> Result<(u16, String), AskError> {
     let http = |error: String| AskError::Http { address: address.to_owned(), error };
     let stream = TcpStream::connect(address).await;
     let stream = stream.map_err(|source| AskError::Connect { address: address.to_owned(), source })?;
     let connected = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = connected.map_err(|error| http(error.to_string()))?;
-    let request =
+    let mut request =
         Request::builder().method(method).uri(path).header(HOST, address).header(CONNECTION, "close");
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| http(error.to_string()))?;
+    if body.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    let body = Full::new(Bytes::from(body.unwrap_or_default()));
+    let request = request.body(body).map_err(|error| http(error.to_string()))?;
     let answer = async {
         let answer = sender.send_request(request).await.map_err(|error| http(error.to_string()))?;
         let status = answer.status().as_u16();

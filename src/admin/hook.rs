@@ -305,6 +305,7 @@ impl Hook {
                 if roll.phase(&id) == Phase::Verifying && member.get("phase") == Some(&json!("serving")) {
                     member.insert("phase".to_owned(), json!(Phase::Verifying));
                 }
+                member.insert("had_turn".to_owned(), json!(roll.had_turn(&id)));
                 if let Some(Ok(version)) = facts.member(&id).map(|member| &member.version) {
                     member.insert("version".to_owned(), json!(version));
                 }

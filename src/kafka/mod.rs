@@ -2,12 +2,13 @@
 //!
 //! Floor 4. Imports the floors below, never another protocol. [`operations`] is the table that decides, [`session`] the
 //! life of a client connection, [`cluster`] what all of them know together, [`order`] what keeps batches in order
-//! between them, [`wire`] the bytes.
+//! between them, [`wire`] the bytes. [`manage`] is for controllers: it changes a cluster.
 
 pub mod channel;
 pub mod cluster;
 pub mod honest;
 pub mod listener;
+pub mod manage;
 mod mistake;
 #[cfg(test)]
 mod model;

@@ -25,4 +25,4 @@ pub use history::{Errors, Stable};
 pub use phase::{Phase, Seen};
 pub use plan::{Pin, Plan, PlanMember};
 pub use roll::{Action, Ended, Put, Roll, Ticket};
-pub use version::{kafka_level, kafka_release};
+pub use version::{is_same, kafka_level, kafka_release};

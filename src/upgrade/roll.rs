@@ -364,6 +364,11 @@ impl Roll {
         self.turns.get(member).map_or(Phase::Serving, |turn| turn.phase)
     }
 
+    /// Whether a member was seen from here to be drained, go down and come back since the plan's id was first heard of.
+    pub fn had_turn(&self, member: &str) -> bool {
+        self.turns.get(member).is_some_and(|turn| turn.rolled)
+    }
+
     /// Whether there is anything to watch: a plan lives, or a member is in its turn.
     pub fn is_active(&self) -> bool {
         let in_turn = |turn: &Turn| match turn.phase {

@@ -55,7 +55,7 @@ pub(super) fn is_version(version: &str) -> bool {
 
 /// Whether a member that says `told` of itself has the version `wanted`. What one of them leaves open (`4.3` of `4.3.1`)
 /// counts as the same. `None` if one of them can't be read.
-pub(super) fn is_same(told: &str, wanted: &str) -> Option<bool> {
+pub fn is_same(told: &str, wanted: &str) -> Option<bool> {
     let (told, wanted) = (numbers(told)?, numbers(wanted)?);
     Some(told.iter().zip(&wanted).all(|(one, other)| one == other))
 }

@@ -9,6 +9,7 @@ mod addresses;
 mod chaos;
 mod cold_start;
 mod consumers;
+mod driven;
 mod gates;
 mod newer_groups;
 mod operations;

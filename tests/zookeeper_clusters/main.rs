@@ -7,6 +7,7 @@
 mod changes;
 mod chaos;
 mod direct;
+mod driven;
 mod epoch;
 mod gates;
 mod lease;

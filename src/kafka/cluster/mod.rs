@@ -17,7 +17,7 @@ mod pin;
 mod ramp;
 mod status;
 mod topics;
-mod versions;
+pub(in crate::kafka) mod versions;
 mod view;
 mod watch;
 

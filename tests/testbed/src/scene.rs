@@ -65,14 +65,25 @@ impl Load {
         bootstrap: &str,
         producers: &[ProducerSpec],
     ) -> Result<Self> {
+        Self::through(cluster, topic, &[bootstrap.to_owned()], producers)
+    }
+
+    /// The same through several sidecars: each producer connects to one of `bootstraps` in turn, and the consumer to the last.
+    pub fn through(
+        cluster: &mut Cluster,
+        topic: &str,
+        bootstraps: &[String],
+        producers: &[ProducerSpec],
+    ) -> Result<Self> {
         cluster.create_topic(topic, PARTITIONS, 3, &[])?;
         cluster.admin().elect_preferred()?;
         let group = format!("{topic}-group");
+        let last = bootstraps.last().map_or("", String::as_str);
         let consumer =
-            ConsumerProgram::start(&ConsumerSpec::new(&format!("{topic}-reader"), bootstrap, topic, &group))?;
+            ConsumerProgram::start(&ConsumerSpec::new(&format!("{topic}-reader"), last, topic, &group))?;
         consumer.wait_assigned(PATIENCE)?;
-        let started = producers.iter().map(|spec| {
-            let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
+        let started = producers.iter().zip(bootstraps.iter().cycle()).map(|(spec, bootstrap)| {
+            let (bootstrap, topic) = (bootstrap.clone(), topic.to_owned());
             ProducerProgram::start(&ProducerSpec { bootstrap, topic, partitions: PARTITIONS, ..spec.clone() })
         });
         let producers = started.collect::<Result<Vec<_>>>()?;

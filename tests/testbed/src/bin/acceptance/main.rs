@@ -10,6 +10,7 @@ mod alerts;
 mod chaos;
 mod cold_start;
 mod document;
+mod driven;
 mod elections;
 mod garbage;
 mod kills;
@@ -141,6 +142,12 @@ const PROOFS: &[Proof] = &[
         run: alerts::run,
     },
     Proof {
+        name: "upgrade-kafka",
+        shows: "`evenkeel upgrade` takes Kafka from 3.9.2 to 4.3.1 and then rolls it once more, through five sidecars with clients without retries; the \
+                driver is killed (SIGKILL) five times in each roll and started again.",
+        run: driven::kafka,
+    },
+    Proof {
         name: "zones",
         shows: "Brokers of one zone become six in three zones, replicas are reassigned over them, two old brokers are removed, then one whole zone is \
                 killed; consumers fetch from their own zone.",
@@ -217,6 +224,12 @@ const PROOFS: &[Proof] = &[
         run: |bench| {
             zookeeper_changes::run(bench, ZooKeeperVersion::V3_8_6, Refit::Upgrade(ZooKeeperVersion::V3_9_5))
         },
+    },
+    Proof {
+        name: "upgrade-zookeeper",
+        shows: "`evenkeel upgrade` takes ZooKeeper from 3.8.6 to 3.9.5 and then rolls it once more, through five sidecars with clients without retries; \
+                the driver is killed (SIGKILL) five times in each roll and started again.",
+        run: driven::zookeeper,
     },
     Proof {
         name: "zookeeper-addresses",

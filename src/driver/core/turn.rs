@@ -1,0 +1,244 @@
+//! A member's turn: chosen, its leaders moved, drained, stopped and started by the plan's command, back, and well for some time.
+
+use super::{Core, RunSeen, Seen, Step, answered, reasons};
+use crate::driver::event::{Event, Task};
+use crate::driver::exit::{Exit, Halt};
+use crate::driver::plan::Protocol;
+use crate::driver::progress::{Progress, Turn};
+use crate::fleet::{MemberSaid, Merged, Reason};
+use crate::upgrade::{Gate, Phase};
+
+/// A drain lasts for three minutes unless it is said again, which is done after this.
+const DRAIN_AGAIN_MS: u64 = 60_000;
+
+/// Who leads has its turn last.
+fn comes_last(merged: &Merged) -> bool {
+    merged.has("controller_comes_last") || merged.has("leader_comes_last")
+}
+
+fn is_draining(member: &MemberSaid) -> bool {
+    matches!(member.phase, Phase::Draining | Phase::Drained)
+}
+
+impl Core<'_> {
+    /// A member that has its new version already needs no turn.
+    pub(super) fn already_there(&mut self, progress: &Progress, seen: &Seen) -> Option<Step> {
+        let sidecars = self.says(seen).count();
+        for member in self.left(progress) {
+            let there = self.said_of(&member, seen).filter(|(_, said)| {
+                said.phase == Phase::Serving && self.at_target(said, progress.direction) == Some(true)
+            });
+            if sidecars > 0 && there.count() == sidecars {
+                return Some(Step::Write(Event::Done { member }));
+            }
+        }
+        None
+    }
+
+    /// The first member that may be drained; who leads comes last.
+    pub(super) fn choose(&mut self, progress: &Progress, seen: &Seen) -> Step {
+        let mut closed: Option<Merged> = None;
+        for member in self.in_order(&self.left(progress), seen) {
+            let Some(merged) = answered(seen, Gate::Stop, Some(&member)) else { continue };
+            if merged.ok_to_drain {
+                return Step::Write(Event::Turn { member });
+            }
+            // What is against the others says more than that the leader waits for them.
+            if closed.as_ref().is_none_or(|known| comes_last(known) && !comes_last(&merged)) {
+                closed = Some(merged);
+            }
+        }
+        let why = closed.as_ref().map(reasons).unwrap_or_default();
+        let bound = self.plan.bounds.gate_s;
+        self.wait("gate stop", bound, seen, why, "Cure what closes the gate and start the driver again")
+    }
+
+    /// What a turn needs before a gate is asked.
+    pub(super) fn in_turn(&mut self, progress: &Progress, turn: &Turn, seen: &Seen) -> Option<Step> {
+        let member = turn.member.clone();
+        if turn.given_up {
+            return Some(self.give_up(progress, turn, seen));
+        }
+        if turn.back {
+            if progress.orders.contains_key(&member) {
+                let bound = self.plan.bounds.leaders_s + self.plan.bounds.gate_s;
+                let key = format!("the replica orders from before {member}");
+                return Some(self.attempt(&key, bound, seen, Step::RestoreLeaders(member)));
+            }
+            return None;
+        }
+        if turn.run.is_some() {
+            return Some(self.after_command(progress, turn, seen));
+        }
+        if self.plan.move_leaders && self.plan.protocol == Protocol::Kafka && !turn.moved {
+            let step = if progress.orders.contains_key(&member) {
+                Step::MoveLeaders(member.clone())
+            } else {
+                Step::SaveOrders(member.clone())
+            };
+            let key = format!("leaders of {member}");
+            return Some(self.attempt(&key, self.plan.bounds.leaders_s, seen, step));
+        }
+        if !turn.drain {
+            return Some(Step::Write(Event::Drain { member }));
+        }
+        self.draining(&member, seen)
+    }
+
+    /// Everybody has left, or is made to leave.
+    fn draining(&mut self, member: &str, seen: &Seen) -> Option<Step> {
+        let bound = self.plan.bounds.drain_s;
+        let expired: Vec<String> = self
+            .said_of(member, seen)
+            .filter(|(_, said)| said.drain_expired)
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        if !expired.is_empty() {
+            // It begins anew only when it is ended.
+            let step = Step::Undrain { member: member.to_owned(), to: expired };
+            return Some(self.attempt(&format!("drain of {member}"), bound, seen, step));
+        }
+        let (mut to, mut left) = (Vec::new(), Vec::new());
+        for (name, said) in self.said_of(member, seen) {
+            let again =
+                self.ordered.get(name).is_none_or(|at| seen.now_ms.saturating_sub(*at) >= DRAIN_AGAIN_MS);
+            match said.phase {
+                Phase::Serving | Phase::Verifying => to.push(name.to_owned()),
+                Phase::Draining | Phase::Drained if again => to.push(name.to_owned()),
+                Phase::Draining | Phase::Drained | Phase::Down => {}
+            }
+            if matches!(said.phase, Phase::Serving | Phase::Verifying | Phase::Draining) {
+                let what = format!("{name}: {} sessions, {} requests", said.sessions, said.in_flight);
+                left.push(Reason::new("draining", what));
+            }
+        }
+        let missing: Vec<Reason> = self
+            .says(seen)
+            .filter(|(_, status)| status.member(member).is_none())
+            .map(|(name, _)| Reason::new("member_unknown", format!("{name} knows no member {member}")))
+            .collect();
+        if !missing.is_empty() {
+            let advice = "Look at the member's id in the plan";
+            return Some(self.wait(&format!("drain of {member}"), bound, seen, missing, advice));
+        }
+        if !to.is_empty() {
+            for name in &to {
+                self.ordered.insert(name.clone(), seen.now_ms);
+            }
+            let step = Step::Drain { member: member.to_owned(), to };
+            // Said again it is no new wait, unless somebody is left.
+            if left.is_empty() {
+                return Some(step);
+            }
+            return Some(self.attempt(&format!("drain of {member}"), bound, seen, step));
+        }
+        if left.is_empty() {
+            return None;
+        }
+        let advice = "Clients don't leave it: their sidecars' logs say why";
+        Some(self.wait(&format!("drain of {member}"), bound, seen, left, advice))
+    }
+
+    /// It is drained everywhere: may it stop?
+    pub(super) fn stop(&mut self, progress: &Progress, turn: &Turn, seen: &Seen) -> Step {
+        let member = &turn.member;
+        let Some(merged) = answered(seen, Gate::Stop, Some(member)) else { return Step::Wait(Vec::new()) };
+        if merged.ok {
+            let had_turn = self.said_of(member, seen).filter(|(_, said)| said.had_turn);
+            let had_turn = had_turn.map(|(name, _)| name.to_owned()).collect();
+            if self.plan.command(progress.direction).is_none() {
+                return Step::Halt(Halt::new(Exit::Usage, "the plan has no command for this"));
+            }
+            return Step::Start { task: Task::Member(member.clone()), had_turn };
+        }
+        if comes_last(&merged) {
+            let why = "it leads the cluster now, and others are left".to_owned();
+            return Step::Write(Event::GiveUp { member: member.clone(), why });
+        }
+        let bound = self.plan.bounds.gate_s;
+        let advice = "Cure what closes the gate and start the driver again";
+        self.wait(&format!("gate stop of {member}"), bound, seen, reasons(&merged), advice)
+    }
+
+    /// Everything as it was before the turn.
+    pub(super) fn give_up(&mut self, progress: &Progress, turn: &Turn, seen: &Seen) -> Step {
+        let member = turn.member.clone();
+        if let Some(step) = self.undrain(&member, seen) {
+            return step;
+        }
+        if progress.orders.contains_key(&member) {
+            let key = format!("the replica orders from before {member}");
+            return self.attempt(&key, self.plan.bounds.leaders_s, seen, Step::RestoreLeaders(member));
+        }
+        self.ordered.clear();
+        Step::Write(Event::GivenUp { member })
+    }
+
+    fn undrain(&mut self, member: &str, seen: &Seen) -> Option<Step> {
+        let drained = self.said_of(member, seen).filter(|(_, said)| is_draining(said) || said.drain_expired);
+        let to: Vec<String> = drained.map(|(name, _)| name.to_owned()).collect();
+        if to.is_empty() {
+            return None;
+        }
+        let step = Step::Undrain { member: member.to_owned(), to };
+        Some(self.attempt(&format!("end of the drain of {member}"), self.plan.bounds.drain_s, seen, step))
+    }
+
+    /// The command has ended: is the member back?
+    fn after_command(&mut self, progress: &Progress, turn: &Turn, seen: &Seen) -> Step {
+        let member = &turn.member;
+        let Some((run, end)) = turn.run.as_ref().and_then(|run| Some((run, run.end.as_ref()?))) else {
+            return Step::Wait(Vec::new());
+        };
+        if !end.ok {
+            return self.after_failure(progress, run, Some(member), seen);
+        }
+        if let Err(reasons) = self.is_back(progress, member, run, seen) {
+            let advice =
+                "The command said that it did its work: look at the member, and start the driver again";
+            return self.wait(
+                &format!("{member} to be back"),
+                self.plan.bounds.back_s,
+                seen,
+                reasons,
+                advice,
+            );
+        }
+        if let Some(step) = self.undrain(member, seen) {
+            return step;
+        }
+        self.ordered.clear();
+        Step::Write(Event::Back { member: member.clone() })
+    }
+
+    /// It is back: is all well, and for long enough?
+    pub(super) fn next(&mut self, turn: &Turn, seen: &Seen) -> Step {
+        let member = &turn.member;
+        let Some(merged) = answered(seen, Gate::Next, Some(member)) else { return Step::Wait(Vec::new()) };
+        if merged.ok {
+            return Step::Write(Event::Done { member: member.clone() });
+        }
+        let bound = self.plan.next_bound().as_secs();
+        let advice = "Cure what closes the gate and start the driver again, or go back with --rollback";
+        self.wait(&format!("gate next of {member}"), bound, seen, reasons(&merged), advice)
+    }
+
+    /// While a command runs its member stays drained, for as long as it was not seen to come back.
+    pub(super) fn keep_drained(&mut self, member: &str, seen: &Seen) -> Option<Step> {
+        if !matches!(seen.run, Some(RunSeen::Running)) {
+            return None;
+        }
+        let due = |name: &str| {
+            self.ordered.get(name).is_none_or(|at| seen.now_ms.saturating_sub(*at) >= DRAIN_AGAIN_MS)
+        };
+        let drained = self.said_of(member, seen).filter(|(name, said)| is_draining(said) && due(name));
+        let to: Vec<String> = drained.map(|(name, _)| name.to_owned()).collect();
+        if to.is_empty() {
+            return None;
+        }
+        for name in &to {
+            self.ordered.insert(name.clone(), seen.now_ms);
+        }
+        Some(Step::Drain { member: member.to_owned(), to })
+    }
+}

@@ -1,0 +1,5 @@
+//! A roll over a simulated fleet: what is decided, and that a driver may die anywhere.
+
+pub(super) mod crash;
+mod fleet;
+mod rules;
