@@ -23,7 +23,7 @@ pub(super) fn page() -> Answer {
         let _ = write!(text, "{byte:02x}");
     }
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{text}'; style-src 'nonce-{text}'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+        "default-src 'none'; script-src 'nonce-{text}'; style-src 'nonce-{text}'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'"
     );
     let Ok(policy) = HeaderValue::from_str(&policy) else {

@@ -107,7 +107,8 @@ fn keyboard(page: &mut Page) -> Result<Vec<String>> {
     for _ in 0..20 {
         page.press("Tab")?;
         let at = page.text("document.activeElement.id || document.activeElement.getAttribute('aria-label') || document.activeElement.tagName")?;
-        if at == "hours-bed" {
+        // Tab begins anew at the end; a second Enter would close it.
+        if at == "hours-bed" && !seen.contains(&at) {
             page.press("Enter")?;
         }
         seen.push(at);
