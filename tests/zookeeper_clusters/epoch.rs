@@ -6,7 +6,7 @@ use std::time::Duration;
 use testbed::zookeeper::{Direct, Ensemble};
 use testbed::{EnsembleSpec, Sidecar, ZooKeeperVersion, wait};
 
-/// Far more than a drain of one session takes, and less than the session lasts of which nothing is heard meanwhile.
+/// Far more than a drain of one session takes. A silent one that can't leave ends before, and its client begins another.
 const BOUND: Duration = Duration::from_secs(15);
 
 #[test]
