@@ -22,6 +22,8 @@ pub(crate) enum Mistake {
     NewSequenceForUnknown,
     /// A batch that met a gap goes under another producer id, which does not keep older ones out.
     OtherIdBehindGap,
+    /// A batch that may be in the log starts over at a gap, whatever those behind it would say.
+    GapProvesAlone,
     /// A batch that may have been read starts over at a gap that may yet be filled.
     GapTakenForGood,
     /// A batch that met a gap starts over without another epoch.

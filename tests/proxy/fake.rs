@@ -77,6 +77,8 @@ pub struct Batch {
     pub sequence: Option<(i64, i32, i32)>,
     /// The producer's epoch, or −1.
     pub epoch: i16,
+    /// It was there when its leader was started: unless it is its producer's last, its repeat isn't recognised.
+    pub before_start: bool,
 }
 
 impl Batch {
@@ -279,6 +281,13 @@ impl Fake {
     pub fn elect_cut_off(&self, topic: &str, partition: usize, leader: i32, batches: usize) {
         self.world().topics.get_mut(topic).unwrap().partitions[partition].log.truncate(batches);
         self.elect(topic, partition, leader);
+    }
+
+    /// The leader of a partition has been started again: of what it has it remembers each producer's last batch (as 3.9.2 does).
+    pub fn remember_less(&self, topic: &str, partition: usize) {
+        let mut world = self.world();
+        let log = &mut world.topics.get_mut(topic).unwrap().partitions[partition].log;
+        log.iter_mut().for_each(|batch| batch.before_start = true);
     }
 
     /// From now on brokers give the topics in Metadata as they are now, for `how_long`.

@@ -124,6 +124,41 @@ async fn five_in_flight_when_the_leader_dies_arrive_once_and_in_order() {
     bed.balanced().await;
 }
 
+/// Each of some is in the log and not acknowledged; their leader is started again, and remembers only the last one of them, or one
+/// that was acknowledged behind them.
+#[tokio::test]
+async fn what_a_broker_that_was_started_again_takes_for_a_gap_is_in_the_log() {
+    for acknowledged in [false, true] {
+        let bed = injecting(&[1], &[1], "").await;
+        let late = || says(7, Some(-1));
+        let last = if acknowledged { nothing() } else { late() };
+        let hold = gate();
+        let acts = [late(), late(), late(), last, Act::Wait(hold.clone())];
+        let (mut client, gate) = five_at(&bed, &acts[..4]).await;
+        for _ in 0..acts.len() {
+            bed.fake.script(1, PRODUCE, Act::Wait(hold.clone()));
+        }
+        gate.add_permits(1);
+        eventually("all are in", || bed.fake.log("t", 0).len() == 6).await;
+        bed.fake.remember_less("t", 0);
+        hold.add_permits(5);
+        let mut answers = Vec::new();
+        for _ in 0..5 {
+            answers.extend(produced(&client.receive().await));
+        }
+        assert!(answers.iter().all(|(code, _)| *code == 0), "{answers:?}");
+        assert_eq!(produced(&client.ask(PRODUCE, 9, &produce_text("6")).await), [(0, 6)]);
+        assert_eq!(
+            bed.fake.texts("t", 0),
+            ["0", "1", "2", "3", "4", "5", "6"],
+            "acknowledged: {acknowledged}"
+        );
+        assert_eq!(sequences(&bed), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(bed.metric("evenkeel_client_errors_total").await, 0.0);
+        bed.balanced().await;
+    }
+}
+
 #[tokio::test]
 async fn a_batch_that_is_refused_for_good_gives_its_sequence_back() {
     let bed = injecting(&[1], &[1], "").await;

@@ -2,7 +2,7 @@
 //!
 //! What mimics a real broker was seen on 2.8.2, 3.9.2 and 4.3.1: a repeat of one of a producer's last five batches, known by
 //! its first and last sequence, gets 0 and its first offset, on the new leader too; a gap gets (45); the first batch of a
-//! producer that isn't known may have any sequence; a higher epoch begins at 0, and the lower one then gets (47); two
+//! producer that isn't known may have any sequence; one that was started again remembers a producer's last batch alone; a higher epoch begins at 0, and the lower one then gets (47); two
 //! batches in one field get (87); a wrong checksum (2).
 
 use crate::fake::Batch;
@@ -73,7 +73,9 @@ pub fn append(log: &mut Vec<Batch>, by: i32, records: &Bytes) -> (i16, i64) {
                 return (47, -1);
             }
             let same = of_producer.iter().filter(|batch| batch.epoch == header.producer_epoch);
-            if let Some(known) = same.clone().take(5).find(|batch| batch.sequence == sequence) {
+            let mut known =
+                same.clone().take(5).enumerate().filter(|(nth, batch)| *nth == 0 || !batch.before_start);
+            if let Some((_, known)) = known.find(|(_, batch)| batch.sequence == sequence) {
                 return (0, known.offset);
             }
             let due = match (newest, same.clone().next().and_then(|batch| batch.sequence)) {
@@ -88,7 +90,15 @@ pub fn append(log: &mut Vec<Batch>, by: i32, records: &Bytes) -> (i16, i64) {
         let offset = end(log);
         first = first.or(Some(offset));
         let count = i64::from(header.last_offset_delta) + 1;
-        log.push(Batch { offset, records: count, bytes, by, sequence, epoch: header.producer_epoch });
+        log.push(Batch {
+            offset,
+            records: count,
+            bytes,
+            by,
+            sequence,
+            epoch: header.producer_epoch,
+            before_start: false,
+        });
     }
     first.map_or((2, -1), |offset| (0, offset))
 }

@@ -50,12 +50,23 @@ pub(in crate::kafka) struct Partition {
     pub in_sync: bool,
     /// What a move of leadership cut off, by the client's number.
     pub cut: Vec<u8>,
+    /// How much was in the log when its leader was started: of that it remembers each producer's last batch, and no other.
+    pub restarted: usize,
 }
 
 impl Partition {
     /// An empty log led by `leader`.
     pub(in crate::kafka) fn new(leader: i32) -> Self {
-        Self { leader: Some(leader), epoch: 0, log: vec![], followed: 0, high: 0, in_sync: true, cut: vec![] }
+        Self {
+            leader: Some(leader),
+            epoch: 0,
+            log: vec![],
+            followed: 0,
+            high: 0,
+            in_sync: true,
+            cut: vec![],
+            restarted: 0,
+        }
     }
 
     /// Appends a batch, unless it is a repeat: the place in the log, or the error code. A producer id that isn't in the log
@@ -63,7 +74,9 @@ impl Partition {
     fn append(&mut self, batch: Batch) -> Result<usize, i16> {
         if batch.producer >= 0 {
             let own = self.log.iter().enumerate().rev().filter(|(_, entry)| entry.producer == batch.producer);
-            let own: Vec<(usize, &Batch)> = own.take(REMEMBERED).collect();
+            let remembered = |(nth, (at, _)): &(usize, (usize, &Batch))| *nth == 0 || *at >= self.restarted;
+            let own: Vec<(usize, &Batch)> =
+                own.take(REMEMBERED).enumerate().filter(remembered).map(|(_, entry)| entry).collect();
             let known = |batch: &Batch| (batch.epoch, batch.first, batch.last());
             if let Some((_, newest)) = own.first() {
                 if batch.epoch < newest.epoch {
@@ -214,6 +227,19 @@ mod tests {
 
     fn batch(id: u8, first: i32, records: i32) -> Batch {
         Batch { id, records, producer: 7, epoch: 0, first, sound: true }
+    }
+
+    #[test]
+    fn a_leader_that_was_started_again_remembers_the_last_batch_alone() {
+        let mut partition = Partition::new(1);
+        for id in 0..3 {
+            assert_eq!(partition.append(batch(id, i32::from(id), 1)), Ok(usize::from(id)));
+        }
+        partition.restarted = partition.log.len();
+        assert_eq!(partition.append(batch(1, 1, 1)), Err(45), "though it is there");
+        assert_eq!(partition.append(batch(2, 2, 1)), Ok(2));
+        assert_eq!(partition.append(batch(3, 3, 1)), Ok(3));
+        assert_eq!(partition.append(batch(2, 2, 1)), Err(45), "not the last any more");
     }
 
     #[test]

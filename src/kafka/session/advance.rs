@@ -218,7 +218,10 @@ impl Session {
             }
             return true;
         }
-        let moved = if split.is_waiting() { self.dispatch(number, ahead, now) } else { false };
+        let at_gap = key == PRODUCE && split.items().iter().any(|item| item.gap);
+        let is_waiting = split.is_waiting();
+        let mut moved = at_gap && self.close_gaps(number, now);
+        moved |= is_waiting && self.dispatch(number, ahead, now);
         let Some(slot) = self.slot(number) else { return moved };
         let State::Split(split) = &slot.state else { return moved };
         if split.is_waiting() {
@@ -231,6 +234,10 @@ impl Session {
             && let State::Split(split) = &slot.state
         {
             for (item, lane) in split.items().iter().zip(slot.lanes()).filter(|(item, _)| !item.is_done()) {
+                if item.gap {
+                    ahead.at_gap(*lane, item.producer);
+                    continue;
+                }
                 let node = item.sent_to.filter(|_| !item.is_waiting());
                 ahead.undecided(*lane, node.map(|node| Way { node, producer: item.producer }), true);
             }

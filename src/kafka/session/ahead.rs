@@ -75,6 +75,8 @@ struct Standing {
     before: Before,
     /// One of them is in parts.
     parts: bool,
+    /// Some of this producer wait at a gap: only those go on that may say more of it.
+    gap: Option<Producer>,
 }
 
 /// What earlier requests stand in the way of.
@@ -123,6 +125,22 @@ impl Ahead {
         self.in_parts += usize::from(parts && !standing.parts);
         standing.before = before;
         standing.parts |= parts;
+    }
+
+    /// An earlier batch of a partition waits at a gap.
+    pub(super) fn at_gap(&mut self, lane: Lane, producer: Producer) {
+        if self.lanes.len() <= lane as usize {
+            self.lanes.resize(lane as usize + 1, Standing::default());
+        }
+        let Some(standing) = self.lanes.get_mut(lane as usize) else { return };
+        standing.gap = Some(producer);
+        self.in_parts += usize::from(!standing.parts);
+        standing.parts = true;
+    }
+
+    /// Whose batches of the partition wait at a gap.
+    pub(super) fn gap(&self, lane: Lane) -> Option<Producer> {
+        self.lanes.get(lane as usize)?.gap
     }
 
     /// Whole requests of this kind, and batches of these partitions, wait behind one that waits whole.

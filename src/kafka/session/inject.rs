@@ -308,8 +308,14 @@ impl Injection {
             let next = if made(Mistake::EpochKept) { Some(sequence.producer) } else { next };
             match next.map_or_else(|| cluster.fetch_producer(self.session), Fetched::Producer) {
                 Fetched::Producer(fresh) => {
-                    *sequence =
-                        Sequence { producer: fresh, next: 0, unproven: true, given_up: None, ..*sequence }
+                    *sequence = Sequence {
+                        producer: fresh,
+                        next: 0,
+                        unproven: true,
+                        given_up: None,
+                        landed: None,
+                        ..*sequence
+                    }
                 }
                 Fetched::Wait => return false,
                 Fetched::Denied => return true,
@@ -373,14 +379,33 @@ impl Injection {
         }
     }
 
-    /// Whether a gap before this batch proves nothing of it: a predecessor under the same producer was given up, and may yet
-    /// come to be read, and this one behind it.
-    pub(super) fn is_behind_given_up(&self, item: &Item) -> bool {
+    /// Whether a gap proves nothing of this batch: another one of its producer was given up, and may be in the log or be read late.
+    pub(super) fn has_given_up(&self, item: &Item) -> bool {
+        let known = self.known(key_bytes(&item.topic), item.partition);
+        known.is_some_and(|sequence| sequence.producer == item.producer && sequence.given_up.is_some())
+    }
+
+    /// Whether a later batch of its producer is known to be in the log: a broker takes a sequence only behind its predecessor.
+    pub(super) fn has_landed_behind(&self, item: &Item) -> bool {
         let header = item.request.bytes_field("records").and_then(|records| batch::headers(records).next());
         let known = self.known(key_bytes(&item.topic), item.partition);
         known.zip(header).is_some_and(|(sequence, header)| {
-            sequence.producer == of_header(&header) && sequence.is_behind_given_up(header.base_sequence)
+            sequence.producer == of_header(&header) && sequence.has_landed_behind(header.base_sequence)
         })
+    }
+
+    /// A request that went whole is in the log, with all its batches.
+    pub(super) fn landed_whole(&mut self, version: i16, body: &Bytes) {
+        let scanned = produce::scan_request(version, body, &mut |row| {
+            let header = row.records.and_then(|records| batch::headers(records).next());
+            if let Some(header) = header
+                && let Some(sequence) = self.known_mut(topic_bytes(&row.topic), row.partition)
+                && sequence.producer == of_header(&header)
+            {
+                sequence.landed(header.base_sequence);
+            }
+        });
+        debug_assert!(scanned.is_ok(), "it was scanned before");
     }
 
     /// The producer that a part would go under if it went now; `None` for one that has to begin anew, which goes behind nothing

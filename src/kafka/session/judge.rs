@@ -3,6 +3,7 @@
 //! Each row was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1.
 
 use super::PRODUCE;
+use super::gaps::OUT_OF_ORDER_SEQUENCE_NUMBER;
 use crate::kafka::cluster::{TOPIC_LAG, TopicKey};
 use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::mistake::{Mistake, made};
@@ -12,16 +13,12 @@ use crate::kafka::wire::{Struct, batch};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
-/// `OUT_OF_ORDER_SEQUENCE_NUMBER`.
-const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 /// `DUPLICATE_SEQUENCE_NUMBER`.
 const DUPLICATE_SEQUENCE_NUMBER: i16 = 46;
 /// The first pause before a batch that was refused for want of in-sync replicas goes again.
 const CAPACITY_PAUSE: Duration = Duration::from_millis(100);
-/// The pause before a batch goes again that waits for another to be read before it.
-const GAP_PAUSE: Duration = Duration::from_millis(100);
 /// The pause before a refused batch goes again, if its new leader is known by then.
-const REFUSED_PAUSE: Duration = Duration::from_millis(5);
+pub(super) const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 
 /// Whether every batch of a partition's records carries a producer id, so that a broker recognises a repeat.
 pub(super) fn is_sequenced(records: Option<&Bytes>) -> bool {
@@ -52,8 +49,6 @@ pub(super) struct Look<'a> {
     pub for_all: bool,
     /// Partitions of which an earlier batch of this connection is undecided.
     pub behind: &'a [(TopicKey, i32)],
-    /// Whether a gap before this partition's batch may yet be filled, by one that was given up unread.
-    pub gap_may_close: &'a dyn Fn(&Item) -> bool,
 }
 
 impl Look<'_> {
@@ -85,6 +80,7 @@ pub(super) fn judge(
         appended: None,
         refused: elsewhere.then_some(Refusal { node, at: now }),
         restamp: false,
+        gap: false,
     };
     if item.unproven && matches!(code, 0 | DUPLICATE_SEQUENCE_NUMBER) {
         // The leader has it, and nothing shows that anybody else does: its repeat is recognised, and waits for all.
@@ -120,13 +116,9 @@ pub(super) fn judge(
             doubt: !made(Mistake::LateTakenForRefused),
             ..again(capacity_pause, false)
         }),
-        // OUT_OF_ORDER_SEQUENCE_NUMBER of an injected sequence that is sent again, behind a batch that was given up while it may
-        // lie unread in a socket (of a broker that is frozen and stays leader): an earlier copy of this one may lie there behind
-        // it. Under another identity it would be appended twice. So it goes as it is, until its bound.
-        Some(Absorb::Injected)
-            if injected && item.doubt && (look.gap_may_close)(item) && !made(Mistake::GapTakenForGood) =>
-        {
-            Judgement::Again(again(GAP_PAUSE, false))
+        // OUT_OF_ORDER_SEQUENCE_NUMBER of a batch that may be in the log: `gaps` looks what it proves.
+        Some(Absorb::Injected) if code == OUT_OF_ORDER_SEQUENCE_NUMBER && item.doubt && sequenced() => {
+            Judgement::Again(Again { gap: true, ..again(Duration::ZERO, false) })
         }
         // OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, UNKNOWN_PRODUCER_ID of an injected sequence: with at most
         // five undecided, the batch isn't in the log, and a predecessor was refused or cut off. It starts over under the next
@@ -192,7 +184,6 @@ mod tests {
             raised: false,
             for_all: true,
             behind: &[],
-            gap_may_close: &|_| false,
         };
         judge(&look, item, answer, &|| true)
     }

@@ -13,6 +13,7 @@ mod commits;
 mod confirm;
 mod doors;
 mod fetch;
+mod gaps;
 mod gather;
 mod guard;
 mod hand_out;

@@ -3,6 +3,7 @@
 //! What an answer proves was seen on real brokers of 2.8.2, 3.9.2 and 4.3.1; the decisions stand in [`judge`].
 
 use super::ahead::{Ahead, Way};
+use super::gaps::Row;
 use super::judge::{Look, is_sequenced, judge};
 use super::lost::{LOSSES_MAX, after_losses};
 use super::slot::{Answer, Raised, Slot, State};
@@ -66,7 +67,12 @@ impl Session {
         let body = frame.get(body_at..).unwrap_or_default();
         match produce::scan_response(version, body, &mut |_| {}) {
             Ok(head) if !head.any_error && !head.has_node_endpoints => {
-                if slot.trouble.is_some() {
+                if self.unsettled > 0 && slot.stamped {
+                    // It may be what shows that those before it are in the log.
+                    let body = slot.frame.slice(slot.body_at.min(slot.frame.len())..);
+                    self.injection.landed_whole(version, &body);
+                }
+                if self.slot(number).is_some_and(|slot| slot.trouble.is_some()) {
                     self.release(number, now, Some(ReleaseOutcome::Answered));
                 }
                 self.set_state(number, State::Done(Answer::Frame(frame)));
@@ -99,19 +105,7 @@ impl Session {
         let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
         let for_all = key == PRODUCE && split.template().i16("acks") == -1;
-        let injection = &self.injection;
-        let gap_may_close = |item: &Item| injection.is_behind_given_up(item);
-        let look = Look {
-            node,
-            now,
-            arrived,
-            op,
-            stamped,
-            raised,
-            for_all,
-            behind: &behind,
-            gap_may_close: &gap_may_close,
-        };
+        let look = Look { node, now, arrived, op, stamped, raised, for_all, behind: &behind };
         let mut found = Findings::default();
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
@@ -146,7 +140,11 @@ impl Session {
             split.template_mut().set_i16("acks", 1);
             slot.raised = Raised::Down;
         }
+        let proved = std::mem::take(&mut found.proved);
         self.take_in(node, key, found, now);
+        if !proved.is_empty() {
+            self.prove_gaps(&proved, number, now);
+        }
     }
 
     /// The partitions of which a batch that came before this request is undecided; only looked for where the answer tells of a
@@ -166,7 +164,7 @@ impl Session {
             match &slot.state {
                 State::Done(_) => {}
                 State::Split(split) => {
-                    let undecided = split.items().iter().filter(|item| !item.is_done());
+                    let undecided = split.items().iter().filter(|item| !item.is_done() && !item.gap);
                     found.extend(undecided.map(|item| (item.topic.clone(), item.partition)));
                 }
                 State::Waiting | State::Sent => {
@@ -288,6 +286,8 @@ struct Findings {
     given_up: Vec<(TopicKey, i32, Option<Bytes>)>,
     /// In the log.
     landed: Vec<(TopicKey, i32, Option<Bytes>)>,
+    /// In the log after it had been sent again.
+    proved: Vec<Row>,
     /// The high watermarks of what a Fetch has read.
     read: Vec<(TopicKey, i32, i64)>,
     /// Raised acks have to fall back, for this error.
@@ -328,6 +328,9 @@ impl Findings {
         self.trust.push((item.key.clone(), item.partition, (passed == 0).then_some(producer)));
         if passed == 0 && look.op.key == FETCH {
             self.read.push((item.topic.clone(), item.partition, answer.i64("high_watermark")));
+        }
+        if passed == 0 && item.doubt {
+            self.proved.push(Row::of(item));
         }
         if look.stamped || item.counted {
             let records = item.request.bytes_field("records").cloned();

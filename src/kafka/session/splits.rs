@@ -210,6 +210,9 @@ impl Session {
             if !item.is_waiting() {
                 return Plan::Nothing;
             }
+            if item.gap {
+                return Plan::Order; // those behind it say more
+            }
             let gone = |view: &View| view.is_gone(&item.topic, slot.arrived, writes, now);
             if let Some(code) = self.cluster.read(gone) {
                 return Plan::Gone(code);
@@ -220,6 +223,9 @@ impl Session {
             if let Some(lane) = lanes.get(at) {
                 // The same partition twice in one request: one after the other, too.
                 if barred || lanes.iter().take(at).any(|earlier| earlier == lane) {
+                    return Plan::Order;
+                }
+                if ahead.gap(*lane).is_some_and(|producer| !item.doubt || item.producer != producer) {
                     return Plan::Order;
                 }
                 let way = match ahead.before(*lane) {

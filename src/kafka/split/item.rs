@@ -40,12 +40,14 @@ pub struct Again {
     pub refused: Option<Refusal>,
     /// Whether an answer proved that it isn't in the log and that its sequence is of no more use.
     pub restamp: bool,
+    /// Whether it met a gap though it may be in the log.
+    pub gap: bool,
 }
 
 impl Again {
     /// Sent again not before `at`, with nothing else known.
     pub fn at(not_before: Instant) -> Self {
-        Self { not_before, code: 0, doubt: false, appended: None, refused: None, restamp: false }
+        Self { not_before, code: 0, doubt: false, appended: None, refused: None, restamp: false, gap: false }
     }
 }
 
@@ -90,6 +92,8 @@ pub struct Item {
     pub restamp: bool,
     /// How often that happened.
     pub restamps: u8,
+    /// It was sent again and met a gap, which proves nothing before those behind it have gone again, too.
+    pub gap: bool,
     /// It was stamped as a part, and counts among the undecided batches of its partition.
     pub counted: bool,
     /// It went with acks=1 in place of acks=all, and what would have proven it did not land. Only while its answer is judged.
@@ -115,6 +119,7 @@ impl Item {
             not_before: now,
             restamp: false,
             restamps: 0,
+            gap: false,
             counted: false,
             unproven: false,
             losses: 0,
@@ -144,15 +149,34 @@ impl Item {
         matches!(self.progress, Progress::Done(_))
     }
 
+    /// It met a gap, or goes again after one, not before this.
+    pub fn wait_at_gap(&mut self, gap: bool, not_before: Instant) {
+        (self.gap, self.not_before) = (gap, not_before);
+    }
+
+    /// It isn't in the log, and its sequence is of no more use.
+    pub fn start_over(&mut self, not_before: Instant) {
+        self.decide(Judgement::Again(Again { restamp: true, ..Again::at(not_before) }));
+    }
+
+    /// This is its answer.
+    pub fn settle(&mut self, answer: Struct) {
+        self.decide(Judgement::Done(answer));
+    }
+
     pub(super) fn decide(&mut self, judgement: Judgement) {
         self.unproven = false;
         match judgement {
-            Judgement::Done(answer) => self.progress = Progress::Done(Box::new(answer)),
+            Judgement::Done(answer) => {
+                self.gap = false;
+                self.progress = Progress::Done(Box::new(answer));
+            }
             Judgement::Again(again) => {
                 self.progress = Progress::Waiting;
                 let before = self.doubt && !made(Mistake::DoubtForgotten);
                 self.doubt = (before || again.doubt) && !again.restamp;
                 self.appended = again.appended.or(self.appended).filter(|_| !again.restamp);
+                self.gap = again.gap;
                 self.restamp |= again.restamp;
                 self.restamps = self.restamps.saturating_add(u8::from(again.restamp));
                 self.not_before = again.not_before;

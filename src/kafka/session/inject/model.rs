@@ -15,7 +15,7 @@ impl Injection {
             |print, (_, at, known)| {
                 print.put(&(at, known.producer, known.next, known.undecided, known.unproven));
                 print.put(&(known.opening, known.older, known.crowded, known.is_lowered(now)));
-                print.put(&known.given_up);
+                print.put(&(known.given_up, known.landed));
             },
         );
     }

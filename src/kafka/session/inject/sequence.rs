@@ -21,9 +21,10 @@ pub(super) struct Sequence {
     /// A part found no room. Those that wait go together when all that are out are decided, up to five in a row that needs one
     /// round trip to the followers; one for one, as room is made, each would need its own.
     pub(super) crowded: bool,
-    /// The sequence behind the last batch that its client was told to be unknown: it may lie unread in a broker's socket, and
-    /// what is behind it meets a gap until it is read.
+    /// The sequence behind the last batch that its client was told to be unknown, until a later one is known to be in the log.
     pub(super) given_up: Option<i32>,
+    /// The first sequence of the last batch that is known to be in the log; noted only while others are in trouble.
+    pub(super) landed: Option<i32>,
     /// Until then its batches go with their own acks=1: raised ones were refused, or came too late, for want of followers.
     pub(super) lowered: Option<Instant>,
 }
@@ -39,6 +40,7 @@ impl Sequence {
             older: 0,
             crowded: false,
             given_up: None,
+            landed: None,
             lowered: None,
         }
     }
@@ -71,7 +73,15 @@ impl Sequence {
     /// A batch with these sequences is in the log under its producer: so is what was given up before it.
     pub(super) fn landed(&mut self, base: i32) {
         self.unproven = false;
+        if self.landed.is_none_or(|known| is_at_or_behind(base, known)) {
+            self.landed = Some(base);
+        }
         self.given_up = self.given_up.filter(|behind| !is_at_or_behind(base, *behind));
+    }
+
+    /// Whether a batch behind one with this first sequence is known to be in the log: then that one is, too.
+    pub(super) fn has_landed_behind(&self, base: i32) -> bool {
+        self.landed.is_some_and(|landed| landed != base && is_at_or_behind(landed, base))
     }
 
     /// A batch is given up though it may be in the log yet; `behind`: the sequence behind it.
@@ -79,11 +89,6 @@ impl Sequence {
         if self.given_up.is_none_or(|known| is_at_or_behind(behind, known)) {
             self.given_up = Some(behind);
         }
-    }
-
-    /// Whether a batch with this first sequence stands behind one that was given up.
-    pub(super) fn is_behind_given_up(&self, base: i32) -> bool {
-        self.given_up.is_some_and(|behind| is_at_or_behind(base, behind))
     }
 
     /// Brokers may have forgotten the producer: they take any sequence as its first.

@@ -227,6 +227,9 @@ impl World {
                 self.set_up(node, true);
                 for partition in &mut self.partitions {
                     partition.leader = partition.leader.or(Some(node));
+                    if partition.leader == Some(node) {
+                        partition.restarted = partition.log.len();
+                    }
                 }
                 self.cluster.set_health(node, Health::Up);
             }

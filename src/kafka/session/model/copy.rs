@@ -123,7 +123,7 @@ impl Slot {
                 for item in split.items() {
                     let records = item.request.bytes_field("records").map(AsRef::as_ref);
                     print.put(&(item.partition, records, item.sent_to, item.doubt, item.code));
-                    print.put(&(item.restamp, item.restamps, item.counted, item.losses));
+                    print.put(&(item.restamp, item.restamps, item.gap, item.counted, item.losses));
                     print.put(&Way(&item.progress));
                     print.put(&item.refused.map(|refused| refused.node));
                     print.date(item.refused.map(|refused| refused.at));

@@ -96,6 +96,18 @@ pub(super) const BEHIND_A_MOVE: &[Action] = &[
     Action::Deliver(1),
 ];
 
+/// The first batch has landed, and two more are with the leader.
+pub(super) const TWO_IN_FLIGHT: &[Action] = &[
+    Action::Send,
+    Action::Serve(0),
+    Action::Follow(0),
+    Action::Confirm(0),
+    Action::Deliver(0),
+    Action::Send,
+    Action::Send,
+    Action::Serve(0),
+];
+
 impl Scenario {
     /// The version of Produce: the first with hints, or the last that is quick to read.
     pub(super) fn version(&self) -> i16 {

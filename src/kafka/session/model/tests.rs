@@ -1,7 +1,7 @@
 //! What is explored at every test, and what more with `TESTBED_MODEL_WIDE=1`.
 
 use super::explore;
-use super::scenario::{BEHIND_A_MOVE, Budget, CALM, Identity, PLAIN, Scenario};
+use super::scenario::{BEHIND_A_MOVE, Budget, CALM, Identity, PLAIN, Scenario, TWO_IN_FLIGHT};
 use crate::kafka::mistake::Mistake;
 use std::collections::BTreeSet;
 
@@ -27,6 +27,8 @@ static EXPIRY: Scenario =
 static BEHIND: Scenario =
     Scenario { requests: &[&[0], &[0]], budget: Budget { moves: 1, behind: 1, ..CALM }, ..PLAIN };
 static KILL: Scenario = Scenario { requests: &[&[0], &[0]], budget: Budget { kills: 1, ..CALM }, ..PLAIN };
+/// The broker is back before its leadership has moved, and remembers less than it has.
+static RESTART: Scenario = Scenario { prelude: TWO_IN_FLIGHT, budget: Budget { kills: 1, ..CALM }, ..PLAIN };
 static HINTS: Scenario = Scenario { hints: true, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
 static OWN: Scenario = Scenario { identity: Identity::Own, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
 static OWN_MOVE: Scenario = Scenario {
@@ -170,6 +172,11 @@ fn a_bound_that_is_reached() {
 }
 
 #[test]
+fn a_broker_that_remembers_less_than_it_has() {
+    is_right(&RESTART, 300);
+}
+
+#[test]
 fn a_gap_behind_what_a_broker_has_not_read() {
     is_right(&GAP, 400);
     is_right_wide(&GAP_MOVE, 5_000);
@@ -230,6 +237,7 @@ static MISTAKES: &[(Mistake, &Scenario)] = &[
     (Mistake::OtherIdBehindGap, &GAP),
     (Mistake::EpochKept, &GAP),
     (Mistake::GapTakenForGood, &GAP),
+    (Mistake::GapProvesAlone, &RESTART),
     (Mistake::TicketLost, &LOSS),
     (Mistake::BytesKept, &LOSS),
     (Mistake::UnsequencedRepeated, &BARE),

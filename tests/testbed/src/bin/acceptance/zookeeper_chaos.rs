@@ -15,6 +15,7 @@ const LASTS: Duration = Duration::from_secs(180);
 
 pub(super) fn run(bench: &Bench) -> Finding {
     let mut finding = Finding::default();
+    let mut diverged = Vec::new();
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     finding.figures.push_str(
         "| seed | version | events | left out | requests | done | refused | unknown (of them done) | cut off | connections ended | \
@@ -65,6 +66,7 @@ pub(super) fn run(bench: &Bench) -> Finding {
             run.truth.log.len(),
             seconds(verdict.stall_us),
         );
+        diverged.extend(run.truth.diverged.iter().map(|server| format!("seed {seed}: {server}")));
         finding.breaches.extend(verdict.breaches.iter().map(|breach| format!("seed {seed}: {breach}")));
         if !verdict.breaches.is_empty() {
             finding.breaches.push(format!("seed {seed} is replayed by `{}`", order.replay()));
@@ -81,6 +83,13 @@ pub(super) fn run(bench: &Bench) -> Finding {
          no server has answered for two thirds of the time-out. Done: {}.",
         kinds.join(", ")
     );
+    if !diverged.is_empty() {
+        let _ = writeln!(
+            finding.figures,
+            "\nServers that lost at the end what their peers and their own transaction logs have (ZooKeeper's own, as ZOOKEEPER-4712): {}.",
+            diverged.join("; ")
+        );
+    }
     finding
 }
 

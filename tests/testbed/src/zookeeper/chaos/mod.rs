@@ -3,10 +3,11 @@
 //! transaction logs, what became of the promises.
 //!
 //! `schedule` says what happens, `run` does it, `client` is one session, `record` what it went through, `txnlog` what the
-//! servers wrote down, `checker` judges. The first and the last are pure.
+//! servers wrote down, `ends` what they have at the end, `checker` judges. The first and the last are pure.
 
 pub mod checker;
 mod client;
+mod ends;
 pub mod record;
 mod report;
 mod run;

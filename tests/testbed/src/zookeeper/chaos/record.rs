@@ -208,6 +208,8 @@ pub struct Truth {
     pub sequence: BTreeMap<String, String>,
     /// Ephemeral nodes, not those of the sequence.
     pub ephemerals: BTreeSet<String>,
+    /// Servers that lost what their peers have, and what. Of no other server's or client's making.
+    pub diverged: Vec<String>,
     /// All transactions that servers wrote down and kept, in order.
     pub log: Vec<Txn>,
     /// Gaps in the log: what it doesn't have.

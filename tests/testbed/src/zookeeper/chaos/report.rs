@@ -35,6 +35,9 @@ pub fn table(run: &Run, verdict: &Verdict) -> String {
         run.truth.log.len(),
         seconds(verdict.stall_us),
     );
+    for server in &run.truth.diverged {
+        let _ = writeln!(text, "\nZooKeeper's own: {server}.");
+    }
     text
 }
 

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::checker::{Verdict, check};
 use super::client::{self, Client, EPHEMERALS, NODES, REGISTERS, ROOT, SEQUENCE};
-use super::record::{Counted, Event, Run, Truth};
+use super::ends;
+use super::record::{Counted, Event, Run};
 use super::schedule::{self, Fault, Schedule, Target};
-use super::txnlog;
 use crate::chaos::Events;
 use crate::chaos::net::{self, Cut, Powers, Way};
 use crate::chaos::schedule::Class;
-use crate::zookeeper::{Direct, Ensemble, EnsembleSpec, ZooKeeperVersion};
+use crate::zookeeper::{Ensemble, EnsembleSpec, ZooKeeperVersion};
 use crate::{Error, Result, Sidecar, wait};
 
 /// How long a session may take to be served again, on a busy machine.
@@ -221,7 +221,7 @@ fn clients(
     // Whatever happened, the clients are ended.
     phase.store(client::REST, Ordering::Relaxed);
     let rested = wait::until("clients at rest", PATIENCE, || clients.iter().all(Client::rests));
-    let truth = ground.ensemble.direct(TIMEOUT).and_then(|mut direct| truth(&mut direct, &ground.ensemble));
+    let truth = ends::truth(&ground.ensemble, TIMEOUT);
     let counted = counted(ground.sidecar);
     phase.store(client::END, Ordering::Relaxed);
     let clients = clients.into_iter().map(Client::finish).collect::<Result<Vec<_>>>()?;
@@ -384,27 +384,6 @@ impl Ground<'_> {
             }
         }
     }
-}
-
-fn truth(direct: &mut Direct, ensemble: &Ensemble) -> Result<Truth> {
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    direct.sync()?;
-    let mut truth = Truth::default();
-    for path in REGISTERS.iter().chain(&NODES) {
-        let node = direct.get(path)?.map(|(value, stat)| (stat.version, text(value)));
-        truth.nodes.insert((*path).to_owned(), node);
-    }
-    for child in direct.children(SEQUENCE)? {
-        let path = format!("{SEQUENCE}/{child}");
-        if let Some((value, _)) = direct.get(&path)? {
-            truth.sequence.insert(path, text(value));
-        }
-    }
-    truth.ephemerals =
-        direct.children(EPHEMERALS)?.into_iter().map(|child| format!("{EPHEMERALS}/{child}")).collect();
-    let places = ensemble.ids().into_iter().map(|id| (ensemble.data(id), ensemble.log(id)));
-    (truth.log, truth.gaps) = txnlog::read(&places.collect::<Vec<_>>())?;
-    Ok(truth)
 }
 
 fn counted(sidecar: &Sidecar) -> Result<Counted> {

@@ -78,6 +78,7 @@ fn good() -> Run {
         sequence: [(format!("{CHILD}3"), "p".to_owned()), (format!("{CHILD}4"), "q".to_owned())].into(),
         ephemerals: ["/chaos/e/1".to_owned()].into(),
         log,
+        diverged: Vec::new(),
         gaps: Vec::new(),
     };
     let event = Event {
