@@ -287,7 +287,9 @@ impl Fake {
     pub fn remember_less(&self, topic: &str, partition: usize) {
         let mut world = self.world();
         let log = &mut world.topics.get_mut(topic).unwrap().partitions[partition].log;
-        log.iter_mut().for_each(|batch| batch.before_start = true);
+        for batch in log {
+            batch.before_start = true;
+        }
     }
 
     /// From now on brokers give the topics in Metadata as they are now, for `how_long`.

@@ -14,6 +14,9 @@ use tokio::task::JoinSet;
 
 /// For what one server says.
 const ANSWER: Duration = Duration::from_secs(3);
+/// A leader at which syncs wait is looked at so often again, each time after this pause: less than [`ANSWER`] together.
+const SYNC_LOOKS: usize = 8;
+const SYNC_PAUSE: Duration = Duration::from_millis(60);
 /// A session of our own costs the ensemble two writes, and its members change rarely.
 const CONFIG_LASTS: Duration = Duration::from_secs(60);
 
@@ -124,6 +127,14 @@ async fn look(ensemble: &Ensemble, at: &HostPort) -> Result<Said, String> {
         let mntr = String::from_utf8_lossy(&mntr);
         synced_followers = read_mntr(&mntr, "zk_synced_followers");
         pending_syncs = read_mntr(&mntr, "zk_pending_syncs");
+        // One that waits now is some client's `sync`, and is gone in a moment. Those that stay are what is looked for.
+        for _ in 0..SYNC_LOOKS {
+            let Some(pending) = pending_syncs.filter(|pending| *pending > 0) else { break };
+            tokio::time::sleep(SYNC_PAUSE).await;
+            let mntr = ask_word(ensemble, at, *b"mntr").await?;
+            let again = read_mntr(&String::from_utf8_lossy(&mntr), "zk_pending_syncs");
+            pending_syncs = again.map(|again| again.min(pending));
+        }
     }
     Ok(Said { mode, version: version.map(str::to_owned), synced_followers, pending_syncs })
 }

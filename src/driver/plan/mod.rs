@@ -1,5 +1,9 @@
 //! `PLAN.toml`: what is to be done, in which bounds. Read whole, checked whole; `config/plan.toml` shows every key.
 
+mod check;
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,9 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::Source;
 use crate::upgrade::{self, Pin, PlanMember};
-
-/// The longest name of a plan: that of its rollback is longer.
-const NAME: usize = 100;
 
 /// Which protocol the cluster speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,87 +243,6 @@ impl PlanFile {
         if problems.is_empty() { Ok(plan) } else { Err(problems) }
     }
 
-    fn problems(&self) -> Vec<String> {
-        let ids = self.members.iter().map(|member| member.id.clone()).collect::<Vec<_>>();
-        let mut found = self.order(Direction::Forward, self.generation, &ids, self.soak_s).problems();
-        if self.plan_id.len() > NAME {
-            found.push(format!("plan_id: at most {NAME} characters are taken"));
-        }
-        if self.generation == 0 {
-            found.push("generation: 1 is the first".to_owned());
-        }
-        if self.cluster.is_empty() || self.cluster.contains(['/', '?', '#', ' ']) {
-            found.push("cluster: the name in the sidecars' configuration is needed".to_owned());
-        }
-        for (key, command) in [
-            ("command", Some(&self.command)),
-            ("rollback_command", self.rollback_command.as_ref()),
-            ("check", self.check.as_ref()),
-            ("finalize_command", self.finalize_command.as_ref()),
-        ] {
-            if command.is_some_and(|command| command.trim().is_empty()) {
-                found.push(format!("{key}: is empty"));
-            }
-        }
-        match self.source() {
-            Ok(source) => {
-                found.extend(source.problems().into_iter().map(|problem| format!("sidecars: {problem}")));
-            }
-            Err(problem) => found.push(problem),
-        }
-        self.problems_of_the_protocol(&mut found);
-        let Bounds { gate_s, drain_s, leaders_s, command_s, back_s, settle_s, silent_s } = self.bounds;
-        for (key, seconds) in [
-            ("gate_s", gate_s),
-            ("drain_s", drain_s),
-            ("leaders_s", leaders_s),
-            ("command_s", command_s),
-            ("back_s", back_s),
-            ("silent_s", silent_s),
-        ] {
-            if !(1..=30 * 86_400).contains(&seconds) {
-                found.push(format!("bounds.{key}: 1 second to 30 days are taken"));
-            }
-        }
-        if settle_s >= back_s {
-            found.push("bounds.settle_s: less than back_s is needed".to_owned());
-        }
-        found
-    }
-
-    fn problems_of_the_protocol(&self, found: &mut Vec<String>) {
-        let asks = [
-            ("move_leaders", self.move_leaders),
-            ("raise_features", self.raise_features),
-            ("preferred_leaders", self.preferred_leaders),
-        ];
-        match self.protocol {
-            Protocol::ZooKeeper => {
-                for (key, _) in asks.iter().filter(|(_, asked)| *asked) {
-                    found.push(format!("{key}: ZooKeeper has nothing of the kind"));
-                }
-                if self.kafka.is_some() {
-                    found.push("kafka: is for protocol = \"kafka\"".to_owned());
-                }
-            }
-            Protocol::Kafka => {
-                for member in self.members.iter().filter(|member| member.id.parse::<i32>().is_err()) {
-                    found.push(format!("members: {:?} is no node id", member.id));
-                }
-                let brokers = self.kafka.as_ref().map_or(&[][..], |kafka| &kafka.bootstrap);
-                if brokers.is_empty() && (self.move_leaders || self.raise_features) {
-                    found.push("kafka.bootstrap: move_leaders and raise_features need it".to_owned());
-                }
-                for address in brokers.iter().filter(|address| split(address).is_none()) {
-                    found.push(format!("kafka.bootstrap: {address:?} is not HOST:PORT"));
-                }
-            }
-        }
-        if self.raise_features && self.finalize_command.is_some() {
-            found.push("raise_features: or finalize_command, not both".to_owned());
-        }
-    }
-
     /// Where the sidecars are.
     ///
     /// # Errors
@@ -414,83 +334,4 @@ pub(super) fn split(address: &str) -> Option<(&str, u16)> {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     (!host.is_empty()).then_some(())?;
     Some((host, port.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FULL: &str = include_str!("../../config/plan.toml");
-    const SMALL: &str = "plan_id = \"p\"\ncluster = \"orders\"\nprotocol = \"kafka\"\nmembers = [{ id = \"1\" }, { id = \"2\" }]\n\
-        command = \"true\"\nsidecars = { list = [\"127.0.0.1:9901\"] }\n";
-
-    #[test]
-    fn the_full_example_is_a_plan_and_has_every_key() {
-        let plan = PlanFile::parse(FULL).unwrap();
-        assert_eq!(plan.bounds, Bounds::default(), "the example shows the defaults");
-        let small = PlanFile::parse(SMALL).unwrap();
-        assert_eq!(small.bounds, Bounds::default());
-        assert_eq!((small.generation, small.stable_s, small.soak_s, small.ttl_s), (1, 120, 0, 3600));
-        assert_eq!(
-            (plan.stable_s, plan.soak_s, plan.ttl_s),
-            (120, 0, 3600),
-            "the example shows the defaults"
-        );
-        // Every key that there is stands in the example, if only as a comment.
-        let error = PlanFile::parse(&format!("no_such_key = 1\n{SMALL}")).unwrap_err().join("");
-        let keys = error.split_once("expected one of").unwrap().1;
-        for key in keys.split('`').skip(1).step_by(2) {
-            let stands = |line: &str| {
-                let line = line.trim_start_matches("# ");
-                line.starts_with(&format!("{key} ="))
-                    || line.starts_with(&format!("[{key}]"))
-                    || line.starts_with(&format!("[[{key}]]"))
-            };
-            assert!(FULL.lines().any(stands), "{key} is not in config/plan.toml");
-        }
-    }
-
-    #[test]
-    fn everything_wrong_is_told_with_its_key() {
-        let wrong = |change: &dyn Fn(&mut PlanFile), part: &str| {
-            let mut plan = PlanFile::parse(SMALL).unwrap();
-            change(&mut plan);
-            let found = plan.problems();
-            assert!(found.iter().any(|problem| problem.contains(part)), "{part}: {found:?}");
-        };
-        wrong(&|plan| plan.plan_id = "a b".to_owned(), "plan_id");
-        wrong(&|plan| plan.generation = 0, "generation");
-        wrong(&|plan| plan.cluster = String::new(), "cluster:");
-        wrong(&|plan| plan.members[0].id = "one".to_owned(), "no node id");
-        wrong(&|plan| plan.cluster_size = Some(1), "cluster_size");
-        wrong(&|plan| plan.command = " ".to_owned(), "command");
-        wrong(&|plan| plan.check = Some(String::new()), "check");
-        wrong(&|plan| plan.sidecars.dns = Some("a:1".to_owned()), "one of the two");
-        wrong(&|plan| plan.sidecars = Sidecars { list: None, dns: Some("a".to_owned()) }, "NAME:PORT");
-        wrong(&|plan| plan.move_leaders = true, "kafka.bootstrap");
-        wrong(&|plan| plan.kafka = Some(Brokers { bootstrap: vec!["a".to_owned()] }), "HOST:PORT");
-        wrong(&|plan| (plan.protocol, plan.move_leaders) = (Protocol::ZooKeeper, true), "move_leaders");
-        wrong(&|plan| plan.bounds.gate_s = 0, "bounds.gate_s");
-        wrong(&|plan| plan.bounds.settle_s = 600, "settle_s");
-        wrong(
-            &|plan| (plan.raise_features, plan.finalize_command) = (true, Some("x".to_owned())),
-            "not both",
-        );
-        wrong(&|plan| plan.ttl_s = 1, "ttl_s");
-        for text in ["stabel_s = 1\n", "members = 3\n", "[bounds]\ngates = 1\n"] {
-            assert!(PlanFile::parse(&format!("{text}{SMALL}")).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_rollback_is_the_plan_the_other_way_round() {
-        let text = format!("from = \"3.9.2\"\nto = \"4.3.1\"\n{SMALL}");
-        let plan = PlanFile::parse(&text).unwrap();
-        let members = ["2".to_owned()];
-        let order = plan.order(Direction::Back, 7, &members, 0);
-        assert_eq!((order.plan_id.as_str(), order.generation, order.size()), ("p-rollback", 7, Some(2)));
-        let member = order.member("2").unwrap();
-        assert_eq!((member.from.as_deref(), member.to.as_deref()), (Some("4.3.1"), Some("3.9.2")));
-        assert!(order.problems().is_empty());
-    }
 }
