@@ -126,15 +126,50 @@ async fn look(ensemble: &Ensemble, at: &HostPort) -> Result<Said, String> {
         let mntr = ask_word(ensemble, at, *b"mntr").await?;
         let mntr = String::from_utf8_lossy(&mntr);
         synced_followers = read_mntr(&mntr, "zk_synced_followers");
-        pending_syncs = read_mntr(&mntr, "zk_pending_syncs");
-        // One that waits now is some client's `sync`, and is gone in a moment. Those that stay are what is looked for.
-        for _ in 0..SYNC_LOOKS {
-            let Some(pending) = pending_syncs.filter(|pending| *pending > 0) else { break };
-            tokio::time::sleep(SYNC_PAUSE).await;
+        pending_syncs = stays(read_mntr(&mntr, "zk_pending_syncs"), || async {
             let mntr = ask_word(ensemble, at, *b"mntr").await?;
-            let again = read_mntr(&String::from_utf8_lossy(&mntr), "zk_pending_syncs");
-            pending_syncs = again.map(|again| again.min(pending));
-        }
+            Ok::<_, String>(read_mntr(&String::from_utf8_lossy(&mntr), "zk_pending_syncs"))
+        })
+        .await?;
     }
     Ok(Said { mode, version: version.map(str::to_owned), synced_followers, pending_syncs })
+}
+
+/// How many of the syncs that wait stay: one that waits now is some client's `sync`, and is gone in a moment.
+async fn stays<E, F: Future<Output = Result<Option<u64>, E>>>(
+    mut pending: Option<u64>,
+    mut again: impl FnMut() -> F,
+) -> Result<Option<u64>, E> {
+    for _ in 0..SYNC_LOOKS {
+        let Some(known) = pending.filter(|pending| *pending > 0) else { break };
+        tokio::time::sleep(SYNC_PAUSE).await;
+        pending = again().await?.map(|now| now.min(known));
+    }
+    Ok(pending)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_syncs_that_stay_count() {
+        for (answers, wanted, asked) in [
+            (vec![Some(0)], Some(0), 0),
+            (vec![None], None, 0),
+            (vec![Some(1), Some(2), Some(0), Some(9)], Some(0), 2),
+            (vec![Some(3); 20], Some(3), SYNC_LOOKS),
+            (vec![Some(3), None], None, 1),
+        ] {
+            let mut answers = answers.into_iter();
+            let first = answers.next().unwrap();
+            let mut count = 0;
+            let stayed = stays(first, || {
+                count += 1;
+                std::future::ready(Ok::<_, String>(answers.next().unwrap()))
+            });
+            assert_eq!(stayed.await, Ok(wanted));
+            assert_eq!(count, asked);
+        }
+    }
 }

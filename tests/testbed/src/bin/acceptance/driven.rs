@@ -15,8 +15,9 @@ use super::{Bench, Finding, PATIENCE, rolls};
 const SIDECARS: usize = 5;
 /// Of each of the two rolls of a proof.
 const KILLS: usize = 5;
-/// The longest life of a driver that is to be killed.
-const LIFE: Duration = Duration::from_secs(12);
+/// The longest life of a driver that is to be killed: so that all of them fit into a roll.
+const LIFE_KAFKA: Duration = Duration::from_secs(12);
+const LIFE_ZOOKEEPER: Duration = Duration::from_secs(6);
 
 /// What stands in every plan.
 fn plan(
@@ -96,7 +97,7 @@ pub(super) fn kafka(bench: &Bench) -> Result<Finding> {
         &bench.binary,
         &folder,
         &format!("raise_features = true\n{first}{kafka}"),
-        (61, KILLS, LIFE),
+        (61, KILLS, LIFE_KAFKA),
         |member| {
             bench.say(&format!("broker {member}"));
             early.push(cluster.admin().feature("metadata.version")?);
@@ -113,7 +114,7 @@ pub(super) fn kafka(bench: &Bench) -> Result<Finding> {
     bench.say("the driver rolls Kafka 4.3.1, whose versions are not told");
     let folder = cluster.folder().join("driver-2");
     let second = format!("{}{kafka}", plan("again", "kafka", None, &members, &all));
-    let rolled = drive(&bench.binary, &folder, &second, (62, KILLS, LIFE), |member| {
+    let rolled = drive(&bench.binary, &folder, &second, (62, KILLS, LIFE_KAFKA), |member| {
         bench.say(&format!("broker {member}"));
         restart(&mut cluster, member, KafkaVersion::V4_3_1)
     })?;
@@ -181,7 +182,7 @@ pub(super) fn zookeeper(bench: &Bench) -> Result<Finding> {
 }
 
 fn one_roll(bench: &Bench, ensemble: &mut Ensemble, folder: &Path, plan: &str, seed: u64) -> Result<Driven> {
-    drive(&bench.binary, folder, plan, (seed, KILLS, LIFE), |member| {
+    drive(&bench.binary, folder, plan, (seed, KILLS, LIFE_ZOOKEEPER), |member| {
         bench.say(&format!("server {member}"));
         let id = ensemble.ids().into_iter().find(|id| ensemble.addr(*id).to_string() == member).unwrap_or(0);
         ensemble.set_version(id, ZooKeeperVersion::V3_9_5)?;
