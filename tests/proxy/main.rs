@@ -37,6 +37,7 @@ mod bypass;
 mod drain;
 mod fetch;
 mod fetch_errors;
+mod gaps;
 mod garbage;
 mod groups;
 mod guard;

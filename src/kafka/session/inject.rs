@@ -6,6 +6,7 @@
 //! are undecided at a time, since a broker remembers five. A batch is stamped in place and its checksum corrected from the
 //! changed bytes: the records are not read, and a batch that arrived corrupt stays corrupt.
 
+mod fate;
 mod left;
 mod sequence;
 
@@ -353,61 +354,6 @@ impl Injection {
         self.known(key_bytes(topic), partition).is_some_and(|sequence| sequence.is_lowered(now))
     }
 
-    /// The sequence of a partition, if it still goes on from this batch of it; and the batch.
-    fn same(
-        &mut self,
-        topic: &TopicKey,
-        partition: i32,
-        records: Option<&Bytes>,
-    ) -> Option<(&mut Sequence, batch::BatchHeader)> {
-        let header = batch::headers(records?).next()?;
-        let sequence = self.known_mut(key_bytes(topic), partition)?;
-        (sequence.producer == of_header(&header)).then_some((sequence, header))
-    }
-
-    /// A batch is in the log.
-    pub(super) fn landed(&mut self, topic: &TopicKey, partition: i32, records: Option<&Bytes>) {
-        if let Some((sequence, header)) = self.same(topic, partition, records) {
-            sequence.landed(header.base_sequence);
-        }
-    }
-
-    /// The client was told that the outcome of a batch is unknown: it may still lie unread in a broker's socket.
-    pub(super) fn give_up(&mut self, topic: &TopicKey, partition: i32, records: Option<&Bytes>) {
-        if let Some((sequence, header)) = self.same(topic, partition, records) {
-            sequence.give_up(after(header.base_sequence, header.last_offset_delta));
-        }
-    }
-
-    /// Whether a gap proves nothing of this batch: another one of its producer was given up, and may be in the log or be read late.
-    pub(super) fn has_given_up(&self, item: &Item) -> bool {
-        let known = self.known(key_bytes(&item.topic), item.partition);
-        known.is_some_and(|sequence| sequence.producer == item.producer && sequence.given_up.is_some())
-    }
-
-    /// Whether a later batch of its producer is known to be in the log: a broker takes a sequence only behind its predecessor.
-    pub(super) fn has_landed_behind(&self, item: &Item) -> bool {
-        let header = item.request.bytes_field("records").and_then(|records| batch::headers(records).next());
-        let known = self.known(key_bytes(&item.topic), item.partition);
-        known.zip(header).is_some_and(|(sequence, header)| {
-            sequence.producer == of_header(&header) && sequence.has_landed_behind(header.base_sequence)
-        })
-    }
-
-    /// A request that went whole is in the log, with all its batches.
-    pub(super) fn landed_whole(&mut self, version: i16, body: &Bytes) {
-        let scanned = produce::scan_request(version, body, &mut |row| {
-            let header = row.records.and_then(|records| batch::headers(records).next());
-            if let Some(header) = header
-                && let Some(sequence) = self.known_mut(topic_bytes(&row.topic), row.partition)
-                && sequence.producer == of_header(&header)
-            {
-                sequence.landed(header.base_sequence);
-            }
-        });
-        debug_assert!(scanned.is_ok(), "it was scanned before");
-    }
-
     /// The producer that a part would go under if it went now; `None` for one that has to begin anew, which goes behind nothing
     /// that is undecided.
     pub(super) fn producer_for(&self, item: &Item) -> Option<Producer> {
@@ -422,33 +368,6 @@ impl Injection {
             Some(sequence) if sequence.unproven || (item.restamp && sequence.producer == carried) => None,
             Some(sequence) => Some(sequence.producer),
             None => Some(self.identity(is_by_id(&item.topic)).unwrap_or(carried)),
-        }
-    }
-
-    /// A batch was refused and not appended: its sequence is given back if nothing has taken a later one. Otherwise the
-    /// later ones meet the gap and are stamped anew.
-    pub(super) fn give_back(&mut self, topic: &TopicKey, partition: i32, records: Option<&Bytes>) {
-        if let Some((sequence, header)) = self.same(topic, partition, records)
-            && sequence.next == after(header.base_sequence, header.last_offset_delta)
-        {
-            sequence.next = header.base_sequence;
-        }
-    }
-
-    /// A stamped request, which had gone out whole, is decided.
-    pub(super) fn decided_whole(&mut self, version: i16, body: &[u8]) {
-        let scanned = produce::scan_request(version, body, &mut |row| {
-            if let Some(sequence) = self.known_mut(topic_bytes(&row.topic), row.partition) {
-                sequence.decided();
-            }
-        });
-        debug_assert!(scanned.is_ok(), "it was scanned before");
-    }
-
-    /// A partition of a request in parts, stamped there, is decided.
-    pub(super) fn decided_item(&mut self, topic: &TopicKey, partition: i32) {
-        if let Some(sequence) = self.known_mut(key_bytes(topic), partition) {
-            sequence.decided();
         }
     }
 }
