@@ -1,7 +1,7 @@
 //! Gaps in an injected sequence: whose predecessor is gone starts over, and what is in the log is not taken for gone.
 
 use crate::bed::{Bed, eventually};
-use crate::fake::{Act, gate};
+use crate::fake::{Act, change, gate};
 use crate::identity::injecting;
 use crate::inject::{expect, five_at, ids, nothing, one, says, sequences};
 use crate::make::*;
@@ -103,4 +103,28 @@ async fn what_a_broker_that_was_started_again_takes_for_a_gap_is_in_the_log() {
         assert_eq!(bed.metric("evenkeel_client_errors_total").await, 0.0);
         bed.balanced().await;
     }
+}
+
+/// One of unknown outcome is shown to be in the log by one that was acknowledged behind it; another one behind that, whose predecessor
+/// was refused for good, is not.
+#[tokio::test]
+async fn what_landed_proves_nothing_of_what_is_behind_it() {
+    let bed = injecting(&[1], &[1], "").await;
+    let acts = [says(7, Some(-1)), change(|_| {}), Act::Fail(10), Act::Close];
+    let hold = gate();
+    let (mut client, first) = five_at(&bed, &acts).await;
+    for _ in 0..4 {
+        bed.fake.script(1, PRODUCE, Act::Wait(hold.clone()));
+    }
+    first.add_permits(1);
+    eventually("all are in that go in at once", || bed.fake.log("t", 0).len() == 4).await;
+    bed.fake.remember_less("t", 0);
+    hold.add_permits(4);
+    let mut codes = Vec::new();
+    for _ in 0..5 {
+        codes.extend(produced(&client.receive().await).into_iter().map(|(code, _)| code));
+    }
+    assert_eq!(codes, [0, 0, 0, 10, 0]);
+    assert_eq!(bed.fake.texts("t", 0), ["0", "1", "2", "3", "5"]);
+    bed.balanced().await;
 }

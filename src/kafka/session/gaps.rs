@@ -23,6 +23,9 @@ pub(super) const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 /// The pause before batches go again as they are that wait for another to be read before them.
 const GAP_PAUSE: Duration = Duration::from_millis(100);
 
+const CUT_OFF: &str = "a predecessor was cut off";
+const LATER_LANDED: &str = "a later batch of its producer is in the log";
+
 /// Whose batches stand behind each other: a topic, a partition, a producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
@@ -53,15 +56,20 @@ impl Session {
             .map(Row::of)
             .collect();
         for row in waiting {
-            let mut behind = self.items_from(number).map(|(_, item)| item).filter(|item| row.has(item));
-            let more = behind.any(|item| item.doubt && !item.gap && !item.is_done());
-            drop(behind);
+            let more = self.may_say_more(&row, number);
             if !more || made(Mistake::GapProvesAlone) {
                 self.close_gap(&row, number, now);
                 moved = true;
             }
         }
         moved
+    }
+
+    /// Whether a batch behind those that wait at a gap may be in the log, and has not said so yet. None is behind one that provably isn't.
+    fn may_say_more(&self, row: &Row, number: u64) -> bool {
+        let behind = self.items_from(number).map(|(_, item)| item).filter(|item| row.has(item));
+        let open = behind.filter(|item| !item.gap && !item.is_done());
+        open.map(|item| item.doubt || !item.is_waiting()).next().unwrap_or(false)
     }
 
     /// The partitions of undecided Produce requests in parts, from this one on, each with its request's number.
@@ -77,13 +85,11 @@ impl Session {
     /// None of the batches that wait at a gap is in the log.
     fn close_gap(&mut self, row: &Row, number: u64, now: Instant) {
         let first = self.items_from(number).map(|(_, item)| item).find(|item| item.gap && row.has(item));
-        if first.is_some_and(|item| self.injection.has_landed_behind(item)) {
-            self.prove_gaps(std::slice::from_ref(row), self.base + self.slots.len() as u64, now);
-            return;
-        }
         let open = first.is_some_and(|item| self.injection.has_given_up(item));
         let open = open && !made(Mistake::GapTakenForGood);
         let Some(message) = wire::response(PRODUCE) else { return };
+        let known = self.items_from(number).map(|(_, item)| item).filter(|item| item.gap && row.has(item));
+        let some_landed = known.into_iter().any(|item| self.injection.has_landed_behind(item));
         let mut told = Vec::new();
         let from = self.at(number).unwrap_or(self.slots.len());
         for slot in self.slots.iter_mut().skip(from).filter(|slot| slot.is_produce()) {
@@ -91,20 +97,26 @@ impl Session {
             let State::Split(split) = &mut slot.state else { continue };
             let shape = split.shape();
             for item in split.items_mut().iter_mut().filter(|item| item.gap && row.has(item)) {
-                if open {
+                if some_landed {
+                    // Of those behind the one that landed nothing is known yet.
+                    if self.injection.has_landed_behind(item) {
+                        told.push((Doubt::of(item), Action::Recognised, LATER_LANDED));
+                        item.settle(error_for(shape, message, item.partition, 0));
+                    }
+                } else if open {
                     item.wait_at_gap(false, now + GAP_PAUSE);
                 } else if stamped || item.counted {
-                    told.push((Doubt::of(item), Action::Gap(OUT_OF_ORDER_SEQUENCE_NUMBER)));
+                    told.push((Doubt::of(item), Action::Gap(OUT_OF_ORDER_SEQUENCE_NUMBER), CUT_OFF));
                     item.start_over(now + REFUSED_PAUSE * (1 << item.restamps.min(5)));
                 } else {
-                    told.push((Doubt::of(item), Action::Refused(OUT_OF_ORDER_SEQUENCE_NUMBER)));
+                    told.push((Doubt::of(item), Action::Refused(OUT_OF_ORDER_SEQUENCE_NUMBER), CUT_OFF));
                     item.settle(error_for(shape, message, item.partition, OUT_OF_ORDER_SEQUENCE_NUMBER));
                     self.cluster.metrics.client_errors.kafka(OUT_OF_ORDER_SEQUENCE_NUMBER).inc();
                 }
             }
         }
-        for (doubt, action) in told {
-            self.unknown_batch(&doubt, action, "a predecessor was cut off");
+        for (doubt, action, why) in told {
+            self.unknown_batch(&doubt, action, why);
         }
     }
 
@@ -129,7 +141,7 @@ impl Session {
             }
         }
         for doubt in told {
-            self.unknown_batch(&doubt, Action::Recognised, "a later batch of its producer is in the log");
+            self.unknown_batch(&doubt, Action::Recognised, LATER_LANDED);
         }
         for number in done {
             self.finish_split(number, now);
