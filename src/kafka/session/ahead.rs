@@ -109,13 +109,17 @@ impl Ahead {
         self.lanes.get(lane as usize).is_some_and(|standing| standing.parts)
     }
 
+    fn standing(lanes: &mut Vec<Standing>, lane: Lane) -> Option<&mut Standing> {
+        if lanes.len() <= lane as usize {
+            lanes.resize(lane as usize + 1, Standing::default());
+        }
+        lanes.get_mut(lane as usize)
+    }
+
     /// An earlier batch of a partition is undecided: on its way, unless it waits or went whole. `parts`: its request
     /// goes in parts.
     pub(super) fn undecided(&mut self, lane: Lane, way: Option<Way>, parts: bool) {
-        if self.lanes.len() <= lane as usize {
-            self.lanes.resize(lane as usize + 1, Standing::default());
-        }
-        let Some(standing) = self.lanes.get_mut(lane as usize) else { return };
+        let Some(standing) = Self::standing(&mut self.lanes, lane) else { return };
         let before = match (standing.before, way) {
             (Before::Nothing, Some(way)) => Before::OnWay(way),
             (Before::OnWay(known), Some(way)) if known == way => Before::OnWay(way),
@@ -129,10 +133,7 @@ impl Ahead {
 
     /// An earlier batch of a partition waits at a gap.
     pub(super) fn at_gap(&mut self, lane: Lane, producer: Producer) {
-        if self.lanes.len() <= lane as usize {
-            self.lanes.resize(lane as usize + 1, Standing::default());
-        }
-        let Some(standing) = self.lanes.get_mut(lane as usize) else { return };
+        let Some(standing) = Self::standing(&mut self.lanes, lane) else { return };
         standing.gap = Some(producer);
         self.in_parts += usize::from(!standing.parts);
         standing.parts = true;

@@ -84,12 +84,11 @@ impl Session {
 
     /// None of the batches that wait at a gap is in the log.
     fn close_gap(&mut self, row: &Row, number: u64, now: Instant) {
-        let first = self.items_from(number).map(|(_, item)| item).find(|item| item.gap && row.has(item));
-        let open = first.is_some_and(|item| self.injection.has_given_up(item));
-        let open = open && !made(Mistake::GapTakenForGood);
         let Some(message) = wire::response(PRODUCE) else { return };
-        let known = self.items_from(number).map(|(_, item)| item).filter(|item| item.gap && row.has(item));
-        let some_landed = known.into_iter().any(|item| self.injection.has_landed_behind(item));
+        let waiting =
+            || self.items_from(number).map(|(_, item)| item).filter(|item| item.gap && row.has(item));
+        let open = waiting().any(|item| self.injection.has_given_up(item)) && !made(Mistake::GapTakenForGood);
+        let some_landed = waiting().any(|item| self.injection.has_landed_behind(item));
         let mut told = Vec::new();
         let from = self.at(number).unwrap_or(self.slots.len());
         for slot in self.slots.iter_mut().skip(from).filter(|slot| slot.is_produce()) {
@@ -104,7 +103,7 @@ impl Session {
                         item.settle(error_for(shape, message, item.partition, 0));
                     }
                 } else if open {
-                    item.wait_at_gap(false, now + GAP_PAUSE);
+                    item.leave_gap(now + GAP_PAUSE);
                 } else if stamped || item.counted {
                     told.push((Doubt::of(item), Action::Gap(OUT_OF_ORDER_SEQUENCE_NUMBER), CUT_OFF));
                     item.start_over(now + REFUSED_PAUSE * (1 << item.restamps.min(5)));

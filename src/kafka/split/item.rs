@@ -149,9 +149,9 @@ impl Item {
         matches!(self.progress, Progress::Done(_))
     }
 
-    /// It met a gap, or goes again after one, not before this.
-    pub fn wait_at_gap(&mut self, gap: bool, not_before: Instant) {
-        (self.gap, self.not_before) = (gap, not_before);
+    /// It goes again as it is, not before this.
+    pub fn leave_gap(&mut self, not_before: Instant) {
+        (self.gap, self.not_before) = (false, not_before);
     }
 
     /// It isn't in the log, and its sequence is of no more use.
