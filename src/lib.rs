@@ -4,7 +4,7 @@
 //! (`tests/floors.rs` enforces it, `ARCHITECTURE.md` gives the reasons):
 //!
 //! 1. base: [`config`], [`metrics`], [`telemetry`], [`lifecycle`], [`time`]
-//! 2. platform: [`net`], [`dns`]
+//! 2. platform: [`net`], [`dns`], [`tls`]
 //! 3. resilience: [`retry`], [`hold`]; `upstream` (members and their health for every protocol) has its place here, and
 //!    comes with the second protocol
 //! 4. protocols: [`kafka`], [`zookeeper`]
@@ -27,5 +27,6 @@ pub mod net;
 pub mod retry;
 pub mod telemetry;
 pub mod time;
+pub mod tls;
 pub mod upgrade;
 pub mod zookeeper;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// One Kafka cluster.
@@ -44,6 +45,21 @@ pub struct Kafka {
     pub idempotence: Idempotence,
     /// Which acks of such producers are raised to all.
     pub raise_acks: RaiseAcks,
+    /// How connections to brokers are encrypted.
+    pub tls: Tls,
+}
+
+/// How connections to the members of a cluster are encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    /// Encrypt them, and check that a member's certificate is for the name by which it was looked up.
+    pub enabled: bool,
+    /// Certificates of the authorities that a member's may be issued by (PEM); none: those of the system.
+    pub ca: Option<PathBuf>,
+    /// Our own certificate, and those between it and its authority (PEM); together with `key`.
+    pub certificate: Option<PathBuf>,
+    /// The private key of `certificate` (PEM, not encrypted).
+    pub key: Option<PathBuf>,
 }
 
 /// Whether producers without a producer id get one from Evenkeel.
@@ -99,6 +115,8 @@ pub struct ZooKeeper {
     pub attach_timeout: Duration,
     /// Sessions of the whole process that attach at once, at least 1.
     pub reattach_concurrency: usize,
+    /// How connections to servers are encrypted.
+    pub tls: Tls,
 }
 
 /// What is asked of a ZooKeeper ensemble for each session.
@@ -211,6 +229,7 @@ impl Default for Kafka {
             zone: None,
             idempotence: Idempotence::Inject,
             raise_acks: RaiseAcks::Acks1,
+            tls: Tls::default(),
         }
     }
 }
@@ -232,6 +251,7 @@ impl Default for ZooKeeper {
             advertise: None,
             attach_timeout: Duration::from_secs(1),
             reattach_concurrency: 64,
+            tls: Tls::default(),
         }
     }
 }

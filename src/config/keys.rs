@@ -187,6 +187,12 @@ pub(super) const KAFKA: &[Key<Kafka>] = &[
     key!(zone, Optional, r#""eu-west-1a""#, NextClient, |f, r| read::text(f, r).map(Some)),
     key!(idempotence, Default, r#""inject""#, NextClient, |f, r| read::idempotence(f, r)),
     key!(raise_acks, Default, r#""acks1""#, NextClient, |f, r| read::raise_acks(f, r)),
+    key!(tls.enabled, Default, "false", NextConnect, |f, r| read::flag(f, r)),
+    key!(tls.ca, Optional, r#""/etc/evenkeel/ca.pem""#, NextConnect, |f, r| read::file(f, r).map(Some)),
+    key!(tls.certificate, Optional, r#""/etc/evenkeel/client.pem""#, NextConnect, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(tls.key, Optional, r#""/etc/evenkeel/client.key""#, NextConnect, |f, r| read::file(f, r).map(Some)),
 ];
 
 /// The keys of one `[[zookeeper]]`.
@@ -209,6 +215,12 @@ pub(super) const ZOOKEEPER: &[Key<ZooKeeper>] = &[
     }),
     key!(attach_timeout, Default, r#""1s""#, Now, |f, r| read::duration(f, r, ATTACH_LEAST, MINUTE)),
     key!(reattach_concurrency, Default, "64", Now, |f, r| read::count(f, r, 1, 100_000)),
+    key!(tls.enabled, Default, "false", NextConnect, |f, r| read::flag(f, r)),
+    key!(tls.ca, Optional, r#""/etc/evenkeel/ca.pem""#, NextConnect, |f, r| read::file(f, r).map(Some)),
+    key!(tls.certificate, Optional, r#""/etc/evenkeel/client.pem""#, NextConnect, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(tls.key, Optional, r#""/etc/evenkeel/client.key""#, NextConnect, |f, r| read::file(f, r).map(Some)),
 ];
 
 /// What is said of each key of a table of keys, in its order.

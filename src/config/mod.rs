@@ -32,7 +32,7 @@ use std::path::Path;
 use report::Report;
 
 pub use clusters::{
-    HostPort, Idempotence, Kafka, LeaseMode, PersistentWatches, PortRange, RaiseAcks, UnknownOutcome,
+    HostPort, Idempotence, Kafka, LeaseMode, PersistentWatches, PortRange, RaiseAcks, Tls, UnknownOutcome,
     ZooKeeper, ZooKeeperSession,
 };
 pub use problem::{Place, Problem, Problems};

@@ -182,6 +182,11 @@ pub(super) fn folder(field: &Field<'_>, report: &mut Report) -> Option<PathBuf> 
     text(field, report).map(PathBuf::from)
 }
 
+/// A file on disk. Whether it can be read is seen when it is used: it may be renewed at any time.
+pub(super) fn file(field: &Field<'_>, report: &mut Report) -> Option<PathBuf> {
+    text(field, report).map(PathBuf::from)
+}
+
 /// A cluster's name.
 pub(super) fn cluster_name(field: &Field<'_>, report: &mut Report) -> Option<String> {
     field.string(report, "a string", units::cluster_name)

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::clusters::Kafka;
+use super::clusters::{Kafka, Tls};
 use super::kinds::{Face, faces};
 use super::report::Report;
 use super::sockets;
@@ -18,6 +18,12 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     names(&clusters, report);
     for (index, kafka) in config.kafka.iter().enumerate() {
         node_ports(index, kafka, report);
+    }
+    for (index, kafka) in config.kafka.iter().enumerate() {
+        tls(&format!("kafka[{index}].tls"), &kafka.tls, report);
+    }
+    for (index, zookeeper) in config.zookeeper.iter().enumerate() {
+        tls(&format!("zookeeper[{index}].tls"), &zookeeper.tls, report);
     }
     sockets::check(&config.admin.listen, &clusters, report);
 }
@@ -87,6 +93,28 @@ fn names(clusters: &[Face<'_>], report: &mut Report) {
             let first = format!("{}{}", cluster.path, report.origin(&path));
             seen.insert(cluster.name, first);
         }
+    }
+}
+
+/// Keys that say nothing alone.
+fn tls(base: &str, tls: &Tls, report: &mut Report) {
+    let (enabled, ca) = (format!("{base}.enabled"), format!("{base}.ca"));
+    let [certificate, key] = ["certificate", "key"].map(|name| format!("{base}.{name}"));
+    let files = [(&ca, &tls.ca), (&certificate, &tls.certificate), (&key, &tls.key)];
+    if !tls.enabled && report.is_sound(&enabled) {
+        for path in files.iter().filter(|(_, file)| file.is_some()).map(|(path, _)| path) {
+            report.add_at(path, "has no effect without tls.enabled; write tls.enabled = true, or remove it");
+        }
+        return;
+    }
+    match (&tls.certificate, &tls.key) {
+        (Some(_), None) if report.is_sound(&key) => {
+            report.add_at(&certificate, "is of no use without its key; write tls.key as well");
+        }
+        (None, Some(_)) if report.is_sound(&certificate) => {
+            report.add_at(&key, "is of no use without its certificate; write tls.certificate as well");
+        }
+        _ => {}
     }
 }
 

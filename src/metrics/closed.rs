@@ -73,6 +73,8 @@ closed_set! {
         Dns dns = "dns",
         /// Connected, but to another node or another cluster.
         WrongNode wrong_node = "wrong_node",
+        /// Connected, and the TLS handshake failed, or a file for it can't be used.
+        Tls tls = "tls",
         /// Anything else.
         Error error = "error",
     }

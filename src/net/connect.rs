@@ -1,6 +1,6 @@
 //! Connects to a host by name: resolves it anew, then tries every address of both families, staggered (RFC 8305).
 //!
-//! May import: [`super::sockopt`], `dns`. Must never: prefer an address because it worked before; a member may have moved.
+//! May import: [`super::sockopt`], `dns`, `tls`. Must never: prefer an address because it worked before; a member may have moved.
 
 use std::fmt;
 use std::io;
@@ -13,12 +13,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::sockopt::SocketOptions;
+use super::stream::Stream;
+use crate::config;
 use crate::dns::{DnsError, Resolver};
+use crate::tls::{Tls, TlsError};
 
 /// How to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectOptions {
-    /// The most time for all addresses together. Resolving the name is not in it: it has a bound of its own.
+    /// The most time for all addresses together, and again for the handshake of an encrypted connection. Resolving the name is not
+    /// in it: it has a bound of its own.
     pub timeout: Duration,
     /// The head start of one address over the next (RFC 8305 section 5 suggests 250 ms).
     pub stagger: Duration,
@@ -28,11 +32,20 @@ pub struct ConnectOptions {
     pub user_timeout: Duration,
 }
 
+/// How a connection is encrypted, if it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Secure<'a> {
+    /// What was read of the files.
+    pub tls: &'a Tls,
+    /// Whether, and with which files.
+    pub options: &'a config::Tls,
+}
+
 /// A fresh connection.
 #[derive(Debug)]
 pub struct Connected {
-    /// The socket, its options set.
-    pub stream: TcpStream,
+    /// The stream: its socket's options set, its handshake done if it is encrypted.
+    pub stream: Stream,
     /// The address that took the connection.
     pub addr: SocketAddr,
 }
@@ -62,6 +75,16 @@ pub enum ConnectError {
         port: u16,
         /// Each address, in the order of the attempts, and why it failed.
         tried: Tried,
+    },
+    /// An address took the connection, and it can't be encrypted.
+    #[error("can't connect to {host}:{port}: {source}")]
+    Tls {
+        /// The host as it was asked for.
+        host: String,
+        /// The port as it was asked for.
+        port: u16,
+        /// Why.
+        source: TlsError,
     },
 }
 
@@ -96,12 +119,42 @@ pub async fn connect(
     host: &str,
     port: u16,
     options: &ConnectOptions,
+    secure: Secure<'_>,
 ) -> Result<Connected, ConnectError> {
     let found = resolver.resolve(host).await;
     let found = found.map_err(|source| ConnectError::Dns { host: host.to_owned(), port, source })?;
     let addrs = interleave(&found.addrs).into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
     let raced = race(addrs, options).await;
-    raced.map_err(|tried| ConnectError::Unreachable { host: host.to_owned(), port, tried })
+    let unreachable = |tried| ConnectError::Unreachable { host: host.to_owned(), port, tried };
+    let (stream, addr) = raced.map_err(unreachable)?;
+    let stream = secured(stream, addr, host, options, secure).await?;
+    Ok(Connected { stream, addr })
+}
+
+/// Encrypts a connection to `addr`, if it is to be, whose peer must prove to be `host`.
+///
+/// # Errors
+/// [`ConnectError`], with the reason in words.
+pub async fn secured(
+    stream: TcpStream,
+    addr: SocketAddr,
+    host: &str,
+    options: &ConnectOptions,
+    secure: Secure<'_>,
+) -> Result<Stream, ConnectError> {
+    if !secure.options.enabled {
+        return Ok(Stream::Tcp(stream));
+    }
+    let handshake = secure.tls.connect(secure.options, stream, host, addr);
+    let (host, port) = (host.to_owned(), addr.port());
+    match tokio::time::timeout(options.timeout, handshake).await {
+        Ok(Ok(stream)) => Ok(Stream::Tls(stream)),
+        Ok(Err(source)) => Err(ConnectError::Tls { host, port, source }),
+        Err(_) => {
+            let why = format!("{NO_ANSWER} in the TLS handshake within {:?}", options.timeout);
+            Err(ConnectError::Unreachable { host, port, tried: Tried(vec![(addr, why)]) })
+        }
+    }
 }
 
 /// IPv6 and IPv4 in turns, IPv6 first, each family in its own order (RFC 8305 section 4).
@@ -116,7 +169,7 @@ fn interleave(addrs: &[IpAddr]) -> Vec<IpAddr> {
     out
 }
 
-async fn race(addrs: Vec<SocketAddr>, options: &ConnectOptions) -> Result<Connected, Tried> {
+async fn race(addrs: Vec<SocketAddr>, options: &ConnectOptions) -> Result<(TcpStream, SocketAddr), Tried> {
     let sockets = SocketOptions { keepalive: options.keepalive, user_timeout: options.user_timeout };
     let deadline = Instant::now() + options.timeout;
     let mut reasons: Vec<Option<String>> = vec![None; addrs.len()];
@@ -140,7 +193,7 @@ async fn race(addrs: Vec<SocketAddr>, options: &ConnectOptions) -> Result<Connec
         tokio::select! {
             biased;
             Some(done) = running.join_next(), if !running.is_empty() => match done {
-                Ok((_, addr, Ok(stream))) => return Ok(Connected { stream, addr }),
+                Ok((_, addr, Ok(stream))) => return Ok((stream, addr)),
                 Ok((i, _, Err(e))) => {
                     if let Some(reason) = reasons.get_mut(i) {
                         *reason = Some(plain(&e));

@@ -50,6 +50,17 @@ fn families_take_turns() {
     assert!(interleave(&[]).is_empty());
 }
 
+/// Not encrypted.
+fn plain() -> Secure<'static> {
+    static TLS: std::sync::LazyLock<(Tls, config::Tls)> = std::sync::LazyLock::new(Default::default);
+    Secure { tls: &TLS.0, options: &TLS.1 }
+}
+
+fn socket_of(stream: &Stream) -> &TcpStream {
+    let Stream::Tcp(socket) = stream else { panic!("{stream:?}") };
+    socket
+}
+
 #[tokio::test]
 async fn a_literal_address_connects_with_its_options_set() {
     for ip in ["127.0.0.1", "::1"] {
@@ -58,9 +69,9 @@ async fn a_literal_address_connects_with_its_options_set() {
             continue;
         };
         let addr = listener.local_addr().unwrap();
-        let got = connect(&resolver(), ip, addr.port(), &OPTIONS).await.unwrap();
+        let got = connect(&resolver(), ip, addr.port(), &OPTIONS, plain()).await.unwrap();
         assert_eq!((got.addr, got.stream.peer_addr().unwrap()), (addr, addr));
-        let socket = SockRef::from(&got.stream);
+        let socket = SockRef::from(socket_of(&got.stream));
         assert!(socket.tcp_nodelay().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(10)));
@@ -72,7 +83,7 @@ async fn a_name_of_the_hosts_file_connects() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     // The machine may have ::1 for this name as well; nothing listens there.
-    let got = connect(&resolver(), "localhost", port, &OPTIONS).await.unwrap();
+    let got = connect(&resolver(), "localhost", port, &OPTIONS, plain()).await.unwrap();
     assert_eq!(got.addr, listener.local_addr().unwrap());
 }
 
@@ -83,7 +94,7 @@ async fn a_refused_address_gives_way_at_once() {
     let start = Instant::now();
     let slow = ConnectOptions { stagger: Duration::from_secs(15), ..OPTIONS };
     let got = race(addrs(&["127.0.0.1", "127.0.0.2", "127.0.0.3"], port), &slow).await.unwrap();
-    assert_eq!(got.addr, listener.local_addr().unwrap());
+    assert_eq!(got.1, listener.local_addr().unwrap());
     assert!(start.elapsed() < slow.stagger, "the next address waited for its turn");
 }
 
@@ -94,7 +105,7 @@ async fn an_address_that_swallows_everything_gives_way_after_the_head_start() {
     let live = listener.local_addr().unwrap();
     let start = Instant::now();
     let got = race(vec![dead, live], &OPTIONS).await.unwrap();
-    assert_eq!(got.addr, live);
+    assert_eq!(got.1, live);
     assert!(start.elapsed() >= OPTIONS.stagger);
 }
 
@@ -113,7 +124,7 @@ async fn the_error_names_every_address_and_its_reason() {
     let err = race(vec![dead, refused], &hasty).await.unwrap_err();
     let want = format!("{dead} (no answer within 600ms), {refused} (not tried: the time was up)");
     assert_eq!(err.to_string(), want);
-    let err = connect(&resolver(), "127.0.0.6", refused.port(), &OPTIONS).await.unwrap_err();
+    let err = connect(&resolver(), "127.0.0.6", refused.port(), &OPTIONS, plain()).await.unwrap_err();
     let want =
         format!("can't connect to 127.0.0.6:{}: {refused} (refused: nothing listens there)", refused.port());
     assert_eq!(err.to_string(), want);
@@ -121,7 +132,7 @@ async fn the_error_names_every_address_and_its_reason() {
 
 #[tokio::test]
 async fn a_name_without_an_address_is_named() {
-    let err = connect(&resolver(), "nowhere.test", 9092, &OPTIONS).await.unwrap_err();
+    let err = connect(&resolver(), "nowhere.test", 9092, &OPTIONS, plain()).await.unwrap_err();
     assert!(matches!(err, ConnectError::Dns { .. }));
     let text = err.to_string();
     assert!(

@@ -4,7 +4,7 @@
 //! the options that a sidecar needs, [`mod@stream`] hides what kind of byte stream it is, [`mod@frame`] cuts it into frames,
 //! [`mod@write`] sends frames back, `pool` keeps read buffers for the next read.
 //!
-//! May import: `config`, `metrics`, `telemetry`, `lifecycle` and `dns`.
+//! May import: `config`, `metrics`, `telemetry`, `lifecycle`, `dns` and `tls`.
 //!
 //! Must never: know a protocol, decide about a retry, or believe a length that came from a wire.
 
@@ -16,7 +16,7 @@ pub mod sockopt;
 pub mod stream;
 pub mod write;
 
-pub use connect::{ConnectError, ConnectOptions, Connected, connect};
+pub use connect::{ConnectError, ConnectOptions, Connected, Secure, connect, secured};
 pub use frame::{FrameError, FrameReader, PREFIX, compact};
 pub use listen::{ListenError, ListenOptions, accept, accepted, bind};
 pub use pool::recycle;

@@ -1,6 +1,6 @@
-//! One byte stream, whatever carries it: a TCP socket, or a pipe in memory for tests.
+//! One byte stream, whatever carries it: a TCP socket, one that is encrypted, or a pipe in memory for tests.
 //!
-//! May import: nothing of the project. Must never: buffer, or look at what passes.
+//! May import: `tls`. Must never: buffer, or look at what passes.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -11,21 +11,37 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::tls::TlsStream;
+
 /// A connection to a client or to a member.
 #[derive(Debug)]
 pub enum Stream {
     /// A TCP socket.
     Tcp(TcpStream),
+    /// A TCP socket to a member, encrypted.
+    Tls(Box<TlsStream<TcpStream>>),
     /// One end of a pipe in memory: component tests run a whole session on it under a paused clock.
     Memory(DuplexStream),
 }
 
 impl Stream {
+    /// The socket below, if there is one.
+    fn socket(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(s) => Some(s),
+            Self::Tls(s) => Some(s.get_ref().0),
+            Self::Memory(_) => None,
+        }
+    }
+
     /// Waits until a read would make progress, without a buffer to read into; end of stream and errors count as
     /// progress. It may be ready too early: the read that follows then waits itself. A pipe in memory is always ready.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(s) => s.poll_read_ready(cx),
+            // Bytes that were decrypted and not read yet make no socket readable.
+            Self::Tls(s) if !s.get_ref().1.wants_read() => Poll::Ready(Ok(())),
+            Self::Tls(s) => s.get_ref().0.poll_read_ready(cx),
             Self::Memory(_) => Poll::Ready(Ok(())),
         }
     }
@@ -33,7 +49,7 @@ impl Stream {
     /// Whether the other side is known to send nothing more, though there may be unread bytes. For those who don't read at
     /// the moment; a pipe in memory doesn't know.
     pub fn is_read_closed(&self) -> bool {
-        let Self::Tcp(s) = self else { return false };
+        let Some(s) = self.socket() else { return false };
         let ready = std::pin::pin!(s.ready(Interest::READABLE));
         let mut cx = Context::from_waker(Waker::noop());
         matches!(ready.poll(&mut cx), Poll::Ready(Ok(ready)) if ready.is_read_closed())
@@ -41,18 +57,12 @@ impl Stream {
 
     /// The other side's address; none for a pipe, or for a socket that is already dead.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(s) => s.peer_addr().ok(),
-            Self::Memory(_) => None,
-        }
+        self.socket()?.peer_addr().ok()
     }
 
     /// Our own address on this connection; none for a pipe, or for a socket that is already dead.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(s) => s.local_addr().ok(),
-            Self::Memory(_) => None,
-        }
+        self.socket()?.local_addr().ok()
     }
 }
 
@@ -72,6 +82,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Tls(s) => Pin::new(s).poll_read(cx, buf),
             Self::Memory(s) => Pin::new(s).poll_read(cx, buf),
         }
     }
@@ -81,6 +92,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_write(cx, buf),
+            Self::Tls(s) => Pin::new(s).poll_write(cx, buf),
             Self::Memory(s) => Pin::new(s).poll_write(cx, buf),
         }
     }
@@ -92,6 +104,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+            Self::Tls(s) => Pin::new(s).poll_write_vectored(cx, bufs),
             Self::Memory(s) => Pin::new(s).poll_write_vectored(cx, bufs),
         }
     }
@@ -99,6 +112,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(s) => s.is_write_vectored(),
+            Self::Tls(s) => s.is_write_vectored(),
             Self::Memory(s) => s.is_write_vectored(),
         }
     }
@@ -106,6 +120,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_flush(cx),
+            Self::Tls(s) => Pin::new(s).poll_flush(cx),
             Self::Memory(s) => Pin::new(s).poll_flush(cx),
         }
     }
@@ -113,6 +128,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
             Self::Memory(s) => Pin::new(s).poll_shutdown(cx),
         }
     }

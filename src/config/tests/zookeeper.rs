@@ -22,7 +22,8 @@ fn every_key_is_read() {
         "{ENSEMBLE}tick_time = \"500ms\"\nlease = \"strict\"\njute_maxbuffer = 1048575\npersistent_watches = \"keep\"\n\
          unknown_outcome = \"close\"\nfour_letter_words = [\"mntr\", \"stat\"]\nfollow_config = true\n\
          advertise = \"::1\"\nattach_timeout = \"500ms\"\nreattach_concurrency = 8\n\
-         [zookeeper.session]\nmin_upstream_timeout = \"30s\"\n"
+         [zookeeper.session]\nmin_upstream_timeout = \"30s\"\n\
+         [zookeeper.tls]\nenabled = true\nca = \"ca.pem\"\ncertificate = \"us.pem\"\nkey = \"us.key\"\n"
     );
     let expected = ZooKeeper {
         name: "coord".to_owned(),
@@ -39,6 +40,12 @@ fn every_key_is_read() {
         advertise: Some("::1".to_owned()),
         attach_timeout: Duration::from_millis(500),
         reattach_concurrency: 8,
+        tls: Tls {
+            enabled: true,
+            ca: Some("ca.pem".into()),
+            certificate: Some("us.pem".into()),
+            key: Some("us.key".into()),
+        },
     };
     assert_eq!(read(&text, &[]).zookeeper, [expected]);
 }
@@ -99,6 +106,19 @@ fn wrong_values_are_named() {
             "session.min_upstream_timeout: \"25h\" is out of range; write \"1ms\" to \"24h\"",
         ),
         ("session = { min_upstream_timeout = 30 }", "session.min_upstream_timeout: 30 has no unit"),
+        (
+            "tls.ca = \"ca.pem\"",
+            "tls.ca: has no effect without tls.enabled; write tls.enabled = true, or remove it",
+        ),
+        (
+            "tls = { enabled = true, certificate = \"us.pem\" }",
+            "tls.certificate: is of no use without its key; write tls.key as well",
+        ),
+        (
+            "tls = { enabled = true, key = \"us.key\" }",
+            "tls.key: is of no use without its certificate; write tls.certificate as well",
+        ),
+        ("tls.enabled = 1", "tls.enabled: is an integer, not a boolean"),
     ]);
     for fine in ["jute_maxbuffer = 1024", "attach_timeout = \"50ms\"", "reattach_concurrency = 100000"] {
         expect(&format!("{ENSEMBLE}{fine}\n"), &[], &[]);

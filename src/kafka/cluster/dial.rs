@@ -9,7 +9,7 @@ use super::{Cluster, Settings};
 use crate::kafka::channel::{Channel, ChannelError, Question};
 use crate::kafka::wire::{self, Struct};
 use crate::metrics::ConnectOutcome;
-use crate::net::{ConnectError, ConnectOptions, Stream, connect};
+use crate::net::{ConnectError, ConnectOptions, Secure, Stream, connect};
 use crate::time::now;
 use std::sync::Arc;
 use std::time::Instant;
@@ -118,10 +118,10 @@ pub(super) async fn open(
         keepalive: settings.net.keepalive,
         user_timeout: settings.net.user_timeout,
     };
-    let connected = connect(&cluster.resolver, host, port, &options).await?;
+    let secure = Secure { tls: &cluster.tls, options: &settings.kafka.tls };
+    let connected = connect(&cluster.resolver, host, port, &options, secure).await?;
     let address = format!("{host}:{port} ({})", connected.addr);
-    let stream = Stream::Tcp(connected.stream);
-    let mut channel = Channel::new(stream, settings.net.max_frame, &settings.kafka.client_id);
+    let mut channel = Channel::new(connected.stream, settings.net.max_frame, &settings.kafka.client_id);
     let asked = now();
     let answers = ask(&mut channel, &settings, node).await;
     let answers = answers.map_err(|error| DialError::Handshake { address: address.clone(), error })?;
@@ -203,6 +203,7 @@ fn outcome(error: &DialError) -> ConnectOutcome {
     match error {
         DialError::WrongNode { .. } => ConnectOutcome::WrongNode,
         DialError::Connect(ConnectError::Dns { .. }) => ConnectOutcome::Dns,
+        DialError::Connect(ConnectError::Tls { .. }) => ConnectOutcome::Tls,
         DialError::Connect(error) if error.is_timeout() => ConnectOutcome::Timeout,
         DialError::Handshake { error: ChannelError::Timeout(_), .. } => ConnectOutcome::Timeout,
         DialError::Connect(_) | DialError::Handshake { error: ChannelError::Closed, .. } => {

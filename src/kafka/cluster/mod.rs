@@ -43,6 +43,7 @@ use crate::dns::Resolver;
 use crate::hold::Ledger;
 use crate::lifecycle::Block;
 use crate::metrics::KafkaMetrics;
+use crate::tls::Tls;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -84,6 +85,7 @@ pub struct Cluster {
     pub order: Order,
     /// Names to addresses.
     pub resolver: Resolver,
+    tls: Tls,
     settings: ArcSwap<Settings>,
     view: Mutex<View>,
     ports: Mutex<Ports>,
@@ -127,6 +129,7 @@ impl Cluster {
             ledger,
             order: Order::default(),
             resolver,
+            tls: Tls::new(),
             settings: ArcSwap::from_pointee(settings),
             view: Mutex::default(),
             ports: Mutex::new(ports),

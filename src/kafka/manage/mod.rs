@@ -14,8 +14,10 @@ use std::time::Duration;
 use super::channel::{Channel, ChannelError, Question};
 use super::cluster::versions::Versions;
 use super::wire::{self, Struct};
+use crate::config;
 use crate::dns::Resolver;
-use crate::net::{ConnectError, ConnectOptions, Stream, connect};
+use crate::net::{ConnectError, ConnectOptions, Secure, connect};
+use crate::tls::Tls;
 use orders::Layout;
 
 const METADATA: i16 = 3;
@@ -96,11 +98,12 @@ impl Manager {
     }
 
     async fn to(resolver: &Resolver, host: &str, port: u16) -> Result<Self, ManageError> {
-        let connected = connect(resolver, host, port, &CONNECT)
+        let secure = Secure { tls: &Tls::new(), options: &config::Tls::default() };
+        let connected = connect(resolver, host, port, &CONNECT, secure)
             .await
             .map_err(|error: ConnectError| ManageError::Unreachable(error.to_string()))?;
         let address = format!("{host}:{port}");
-        let mut channel = Channel::new(Stream::Tcp(connected.stream), MAX_FRAME, "evenkeel-upgrade");
+        let mut channel = Channel::new(connected.stream, MAX_FRAME, "evenkeel-upgrade");
         let answer = async {
             let mut body = new(API_VERSIONS)?;
             body.set_str("client_software_name", "evenkeel");

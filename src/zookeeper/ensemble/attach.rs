@@ -7,7 +7,7 @@ use super::{Ensemble, Place};
 use crate::config::HostPort;
 use crate::metrics::ConnectOutcome;
 use crate::metrics::zookeeper::AttachOutcome;
-use crate::net::{ConnectOptions, FrameError, FrameReader, Stream, connect};
+use crate::net::{ConnectError, ConnectOptions, FrameError, FrameReader, Secure, Stream, connect};
 use crate::retry::Backoff;
 use crate::time::{Boot, boot, now};
 use crate::zookeeper::wire::ConnectResponse;
@@ -161,24 +161,24 @@ impl From<std::io::Error> for Failure {
 async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result<Attached, Failure> {
     let settings = ensemble.settings();
     let net = &settings.net;
-    let options = ConnectOptions {
-        timeout: net.connect_timeout.min(settings.zookeeper.attach_timeout),
-        stagger: net.connect_stagger,
-        keepalive: net.keepalive,
-        user_timeout: net.user_timeout,
-    };
+    let timeout = net.connect_timeout.min(settings.zookeeper.attach_timeout);
+    let options = ConnectOptions { timeout, ..Ensemble::connecting(net) };
+    let secure = Secure { tls: &ensemble.tls, options: &settings.zookeeper.tls };
     let metrics = Arc::clone(place.metrics());
     let (started, at) = (now(), place.at().clone());
-    let connected = connect(&ensemble.resolver, &at.host, at.port, &options).await;
-    let stream = match connected {
+    let connected = connect(&ensemble.resolver, &at.host, at.port, &options, secure).await;
+    let mut stream = match connected {
         Ok(connected) => connected.stream,
         Err(error) => {
-            let outcome = if error.is_timeout() { ConnectOutcome::Timeout } else { ConnectOutcome::Refused };
+            let outcome = match &error {
+                ConnectError::Tls { .. } => ConnectOutcome::Tls,
+                error if error.is_timeout() => ConnectOutcome::Timeout,
+                _ => ConnectOutcome::Refused,
+            };
             metrics.connect(outcome);
             return Err(Failure::Other(error.to_string()));
         }
     };
-    let mut stream = Stream::from(stream);
     let mut reader = FrameReader::new(settings.zookeeper.jute_maxbuffer.max(LONGEST_ANSWER));
     let asked = ask(&mut stream, &mut reader, request);
     let (sent, response) = match tokio::time::timeout(settings.zookeeper.attach_timeout, asked).await {

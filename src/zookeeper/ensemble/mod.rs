@@ -24,7 +24,9 @@ use crate::dns::Resolver;
 use crate::hold::Ledger;
 use crate::lifecycle::Block;
 use crate::metrics::{ServerMetrics, ZooKeeperMetrics};
+use crate::net::ConnectOptions;
 use crate::time::now;
+use crate::tls::Tls;
 use arc_swap::ArcSwap;
 use rand::Rng;
 use std::collections::HashMap;
@@ -63,6 +65,7 @@ pub struct Ensemble {
     pub ledger: Arc<Ledger>,
     /// Names to addresses.
     pub resolver: Resolver,
+    tls: Tls,
     settings: ArcSwap<Settings>,
     servers: Mutex<Servers>,
     /// Attaches at once; how many there may be by the settings that were looked at last.
@@ -134,6 +137,7 @@ impl Ensemble {
             metrics,
             ledger,
             resolver,
+            tls: Tls::new(),
             settings: ArcSwap::from_pointee(settings),
             servers: Mutex::new(servers),
             attaches: Semaphore::new(allowed),
@@ -152,6 +156,16 @@ impl Ensemble {
             facts: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// How to connect to a server, by the configuration as it is now.
+    fn connecting(net: &config::Net) -> ConnectOptions {
+        ConnectOptions {
+            timeout: net.connect_timeout,
+            stagger: net.connect_stagger,
+            keepalive: net.keepalive,
+            user_timeout: net.user_timeout,
+        }
     }
 
     /// The configuration as it is now.

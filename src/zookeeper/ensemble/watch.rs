@@ -5,7 +5,7 @@
 
 use super::{Ensemble, Health, lock};
 use crate::config::HostPort;
-use crate::net::{ConnectOptions, connect};
+use crate::net::{Secure, connect, secured};
 use crate::time::now;
 use crate::zookeeper::words::{Mode, read_srvr, read_zxid};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -94,15 +94,11 @@ async fn look(ensemble: Arc<Ensemble>, at: HostPort) {
 
 /// Asks a server a four-letter word, and reads until it closes.
 pub(super) async fn ask_word(ensemble: &Ensemble, at: &HostPort, word: [u8; 4]) -> Result<Vec<u8>, String> {
-    let net = &ensemble.settings().net;
-    let options = ConnectOptions {
-        timeout: net.connect_timeout,
-        stagger: net.connect_stagger,
-        keepalive: net.keepalive,
-        user_timeout: net.user_timeout,
-    };
-    let connected = connect(&ensemble.resolver, &at.host, at.port, &options).await;
-    let mut stream: TcpStream = connected.map_err(|error| error.to_string())?.stream;
+    let settings = ensemble.settings();
+    let options = Ensemble::connecting(&settings.net);
+    let secure = Secure { tls: &ensemble.tls, options: &settings.zookeeper.tls };
+    let connected = connect(&ensemble.resolver, &at.host, at.port, &options, secure).await;
+    let mut stream = connected.map_err(|error| error.to_string())?.stream;
     stream.write_all(&word).await.map_err(|error| error.to_string())?;
     let mut text = Vec::new();
     let read = stream.take(ANSWER_MOST).read_to_end(&mut text).await;
@@ -116,10 +112,14 @@ const AGAIN: Duration = Duration::from_millis(2);
 /// Waits until the server at `peer` says that it has applied this transaction: then it has queued what that one makes it tell
 /// (`DataTree.processTxn` triggers watches before it counts the transaction as processed). Answers whether it says so; not if it
 /// says nothing of the kind, as when the word is not allowed.
-pub async fn has_reached(peer: SocketAddr, zxid: i64) -> bool {
+pub async fn has_reached(ensemble: Arc<Ensemble>, at: HostPort, peer: SocketAddr, zxid: i64) -> bool {
+    let settings = ensemble.settings();
+    let options = Ensemble::connecting(&settings.net);
+    let secure = Secure { tls: &ensemble.tls, options: &settings.zookeeper.tls };
     let asked = async {
         loop {
-            let mut stream = TcpStream::connect(peer).await.ok()?;
+            let stream = TcpStream::connect(peer).await.ok()?;
+            let mut stream = secured(stream, peer, &at.host, &options, secure).await.ok()?;
             stream.write_all(b"srvr").await.ok()?;
             let mut text = Vec::new();
             stream.take(ANSWER_MOST).read_to_end(&mut text).await.ok()?;

@@ -289,7 +289,10 @@ impl Session {
             None => (CATCH_UP, Some(at.now + LISTEN), Some(at.now + LISTEN)),
         };
         let (bound, asked) = match (ping_at, enough, old.peer()) {
-            (None, Some(_), Some(peer)) => (CATCH_UP, Some(Box::pin(has_reached(peer, newest)) as Asked)),
+            (None, Some(_), Some(peer)) => {
+                let (ensemble, server) = (Arc::clone(&self.ensemble), old.place().at().clone());
+                (CATCH_UP, Some(Box::pin(has_reached(ensemble, server, peer, newest)) as Asked))
+            }
             _ => (bound, None),
         };
         moving.deadline = at.now + bound;

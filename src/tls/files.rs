@@ -1,0 +1,128 @@
+//! The files of a `[….tls]` table: authorities, a certificate of our own and its key, all PEM.
+
+use super::TlsError;
+use crate::config::Tls as Options;
+use rustls::client::{ClientConfig, Resumption};
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{RootCertStore, crypto};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Sessions that are kept to be resumed: more than a cluster has members.
+const SESSIONS: usize = 256;
+
+/// When a file was changed last, and how long it is; none if it isn't there.
+pub(super) type Stamp = Option<(SystemTime, u64)>;
+
+/// What was made of which files.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    options: Options,
+    pub(super) stamps: [Stamp; 3],
+    pub(super) settings: Arc<ClientConfig>,
+}
+
+impl Loaded {
+    pub(super) fn new(options: &Options, stamps: [Stamp; 3], settings: Arc<ClientConfig>) -> Self {
+        Self { options: options.clone(), stamps, settings }
+    }
+
+    /// Whether it was made of these files, whatever is in them now.
+    pub(super) fn is_of(&self, options: &Options) -> bool {
+        self.options == *options
+    }
+}
+
+/// How the files look from outside. A link is followed, as Kubernetes changes mounted secrets by one.
+pub(super) fn stamps(options: &Options) -> [Stamp; 3] {
+    [&options.ca, &options.certificate, &options.key].map(|path| {
+        let file = std::fs::metadata(path.as_ref()?).ok()?;
+        Some((file.modified().ok()?, file.len()))
+    })
+}
+
+/// The files, for a log line.
+pub(super) fn names(options: &Options) -> String {
+    let all = [&options.ca, &options.certificate, &options.key];
+    let all: Vec<String> = all.iter().filter_map(|path| Some(path.as_ref()?.display().to_string())).collect();
+    all.join(", ")
+}
+
+/// Reads them.
+pub(super) fn load(options: &Options) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = Arc::new(crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| TlsError::NoRoots(error.to_string()))?;
+    let builder = builder.with_root_certificates(roots(options)?);
+    let mut settings = match (&options.certificate, &options.key) {
+        (Some(certificate), Some(key)) => {
+            let chain = certificates(certificate)?;
+            let secret = private_key(key)?;
+            let fits = builder.with_client_auth_cert(chain, secret);
+            fits.map_err(|error| wrong(key, pair(&error, certificate)))?
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    settings.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Ok(Arc::new(settings))
+}
+
+fn roots(options: &Options) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = &options.ca {
+        for certificate in certificates(path)? {
+            let added = roots.add(certificate);
+            added.map_err(|error| wrong(path, format!("holds a certificate that can't be used: {error}")))?;
+        }
+        return Ok(roots);
+    }
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
+        return Err(TlsError::NoRoots(why.join("; ")));
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let all = read.map_err(|error| wrong(path, text(&error)))?;
+    if all.is_empty() {
+        return Err(wrong(path, "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned()));
+    }
+    Ok(all)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
+        PemError::NoItemsFound => {
+            let why = "holds no private key in PEM that is not encrypted (-----BEGIN PRIVATE KEY-----)";
+            wrong(path, why.to_owned())
+        }
+        error => wrong(path, text(&error)),
+    })
+}
+
+/// What is wrong between a key and its certificate.
+fn pair(error: &rustls::Error, certificate: &Path) -> String {
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            format!("is not the key of the certificate in {}", certificate.display())
+        }
+        other => format!("can't be used with the certificate in {}: {other}", certificate.display()),
+    }
+}
+
+fn text(error: &PemError) -> String {
+    match error {
+        PemError::Io(error) => format!("can't be read: {error}"),
+        other => format!("is no whole PEM file: {other}"),
+    }
+}
+
+fn wrong(path: &Path, why: String) -> TlsError {
+    TlsError::File { path: path.to_owned(), why }
+}

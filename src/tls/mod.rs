@@ -1,0 +1,115 @@
+//! Floor 2, `tls`: encrypted connections to members.
+//!
+//! What it is: the files of a cluster's `[….tls]` table become a client's settings ([`files`]), read again when they change; a
+//! handshake that fails says why in one line ([`why`]). Sessions are resumed on reconnect, as long as the files stay.
+//!
+//! May import: `config`. Must never: show what is in a key file, or go on without a check of the peer's certificate.
+
+mod files;
+mod why;
+
+use crate::config::Tls as Options;
+use rustls::pki_types::ServerName;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+pub use tokio_rustls::client::TlsStream;
+pub use why::explain;
+
+/// Why there is no encrypted connection. One line, which names the file or the peer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TlsError {
+    /// A file can't be read, or doesn't hold what it should.
+    #[error("{path}: {why}", path = .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The system has no certificates of authorities.
+    #[error("no certificate of an authority was found on this system; name a file of them as tls.ca ({0})")]
+    NoRoots(String),
+    /// The peer's name can't stand in a certificate.
+    #[error("{0:?} is no name that a certificate can be checked against")]
+    Name(String),
+    /// The handshake failed.
+    #[error("{addr}: {why}")]
+    Handshake {
+        /// The address that took the connection.
+        addr: SocketAddr,
+        /// In words of the user's.
+        why: String,
+    },
+}
+
+/// The settings that a cluster's connections are encrypted with; read when they are first needed, and again when a file has changed.
+#[derive(Debug, Default)]
+pub struct Tls {
+    loaded: Mutex<Option<files::Loaded>>,
+}
+
+impl Tls {
+    /// Nothing read yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Encrypts a fresh connection to the peer called `host`, whose certificate must be good for that name. There is no bound in time.
+    ///
+    /// # Errors
+    /// [`TlsError`]; nothing of a protocol was sent.
+    pub async fn connect(
+        &self,
+        options: &Options,
+        stream: TcpStream,
+        host: &str,
+        addr: SocketAddr,
+    ) -> Result<Box<TlsStream<TcpStream>>, TlsError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
+        let settings = self.settings(options)?;
+        let connected = TlsConnector::from(settings).connect(name, stream).await;
+        let failed = |error: io::Error| TlsError::Handshake { addr, why: explain(&error, options, host) };
+        connected.map(Box::new).map_err(failed)
+    }
+
+    /// What is to be used now. A file that has changed and can't be used leaves what was, and is said once.
+    fn settings(&self, options: &Options) -> Result<Arc<rustls::ClientConfig>, TlsError> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamps = files::stamps(options);
+        if let Some(known) = loaded.as_mut().filter(|known| known.is_of(options)) {
+            if known.stamps == stamps {
+                return Ok(Arc::clone(&known.settings));
+            }
+            match files::load(options) {
+                Ok(settings) => {
+                    tracing::info!(files = %files::names(options), "TLS files have changed and were read again");
+                    *known = files::Loaded::new(options, stamps, settings);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a TLS file has changed and can't be used; what was read before stays");
+                    known.stamps = stamps;
+                }
+            }
+            return Ok(Arc::clone(&known.settings));
+        }
+        let settings = files::load(options)?;
+        *loaded = Some(files::Loaded::new(options, stamps, Arc::clone(&settings)));
+        Ok(settings)
+    }
+}
+
+/// Whether these files can be used.
+///
+/// # Errors
+/// The first that can't.
+pub fn check(options: &Options) -> Result<(), TlsError> {
+    files::load(options).map(drop)
+}
+
+#[cfg(test)]
+mod tests;
