@@ -291,8 +291,8 @@ mod table {
         }
         for kind in KINDS {
             for row in kind.rows() {
-                let base = with_companions(kind, row.path);
-                let mut document: toml_edit::DocumentMut = base.parse().unwrap();
+                let cluster_text = with_companions(kind, row.path);
+                let mut document: toml_edit::DocumentMut = cluster_text.parse().unwrap();
                 let cluster = &mut document[kind.table][0];
                 let value = toml_edit::value(row.example.parse::<toml_edit::Value>().unwrap());
                 match row.table() {
@@ -300,7 +300,7 @@ mod table {
                     None => cluster[row.path] = value,
                 }
                 let name = format!("EVENKEEL_{}_0_{}", kind.table.to_ascii_uppercase(), row.variable());
-                same(&base, &document.to_string(), &name, row.example);
+                same(&cluster_text, &document.to_string(), &name, row.example);
             }
         }
     }

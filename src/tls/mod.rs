@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 pub use tokio_rustls::client::TlsStream;
-pub use why::explain;
+pub use why::{explain, is_alert, is_of_tls};
 
 /// Why there is no encrypted connection. One line, which names the file or the peer.
 #[derive(Debug, Clone, thiserror::Error)]

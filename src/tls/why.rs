@@ -3,7 +3,18 @@
 use crate::config::Tls as Options;
 use rustls::{AlertDescription, CertificateError, Error};
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::Path;
+
+/// Whether an error of an encrypted connection is about its encryption.
+pub fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Error>)
+}
+
+/// Whether these are the first bytes of an alert of TLS 1.x (RFC 8446, section 5.1: content type 21, legacy version 3): what an encrypted
+/// listener answers to plain text.
+pub fn is_alert(first: [u8; 4]) -> bool {
+    matches!(first, [21, 3, _, _])
+}
 
 /// What the peer's or our own part in it was. Also for a connection that fails at its first read: with TLS 1.3 a server looks at our
 /// certificate after our side of the handshake is over.
@@ -34,12 +45,12 @@ fn certificate(wrong: &CertificateError, options: &Options, host: &str) -> Strin
             "its certificate is not valid yet; is the clock of this machine right?".to_owned()
         }
         CertificateError::UnknownIssuer => {
-            let ca = options.ca.as_ref().map_or_else(|| "the system's store".to_owned(), shown);
+            let ca = options.ca.as_ref().map_or_else(|| "the system's store".to_owned(), |path| shown(path));
             format!("its certificate was issued by no authority in {ca} (tls.ca)")
         }
         // Its issuer has the name of one that is trusted, and another key.
         CertificateError::BadSignature => {
-            let ca = options.ca.as_ref().map_or_else(|| "the system's store".to_owned(), shown);
+            let ca = options.ca.as_ref().map_or_else(|| "the system's store".to_owned(), |path| shown(path));
             format!("its certificate was issued by an authority that {ca} (tls.ca) has with another key")
         }
         CertificateError::NotValidForName => format!("its certificate is not for the name {host}"),
@@ -72,6 +83,6 @@ fn refusal(alert: AlertDescription, options: &Options) -> String {
     }
 }
 
-fn shown(path: &PathBuf) -> String {
+fn shown(path: &Path) -> String {
     path.display().to_string()
 }

@@ -9,8 +9,9 @@ use super::{Cluster, Settings};
 use crate::kafka::channel::{Channel, ChannelError, Question};
 use crate::kafka::wire::{self, Struct};
 use crate::metrics::ConnectOutcome;
-use crate::net::{ConnectError, ConnectOptions, Secure, Stream, connect};
+use crate::net::{ConnectError, ConnectOptions, FrameError, Secure, Stream, connect};
 use crate::time::now;
+use crate::{config, tls};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,6 +43,14 @@ pub enum DialError {
         address: String,
         /// Why.
         error: ChannelError,
+    },
+    /// One side wants an encrypted connection, or a certificate, and the other doesn't have it.
+    #[error("{address}: {why}")]
+    Tls {
+        /// Where.
+        address: String,
+        /// Why.
+        why: String,
     },
     /// Another node, or another cluster's, answers there.
     #[error("{address}: {what}; the connection is dropped and its name resolved anew")]
@@ -124,7 +133,7 @@ pub(super) async fn open(
     let mut channel = Channel::new(connected.stream, settings.net.max_frame, &settings.kafka.client_id);
     let asked = now();
     let answers = ask(&mut channel, &settings, node).await;
-    let answers = answers.map_err(|error| DialError::Handshake { address: address.clone(), error })?;
+    let answers = answers.map_err(|error| unanswered(error, &settings.kafka.tls, &address, host))?;
     let wrong = |what: String| DialError::WrongNode { address: address.clone(), what };
     check_cluster(cluster, &answers.metadata).map_err(wrong)?;
     if let (Some(node), Some(configs)) = (node, &answers.configs) {
@@ -136,6 +145,23 @@ pub(super) async fn open(
         metadata: answers.metadata,
         asked,
     })
+}
+
+/// Why the first questions on a connection got no answer.
+fn unanswered(error: ChannelError, options: &config::Tls, address: &str, host: &str) -> DialError {
+    let address = address.to_owned();
+    let why = match &error {
+        ChannelError::Io(error) | ChannelError::Frame(FrameError::Io(error)) if tls::is_of_tls(error) => {
+            tls::explain(error, options, host)
+        }
+        ChannelError::Frame(FrameError::TooLarge { len, .. })
+            if u32::try_from(*len).is_ok_and(|len| tls::is_alert(len.to_be_bytes())) =>
+        {
+            "it is an encrypted listener: set tls.enabled = true".to_owned()
+        }
+        _ => return DialError::Handshake { address, error },
+    };
+    DialError::Tls { address, why }
 }
 
 struct Answers {
@@ -202,8 +228,8 @@ fn check_node(node: i32, configs: &Struct) -> Result<(), String> {
 fn outcome(error: &DialError) -> ConnectOutcome {
     match error {
         DialError::WrongNode { .. } => ConnectOutcome::WrongNode,
+        DialError::Tls { .. } | DialError::Connect(ConnectError::Tls { .. }) => ConnectOutcome::Tls,
         DialError::Connect(ConnectError::Dns { .. }) => ConnectOutcome::Dns,
-        DialError::Connect(ConnectError::Tls { .. }) => ConnectOutcome::Tls,
         DialError::Connect(error) if error.is_timeout() => ConnectOutcome::Timeout,
         DialError::Handshake { error: ChannelError::Timeout(_), .. } => ConnectOutcome::Timeout,
         DialError::Connect(_) | DialError::Handshake { error: ChannelError::Closed, .. } => {

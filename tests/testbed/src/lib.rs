@@ -22,6 +22,7 @@ pub mod helper;
 pub mod ideal;
 pub mod judge;
 pub mod kafka;
+pub mod keys;
 pub mod process;
 pub mod pushers;
 pub mod python;
