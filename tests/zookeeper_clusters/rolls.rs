@@ -1,34 +1,34 @@
 //! Clients behind Evenkeel don't notice a roll.
 
-use testbed::zookeeper::{Course, Ending, Load, Through, ZooKeeperLibrary, breaches_of, table};
+use testbed::zookeeper::{
+    Course, Excuse, Load, Through, ZooKeeperLibrary, breaches_of, closes, table, unaccounted,
+};
 use testbed::{EnsembleSpec, Roll, Sidecar, ZooKeeperVersion};
-
-/// How many connections of clients Evenkeel says that it closed on purpose.
-fn closed(ending: &Ending) -> usize {
-    let sidecar = ending.sidecar.as_ref().unwrap();
-    let sum =
-        sidecar.metric_sum("evenkeel_zookeeper_lease_closes_total", &["reason=\"unknown_outcome\""]).unwrap();
-    format!("{sum}").parse().unwrap()
-}
 
 fn roll(version: ZooKeeperVersion, how: Roll, announced: bool) {
     let mut load = Load::new(&ZooKeeperLibrary::here(version, |text| println!("{text}")));
     // Nobody can tell what a persistent watch would have told in a gap, so that its client is let go then: when its server is
-    // lost, or the leader, which takes all connections with it.
-    load.trees = false;
-    let keys = "";
-    let course = Course { spec: EnsembleSpec::new(version), load, how, rolls: 1, announced, keys };
+    // lost, or the leader, which takes all connections with it. Where moves are planned, only the latter is left.
+    load.trees = announced;
+    let (spec, keys, excuse) = (EnsembleSpec::new(version), "", Excuse::Closed);
+    let course = Course { spec, load, how, rolls: 1, announced, keys, excuse };
     let ending =
         course.run(Through::Evenkeel(&Sidecar::binary().unwrap()), |text| println!("{text}")).unwrap();
     let rows = &ending.rows;
-    println!("{}", table(rows));
-    let breaches = breaches_of(rows, if announced { 0 } else { closed(&ending) });
+    println!("{}\n{}", table(rows), closes(rows));
+    let unknown = if announced { 0 } else { ending.closed("unknown_outcome").unwrap() };
+    let mut breaches = breaches_of(rows, unknown);
+    breaches.extend(unaccounted(rows, ending.closed("persistent_watches").unwrap()));
     let log = ending.sidecar.as_ref().unwrap().log_tail(60);
     assert!(breaches.is_empty(), "{breaches:#?}\n{}\n{log}", table(rows));
     for row in rows {
         assert!(row.writes.done > 50 && row.watches.told > 10, "{}", table(rows));
-        assert!(!announced || row.writes.unknown() == 0, "{}\n{log}", table(rows));
+        let closed = row.sessions.closed > 0;
+        assert!(!announced || closed || row.writes.unknown() == 0, "{}\n{log}", table(rows));
+        let tree = row.tree.as_ref().map_or(usize::MAX, |tree| tree.due);
+        assert!(tree > 10, "too few changes below its persistent watch\n{}", table(rows));
     }
+    assert_eq!(rows.iter().filter(|row| row.tree.is_some()).count(), if announced { 2 } else { 0 });
 }
 
 #[test]

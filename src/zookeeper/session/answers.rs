@@ -57,6 +57,9 @@ impl Session {
                 }
                 self.push_frame(frame);
             }
+            Who::Own(Own::Ping) if self.is_leaving() && !is_before_first(header.zxid) => {
+                self.shown(header.zxid);
+            }
             Who::Own(Own::Ping | Own::Sync | Own::First) => {}
             Who::Own(own) => self.on_own(own, header, &frame, at),
             Who::Slot(number) => self.on_slot(number, header, frame, at),
@@ -125,6 +128,7 @@ impl Session {
             return self.close("a server's watch event can't be read");
         };
         self.watches.fired(&event);
+        self.told_since = self.watches.has_persistent();
         self.count_watches();
         // What the server answered before it may wait behind something of our own that may not go out yet.
         let waiting = self.slots.iter().take_while(|slot| slot.is_done()).count();
@@ -209,6 +213,8 @@ impl Session {
     pub(super) fn shown(&mut self, zxid: i64) {
         self.zxid = self.zxid.max(zxid);
         self.told = self.told.max(zxid);
+        // An answer to an authentication has none.
+        self.told_since &= zxid <= 0;
     }
 
     /// Queues a frame that came without its length.

@@ -117,6 +117,8 @@ pub struct Session {
     /// The same without what was found out here about a write: a server's own answer comes behind every event before it, and such a
     /// verdict doesn't. Watches are set again from here on.
     told: i64,
+    /// A persistent watch was told something since: a server that hasn't come so far would tell it again.
+    told_since: bool,
     /// The highest zxid in the header of any answer, shown or not.
     answered: i64,
     /// From the moment on at which the session was granted.
@@ -178,6 +180,7 @@ impl Session {
             writes: 0,
             zxid: 0,
             told: 0,
+            told_since: false,
             answered: 0,
             lease: None,
             owed_pings: 0,

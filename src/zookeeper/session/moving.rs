@@ -10,7 +10,8 @@
 //!
 //! The old server may have been ahead of the new one, too: what it told would be told again, and a read behind an event would show
 //! what was before it. So the new one catches up with the leader (`sync`), unless the old one is known to have told nothing that the
-//! new one did not have.
+//! new one did not have. And before the new one is asked, if a persistent watch was told something since the last answer, a ping to
+//! the old one finds out how far that was: no server that hasn't come so far takes the session then, and tells it again.
 
 use super::leases::OWN_XID;
 use super::upstream::{Event, Own, Upstream, Who};
@@ -52,8 +53,8 @@ type Asked = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// How far a move has come.
 enum Step {
-    /// What is under way is to be answered; then so much is asked of the old server, one after the other.
-    Quiet(&'static [Own]),
+    /// What is under way is to be answered; then, if need be, so much is asked of the old server, one after the other.
+    Quiet { told_since: bool, ask: &'static [Own] },
     /// Another server is asked.
     Attaching,
     /// The new server has the session and is setting its watches: so many answers are due, and so many of those to requests with
@@ -91,6 +92,11 @@ impl Move {
         matches!(self.step, Step::Attaching)
     }
 
+    /// Whether the old server is still the one that counts.
+    pub(super) fn is_quiet(&self) -> bool {
+        matches!(self.step, Step::Quiet { .. })
+    }
+
     /// An event of the server that counts. The new one's waits until the old one has told everything. Answers whether it does.
     pub(super) fn keeps(&mut self, header: ReplyHeader, frame: &Bytes) -> bool {
         match self.step {
@@ -98,7 +104,7 @@ impl Move {
             Step::Watching { .. } | Step::Draining { .. } | Step::CatchingUp => {
                 self.overlap.newer(header.zxid, frame.clone());
             }
-            Step::Quiet(_) | Step::Attaching => {
+            Step::Quiet { .. } | Step::Attaching => {
                 // The old server's: the new one may not have it yet, and will tell it.
                 self.overlap.older(header.zxid, frame);
                 return false;
@@ -141,6 +147,11 @@ impl Session {
         true
     }
 
+    /// Whether a move has begun, and no other server been asked.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(&self.phase, Phase::Moving(moving) if moving.is_quiet())
+    }
+
     /// It is this session's turn, unless things have changed meanwhile.
     fn begin_move(&mut self, turn: OwnedSemaphorePermit, at: Moment) -> bool {
         self.unlooked = true;
@@ -150,7 +161,7 @@ impl Session {
         }
         self.unlooked = false;
         self.phase = Phase::Moving(Box::new(Move {
-            step: Step::Quiet(&[Own::Ping, Own::First]),
+            step: Step::Quiet { told_since: self.told_since, ask: &[Own::Ping, Own::First] },
             started: at.now,
             deadline: at.now + BOUND,
             overlap: Overlap::default(),
@@ -164,10 +175,15 @@ impl Session {
     pub(super) fn poll_move(&mut self, cx: &mut Context<'_>, at: Moment) -> bool {
         let Phase::Moving(moving) = &mut self.phase else { return false };
         match &mut moving.step {
-            Step::Quiet(ask) => {
+            Step::Quiet { told_since, ask } => {
                 let Some(upstream) = self.upstream.as_mut().filter(|upstream| upstream.is_idle()) else {
                     return self.give_up_if_late(at);
                 };
+                // What is told from here on is told again, and known for what it is.
+                if std::mem::take(told_since) && self.told_since {
+                    upstream.ask(build::ping(), xid::PING, Own::Ping, at.boot);
+                    return true;
+                }
                 // Nobody else would take it yet. A ping may show that there has been a transaction meanwhile, else one is made.
                 if is_before_first(self.zxid)
                     && self.answered <= self.zxid

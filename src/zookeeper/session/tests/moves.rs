@@ -122,6 +122,50 @@ async fn what_was_told_before_the_new_server_was_there_is_not_told_again() {
     assert_eq!(client.heard().await.0.xid, 2);
 }
 
+/// What was told before the move, with no answer since: a server that hasn't come so far would tell it again.
+#[tokio::test]
+async fn a_server_that_has_not_come_as_far_as_what_was_told_does_not_get_the_session() {
+    for zxid in [8, -1] {
+        let mut bed = Bed::new(2).await;
+        let (mut client, _run, mut peer) = bed.served(T).await;
+        persistent(&mut client, &mut peer).await;
+        peer.event(zxid, 3, b"/a").await;
+        assert_eq!(client.heard().await.0.zxid, zxid);
+        bed.drain_first(true);
+        // A ping shows how far the old one has come.
+        let (mut other, request) = peer.pinged(8, bed.servers[1].asked()).await;
+        assert_eq!(request.last_zxid, 8);
+        other.grant(T).await;
+        let asked = other.request(8).await;
+        assert_eq!(asked.code, opcode::SET_WATCHES2);
+        other.reply(&asked, 8, 0, &[]).await;
+        let old = peer.goes_on(8);
+        soon("the end of the old connection", old).await.unwrap();
+        client.ask(2, opcode::EXISTS, &exists()).await;
+        let asked = other.request(8).await;
+        other.reply(&asked, 8, NO_NODE, &[]).await;
+        assert_eq!(client.heard().await.0.xid, 2);
+        bed.is_balanced();
+    }
+}
+
+/// Nothing was told since the last answer: nothing is asked, and no time is lost.
+#[tokio::test]
+async fn who_was_told_nothing_since_an_answer_leaves_without_a_question() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, _run, mut peer) = bed.served(T).await;
+    persistent(&mut client, &mut peer).await;
+    peer.event(8, 3, b"/a").await;
+    assert_eq!(client.heard().await.0.zxid, 8);
+    client.ask(2, opcode::EXISTS, &exists()).await;
+    let asked = peer.request(8).await;
+    peer.reply(&asked, 8, NO_NODE, &[]).await;
+    assert_eq!(client.heard().await.0.xid, 2);
+    bed.drain_first(true);
+    let (_other, request) = bed.servers[1].asked().await;
+    assert_eq!(request.last_zxid, 8);
+}
+
 /// The old server has come just as far as the new one had when the watches were set: what each tells is another change.
 #[tokio::test]
 async fn the_same_kind_of_change_on_either_side_of_a_move_is_told_twice() {

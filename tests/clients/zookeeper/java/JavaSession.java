@@ -23,6 +23,12 @@ final class JavaSession {
     private final boolean tree;
     private volatile ZooKeeper zk;
     private volatile CountDownLatch connected = new CountDownLatch(1);
+    /** Tells of the changes below the tree. One for all sessions: a library that sets it again and a program that does are one. */
+    private final Watcher planted = event -> {
+        if (event.getType() != Watcher.Event.EventType.None) {
+            Lines.line("t", "tree", "at", Lines.micros(), "path", event.getPath(), "e", word(event));
+        }
+    };
 
     private JavaSession(Map<String, String> o) {
         name = o.get("name");
@@ -70,13 +76,24 @@ final class JavaSession {
             Lines.line("t", "live", "at", Lines.micros(), "path", path);
         }
         if (tree) {
-            Watcher watcher = event -> {
-                if (event.getType() != Watcher.Event.EventType.None) {
-                    Lines.line("t", "tree", "at", Lines.micros(), "path", event.getPath(), "e", word(event));
-                }
-            };
-            zk.addWatch(root + "/tree", watcher, AddWatchMode.PERSISTENT_RECURSIVE);
-            Lines.line("t", "planted", "at", Lines.micros());
+            plant(zk);
+        }
+    }
+
+    private void plant(ZooKeeper session) throws KeeperException, InterruptedException {
+        session.addWatch(root + "/tree", planted, AddWatchMode.PERSISTENT_RECURSIVE);
+        Lines.line("t", "planted", "at", Lines.micros());
+    }
+
+    /** The library sets its watch again after a reconnect; when it has done so is known by this. */
+    private void plantAgain(ZooKeeper session) throws InterruptedException {
+        while (!Lines.isStopped() && session.getState().isConnected()) {
+            try {
+                plant(session);
+                return;
+            } catch (KeeperException e) {
+                Thread.sleep(50);
+            }
         }
     }
 
@@ -92,7 +109,12 @@ final class JavaSession {
         }
         Lines.line("t", "session", "at", Lines.micros(), "what", what, "id", Long.toHexString(zk == null ? 0 : zk.getSessionId()));
         if (what.equals("connected")) {
+            boolean again = latch.getCount() == 0;
+            ZooKeeper session = zk;
             latch.countDown();
+            if (again && tree && session != null) {
+                Lines.daemon(n -> plantAgain(session));
+            }
         } else if (what.equals("expired")) {
             // As an application does that was told so. Not in the library's own thread.
             Lines.daemon(n -> reopen());

@@ -155,7 +155,7 @@ fn plant(folder: &str, direct: &mut Direct, every: Duration, stop: &AtomicBool) 
                 "changed" => direct.set(&path, b"x", 0)?,
                 _ => direct.delete(&path)?,
             };
-            all.push(Planting { node: node.clone(), what, sent_us });
+            all.push(Planting { node: node.clone(), what, sent_us, done_us: micros() });
             std::thread::sleep(every);
         }
     }

@@ -4,6 +4,7 @@
 mod bare;
 mod changer;
 pub mod chaos;
+mod course;
 mod crowd;
 mod direct;
 mod ensemble;
@@ -27,16 +28,18 @@ mod wire;
 
 pub use bare::{Bare, Met};
 pub use changer::Changes;
+pub use course::{Course, Ending, Through};
 pub use crowd::{Crowd, Crowded, Events, Size};
 pub use direct::{Change, Direct, Places, Stat};
 pub use ensemble::{Ensemble, EnsembleSpec, Mode};
 pub use idlers::{Idlers, Lost};
+pub use judge::Excuse;
 pub use malformed::{Due, Malformed};
 pub use moves::{Drained, Moved, Moves, Pauses, moves_table};
 pub use observer::Ephemerals;
 pub use programs::{Client, ClientSpec, ZooKeeperLibrary};
 pub use refit::Refit;
-pub use report::{breaches_of, table};
+pub use report::{breaches_of, closes, table, unaccounted};
 pub use shield::{Shielded, Stopped, shielded, stopped};
-pub use story::{Course, Ending, Load, Row, Running, Through};
+pub use story::{Load, Row, Running};
 pub use version::ZooKeeperVersion;

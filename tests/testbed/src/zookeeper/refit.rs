@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::story::{Ending, Load, Running};
+use super::course::Ending;
+use super::story::{Load, Running};
 use super::{Ensemble, EnsembleSpec, ZooKeeperVersion};
 use crate::{DnsServer, Error, Result, Roll, Sidecar, wait};
 

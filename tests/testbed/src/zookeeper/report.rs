@@ -141,6 +141,32 @@ pub fn breaches_of(rows: &[Row], closed: usize) -> Vec<String> {
     each.collect()
 }
 
+/// What the stop of leaders excused: connections closed and changes hidden, of each client that had such. Nothing if none had.
+pub fn closes(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let hidden = row.tree.as_ref().map_or(0, |tree| tree.hidden);
+        if row.sessions.closed + hidden > 0 {
+            let _ = writeln!(
+                text,
+                "- {}: {} connections closed, {hidden} changes not told to its persistent watch, all at the stop of a leader.",
+                row.title, row.sessions.closed
+            );
+        }
+    }
+    text
+}
+
+/// Whether Evenkeel says of itself that it closed just the connections for persistent watches that are excused.
+pub fn unaccounted(rows: &[Row], closed: usize) -> Option<String> {
+    let excused: usize = rows.iter().map(|row| row.sessions.closed).sum();
+    (excused != closed).then(|| {
+        format!(
+            "{closed} connections closed for persistent watches, of which {excused} at the stop of a leader"
+        )
+    })
+}
+
 /// Enough to begin to search with.
 fn first(list: &[String]) -> String {
     list.iter().take(3).cloned().collect::<Vec<_>>().join("; ")
@@ -204,6 +230,20 @@ mod tests {
             assert_eq!(row.breaches().len(), 1, "{number}");
             assert_eq!(row.lies().len(), usize::from(number < lies.len()), "{number}");
         }
+    }
+
+    #[test]
+    fn what_is_excused_is_told_apart() {
+        let (mut closed, mut kept, plain) = (row(), row(), row());
+        closed.sessions.closed = 2;
+        closed.tree.as_mut().unwrap().hidden = 3;
+        kept.tree.as_mut().unwrap().hidden = 1;
+        let rows = [closed, kept, plain];
+        assert!(breaches_of(&rows, 0).is_empty());
+        assert_eq!(closes(&rows).lines().count(), 2);
+        assert!(closes(&rows).starts_with("- c: 2 connections closed, 3 changes not told"));
+        assert_eq!(unaccounted(&rows, 2), None);
+        assert!(unaccounted(&rows, 3).is_some() && unaccounted(&rows, 1).is_some());
     }
 
     #[test]

@@ -1,23 +1,23 @@
 //! An ensemble is rolled while clients of many libraries hold ephemeral nodes and watches and write all the time.
 
-use std::path::Path;
 use std::time::Duration;
 
 use super::changer::{Changer, Changes};
 use super::history::{Call, Line, Outcome};
 use super::judge::{
-    Sessions, Tree, Truth, Watches, Writes, judge_sessions, judge_tree, judge_watches, judge_writes,
+    Excuse, Gap, Sessions, Stop, Tree, Truth, Watches, Writes, gaps, judge_sessions, judge_tree,
+    judge_watches, judge_writes,
 };
 use super::observer::{Ephemerals, Observer};
 use super::programs::{Client, ClientSpec, Told, ZooKeeperLibrary, start_all};
-use super::{Direct, Ensemble, EnsembleSpec};
+use super::{Direct, Ensemble};
 use crate::scene::micros;
 use crate::{Error, Result, Roll, Sidecar, wait};
 
 /// What a sidecar logs.
 pub(super) const LOG: &str = "[log]\nlevel = \"info,evenkeel::zookeeper=debug\"\n";
 /// How long a client may take to go on after a restart.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The clients of a story and what they do.
 #[derive(Clone, Debug)]
@@ -81,6 +81,8 @@ pub struct Running {
     direct: Direct,
     restarts: usize,
     stuck: Vec<Vec<usize>>,
+    stops: Vec<Stop>,
+    excuse: Excuse,
 }
 
 fn root(name: &str) -> String {
@@ -127,12 +129,18 @@ impl Running {
         let watched = clients.iter().map(|client| (root(&client.spec().name), client.told())).collect();
         let observer = Observer::start(watched, ensemble.direct(timeout)?);
         let stuck = vec![Vec::new(); clients.len()];
-        let mut running = Self { clients, changers, observer, direct, restarts: 0, stuck };
+        let (stops, excuse) = (Vec::new(), Excuse::Nothing);
+        let mut running = Self { clients, changers, observer, direct, restarts: 0, stuck, stops, excuse };
         running.go_on()?;
         if let Some(title) = running.stuck.iter().position(|stuck| !stuck.is_empty()) {
             return Err(Error::program("the story", format!("client {title} never got to work")));
         }
         Ok(running)
+    }
+
+    /// What the stop of a leader ([`Running::restart`]) excuses for clients with persistent watches; else, nothing.
+    pub fn excuse(&mut self, excuse: Excuse) {
+        self.excuse = excuse;
     }
 
     /// Waits until each client had a success in each of its streams with something that it asked after this call. Those that
@@ -179,8 +187,11 @@ impl Running {
 
     /// Restarts one server and lets the clients go on.
     pub fn restart(&mut self, ensemble: &mut Ensemble, id: u8, how: Roll) -> Result<()> {
+        let (led, from_us) = (ensemble.leader() == Some(id), micros());
         ensemble.restart(id, how)?;
-        self.changed()
+        self.changed()?;
+        self.stops.push(Stop { led, from_us, until_us: micros() });
+        Ok(())
     }
 
     /// Something was done to a server: lets the clients go on.
@@ -208,7 +219,9 @@ impl Running {
             let root = root(&spec.name);
             let left_behind = left_behind(&mut self.direct, &root, spec.timeout_ms)?;
             let truth = truth(&mut self.direct, &root)?;
-            rows.push(judge(&spec, lines, &changes, until_us, &truth, ephemerals, left_behind, stuck));
+            let excuse = if spec.tree { self.excuse } else { Excuse::Nothing };
+            let gaps = gaps(excuse, &lines, &self.stops);
+            rows.push(judge(&spec, lines, &changes, until_us, &gaps, &truth, ephemerals, left_behind, stuck));
         }
         Ok(rows)
     }
@@ -220,6 +233,7 @@ fn judge(
     lines: Vec<Line>,
     changes: &Changes,
     until_us: i64,
+    gaps: &[Gap],
     truth: &Truth,
     ephemerals: Ephemerals,
     left_behind: Vec<String>,
@@ -236,13 +250,13 @@ fn judge(
     let before_end: Vec<Line> = lines.iter().filter(|line| at(line) <= until_us).cloned().collect();
     Row {
         title: spec.library.title(),
-        sessions: judge_sessions(&lines, until_us),
+        sessions: judge_sessions(&lines, until_us, gaps),
         ephemerals,
         left_behind,
         writes: judge_writes(&ops, truth),
         watches: judge_watches(&before_end, &changes.made),
         unwatched: changes.unwatched,
-        tree: spec.tree.then(|| judge_tree(&before_end, &changes.planted)),
+        tree: spec.tree.then(|| judge_tree(&before_end, &changes.planted, gaps)),
         stuck,
         lines,
     }
@@ -337,66 +351,4 @@ fn truth(direct: &mut Direct, root: &str) -> Result<Truth> {
     }
     let nodes = direct.children(&format!("{root}/nodes"))?.into_iter().collect();
     Ok(Truth { register: (text(value), stat.version), sequence, nodes })
-}
-
-/// Through what clients reach the servers.
-#[derive(Clone, Copy, Debug)]
-pub enum Through<'a> {
-    /// They know the servers' own addresses.
-    Nothing,
-    /// They know only Evenkeel's, which is this binary.
-    Evenkeel(&'a Path),
-}
-
-/// Rolls of an ensemble under load.
-#[derive(Clone, Debug)]
-pub struct Course {
-    /// The ensemble.
-    pub spec: EnsembleSpec,
-    /// The clients.
-    pub load: Load,
-    /// How servers are stopped.
-    pub how: Roll,
-    /// How often each of them.
-    pub rolls: usize,
-    /// Whether Evenkeel is told before: its clients leave each server first (see `PUT …/drain`).
-    pub announced: bool,
-    /// Keys of Evenkeel's `[[zookeeper]]`, one on each line.
-    pub keys: &'static str,
-}
-
-/// What became of a [`Course`].
-#[derive(Debug)]
-pub struct Ending {
-    /// What each client went through.
-    pub rows: Vec<Row>,
-    /// The sidecar, still running; its clients have ended.
-    pub sidecar: Option<Sidecar>,
-    /// The ensemble, whole.
-    pub ensemble: Ensemble,
-}
-
-impl Course {
-    /// Goes through it from beginning to end. `say` hears of each roll.
-    pub fn run(&self, through: Through<'_>, mut say: impl FnMut(&str)) -> Result<Ending> {
-        let mut ensemble = Ensemble::with(self.spec)?;
-        let keys = format!("tick_time = \"{}ms\"\n{}", self.spec.tick_ms, self.keys);
-        let (sidecar, servers) = match through {
-            Through::Nothing => (None, ensemble.servers()),
-            Through::Evenkeel(binary) => {
-                let (mut sidecar, listen) = Sidecar::zookeeper(binary, &ensemble.servers(), LOG, &keys)?;
-                sidecar.wait_ready(PATIENCE)?;
-                (Some(sidecar), listen.to_string())
-            }
-        };
-        let mut running = Running::start(&ensemble, &self.load, &servers)?;
-        for roll in 1..=self.rolls {
-            say(&format!("roll {roll} of {}, {:?}", self.rolls, self.how));
-            match &sidecar {
-                Some(sidecar) if self.announced => running.roll_drained(&mut ensemble, self.how, sidecar)?,
-                _ => running.roll(&mut ensemble, self.how)?,
-            }
-        }
-        Ok(Ending { rows: running.finish()?, sidecar, ensemble })
-    }
 }

@@ -79,6 +79,7 @@ impl Session {
         );
         let own = Arc::clone(self);
         let mut states = client.state_watcher();
+        let session = client.clone();
         tokio::spawn(async move {
             loop {
                 let what = match states.changed().await {
@@ -91,6 +92,9 @@ impl Session {
                     return;
                 }
                 tell(&json!({"t": "session", "at": micros(), "what": what}));
+                if what == "connected" && own.tree {
+                    tokio::spawn(own.clone().plant_again(session.clone()));
+                }
                 if what == "expired" {
                     let fresh = connect(&own.servers, own.timeout).await;
                     own.replace(Some(fresh));
@@ -139,6 +143,19 @@ impl Session {
                 }
             }
         });
+    }
+
+    /// The library doesn't set its persistent watch again after a reconnect, so that the program does, as it has to. Who was told
+    /// before is told again.
+    async fn plant_again(self: Arc<Self>, client: Client) {
+        let path = format!("{}/tree", self.root);
+        while !stopped() && client.state() == SessionState::SyncConnected {
+            if client.watch(&path, AddWatchMode::PersistentRecursive).await.is_ok() {
+                tell(&json!({"t": "planted", "at": micros()}));
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn arm(&self, kind: &str) -> Result<(i64, OneshotWatcher), Error> {

@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use testbed::zookeeper::{Course, Load, Row, Through, ZooKeeperLibrary, breaches_of, table};
+use testbed::zookeeper::{
+    Course, Ending, Excuse, Load, Row, Through, ZooKeeperLibrary, breaches_of, closes, table, unaccounted,
+};
 use testbed::{EnsembleSpec, Result, Roll, ZooKeeperVersion};
 
 use super::{Bench, Finding};
@@ -21,16 +23,19 @@ pub(super) fn hard(bench: &Bench, version: ZooKeeperVersion) -> Result<Finding> 
 }
 
 fn rolled(bench: &Bench, version: ZooKeeperVersion, how: Roll) -> Result<Finding> {
+    let announced = how == Roll::Soft;
     let mut load = Load::new(&ZooKeeperLibrary::here(version, |text| bench.say(text)));
-    load.trees = how == Roll::Soft;
+    load.trees = announced;
     let spec = EnsembleSpec::new(version);
-    let run = |through, title: &str| {
-        let announced = how == Roll::Soft;
-        let keys = if announced { "persistent_watches = \"keep\"" } else { "" };
-        let course = Course { spec, load: load.clone(), how, rolls: ROLLS, announced, keys };
+    let run = |through, title: &str, keys, excuse| -> Result<Ending> {
+        let mut load = load.clone();
+        if excuse == Excuse::Kept {
+            load.libraries.retain(|library| library.plants());
+        }
+        let course = Course { spec, load, how, rolls: ROLLS, announced, keys, excuse };
         course.run(through, |text| bench.say(&format!("{title}, {text}")))
     };
-    let direct = run(Through::Nothing, "directly")?;
+    let direct = run(Through::Nothing, "directly", "", Excuse::Nothing)?;
     let mut figures = format!(
         "ZooKeeper {version}, {ROLLS} rolls, {how:?}; sessions of {} ms, a tick of {} ms.\n\n",
         load.timeout_ms, spec.tick_ms
@@ -42,13 +47,34 @@ fn rolled(bench: &Bench, version: ZooKeeperVersion, how: Roll) -> Result<Finding
     if bench.direct {
         return Ok(Finding { figures, breaches });
     }
-    let behind = run(Through::Evenkeel(&bench.binary), "through Evenkeel")?;
+    let through = Through::Evenkeel(&bench.binary);
+    let behind = run(through, "through Evenkeel", "", Excuse::Closed)?;
     let _ = write!(figures, "\nThrough Evenkeel:\n\n{}", table(&behind.rows));
-    let closed = behind.sidecar.as_ref().map_or(Ok(0.0), |sidecar| {
-        sidecar.metric_sum("evenkeel_zookeeper_lease_closes_total", &["reason=\"unknown_outcome\""])
-    })?;
-    let _ = writeln!(figures, "\nConnections that Evenkeel closed for an unknown outcome: {closed}.");
-    let closed = format!("{closed}").parse().unwrap_or(0);
-    breaches.extend(breaches_of(&behind.rows, closed));
+    let unknown = behind.closed("unknown_outcome")?;
+    let _ = writeln!(figures, "\nConnections that Evenkeel closed for an unknown outcome: {unknown}.");
+    breaches.extend(breaches_of(&behind.rows, unknown));
+    breaches.extend(settled(&behind, &mut figures)?);
+    if announced {
+        let kept = run(through, "persistent watches kept", "persistent_watches = \"keep\"", Excuse::Kept)?;
+        let _ = write!(
+            figures,
+            "\nThrough Evenkeel with `persistent_watches = \"keep\"`, clients with such a watch alone:\n\n{}",
+            table(&kept.rows)
+        );
+        breaches.extend(breaches_of(&kept.rows, 0).into_iter().map(|text| format!("kept: {text}")));
+        breaches.extend(settled(&kept, &mut figures)?);
+    }
     Ok(Finding { figures, breaches })
+}
+
+/// Says what was closed for persistent watches, which is right at the stop of a leader alone: it takes all connections of all
+/// servers with it, and nobody tells these watches what they missed. Answers what was not right.
+fn settled(ending: &Ending, figures: &mut String) -> Result<Option<String>> {
+    let closed = ending.closed("persistent_watches")?;
+    let _ = writeln!(figures, "\nConnections that Evenkeel closed for persistent watches: {closed}.");
+    let each = closes(&ending.rows);
+    if !each.is_empty() {
+        let _ = write!(figures, "\n{each}");
+    }
+    Ok(unaccounted(&ending.rows, closed))
 }

@@ -1,7 +1,7 @@
 //! The same for `ZooKeeper`: sessions with ephemeral nodes, watches and writes through a planned and a kill roll, first of
 //! clients that connect to the servers themselves, then of clients behind Evenkeel.
 
-use testbed::zookeeper::{Course, Load, Row, Through, ZooKeeperLibrary, breaches_of};
+use testbed::zookeeper::{Course, Excuse, Load, Row, Through, ZooKeeperLibrary, breaches_of};
 use testbed::{EnsembleSpec, Result, Roll, Sidecar, ZooKeeperVersion};
 
 use super::display::Display;
@@ -40,7 +40,7 @@ pub(super) fn run(display: &Display) -> Result<bool> {
         load.trees = false;
         let spec = EnsembleSpec::new(VERSION);
         let announced = how == Roll::Soft;
-        let course = Course { spec, load, how, rolls: 1, announced, keys: "" };
+        let course = Course { spec, load, how, rolls: 1, announced, keys: "", excuse: Excuse::Nothing };
         display.say(&format!("ZooKeeper {VERSION}, three servers, {name} roll: clients that know them"));
         let direct = course.run(Through::Nothing, |_| {})?.rows;
         display.say(&format!(

@@ -214,7 +214,8 @@ fn watches_that_are_told_and_watches_that_are_not() {
 
 #[test]
 fn a_tree_is_told_each_change_once_in_order() {
-    let plan = |node: &str, what, sent_us| Planting { node: node.to_owned(), what, sent_us };
+    let plan =
+        |node: &str, what, sent_us| Planting { node: node.to_owned(), what, sent_us, done_us: sent_us + 1 };
     let changes = [
         plan("a", "created", 5),
         plan("b", "created", 20),
@@ -225,10 +226,12 @@ fn a_tree_is_told_each_change_once_in_order() {
         |node: &str, what: &str| Line::Tree { at_us: 50, node: node.to_owned(), what: what.to_owned() };
     let good =
         vec![Line::Planted { at_us: 10 }, tell("b", "created"), tell("b", "changed"), tell("b", "deleted")];
-    let count = |lines: &[Line]| {
-        let Tree { due, missed, twice, disordered, false_events } = judge_tree(lines, &changes);
+    let judged = |lines: &[Line], gaps: &[Gap]| {
+        let Tree { due, missed, hidden: _, twice, disordered, false_events } =
+            judge_tree(lines, &changes, gaps);
         [due, missed.len(), twice.len(), disordered.len(), false_events.len()]
     };
+    let count = |lines: &[Line]| judged(lines, &[]);
     assert_eq!(count(&good), [3, 0, 0, 0, 0]);
     let mut lines = good.clone();
     lines.remove(2);
@@ -243,6 +246,38 @@ fn a_tree_is_told_each_change_once_in_order() {
     lines.push(tell("c", "created"));
     assert_eq!(count(&lines), [3, 0, 0, 0, 1]);
     assert_eq!(count(&good[1..]), [0; 5], "without a watch nothing is due");
+    // In a gap nobody has to tell; but what is told is told once, and outside of it everything is due.
+    let gap = |from_us, until_us| [Gap { from_us, until_us }];
+    let mut lines = good.clone();
+    lines.remove(2);
+    assert_eq!(judged(&lines, &gap(31, 35)), [2, 0, 0, 0, 0]);
+    assert_eq!(judge_tree(&lines, &changes, &gap(29, 30)).hidden, 1);
+    for (from_us, until_us) in [(32, 100), (0, 29)] {
+        assert_eq!(judged(&lines, &gap(from_us, until_us)), [3, 1, 0, 0, 0]);
+    }
+    assert_eq!(judged(&good, &gap(0, 100)), [3, 0, 0, 0, 0]);
+    lines.push(tell("b", "created"));
+    assert_eq!(judged(&lines, &gap(0, 100)), [2, 0, 1, 0, 0]);
+}
+
+#[test]
+fn only_the_stop_of_a_leader_opens_a_gap_and_only_to_whom_it_closed() {
+    let word = |at_us, what: &str| Line::Session { at_us, what: what.to_owned() };
+    let stop = |led, from_us| Stop { led, from_us, until_us: from_us + 50 };
+    let stops = [stop(false, 100), stop(true, 200), stop(true, 300)];
+    let set = |at_us| Line::Planted { at_us };
+    let lines = [set(10), word(110, "disconnected"), set(120), word(210, "disconnected"), set(260)];
+    let gap = |from_us, until_us| Gap { from_us, until_us };
+    assert_eq!(gaps(Excuse::Nothing, &lines, &stops), []);
+    assert_eq!(gaps(Excuse::Closed, &lines, &stops), [gap(200, 260)]);
+    assert_eq!(gaps(Excuse::Kept, &lines, &stops), [gap(200, 250), gap(300, 350)]);
+    let found = judge_sessions(&lines, 400, &[gap(200, 260)]);
+    assert_eq!((found.disconnects, found.closed), (1, 1));
+    // Closed twice in one stop: until the watch is set anew for good, or never.
+    let twice = [set(10), word(210, "disconnected"), set(220), word(230, "disconnected")];
+    assert_eq!(gaps(Excuse::Closed, &twice, &stops), [gap(200, i64::MAX)]);
+    let before = [set(10), word(199, "disconnected"), set(205)];
+    assert_eq!(gaps(Excuse::Closed, &before, &stops), [], "a planned move is no excuse");
 }
 
 #[test]
@@ -259,7 +294,7 @@ fn sessions_are_counted_until_the_end_of_the_story() {
         word(90, "disconnected"),
         word(200, "expired"),
     ];
-    let found = judge_sessions(&lines, 100);
+    let found = judge_sessions(&lines, 100, &[]);
     assert_eq!((found.disconnects, found.expired, found.longest_us), (3, 1, 30));
     assert_eq!(found.recipes_lost, ["latch"]);
 }
