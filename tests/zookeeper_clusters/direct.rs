@@ -1,6 +1,6 @@
 //! Clients that connect to the servers themselves: what they see of a roll, and that nobody is lied to.
 
-use testbed::zookeeper::{Course, Load, Row, Through, ZooKeeperLibrary, table};
+use testbed::zookeeper::{Course, Excuse, Load, Row, Through, ZooKeeperLibrary, table};
 use testbed::{EnsembleSpec, Roll, ZooKeeperVersion};
 
 /// Without Evenkeel a roll is noticed; what writes were told is true all the same, and so is each event.
@@ -28,7 +28,8 @@ fn assert_honest_and_interrupted(rows: &[Row]) {
 
 fn rolled(version: ZooKeeperVersion, how: Roll) {
     let load = Load::new(&ZooKeeperLibrary::here(version, |text| println!("{text}")));
-    let course = Course { spec: EnsembleSpec::new(version), load, how, rolls: 1, announced: false, keys: "" };
+    let (spec, keys, excuse) = (EnsembleSpec::new(version), "", Excuse::Nothing);
+    let course = Course { spec, load, how, rolls: 1, announced: false, keys, excuse };
     assert_honest_and_interrupted(&course.run(Through::Nothing, |_| {}).unwrap().rows);
 }
 

@@ -6,11 +6,15 @@ use testbed::zookeeper::{
 use testbed::{EnsembleSpec, Roll, Sidecar, ZooKeeperVersion};
 
 fn roll(version: ZooKeeperVersion, how: Roll, announced: bool) {
-    let mut load = Load::new(&ZooKeeperLibrary::here(version, |text| println!("{text}")));
+    roll_of(EnsembleSpec::new(version), how, announced);
+}
+
+fn roll_of(spec: EnsembleSpec, how: Roll, announced: bool) {
+    let mut load = Load::new(&ZooKeeperLibrary::here(spec.version, |text| println!("{text}")));
     // Nobody can tell what a persistent watch would have told in a gap, so that its client is let go then: when its server is
     // lost, or the leader, which takes all connections with it. Where moves are planned, only the latter is left.
     load.trees = announced;
-    let (spec, keys, excuse) = (EnsembleSpec::new(version), "", Excuse::Closed);
+    let (keys, excuse) = ("", Excuse::Closed);
     let course = Course { spec, load, how, rolls: 1, announced, keys, excuse };
     let ending =
         course.run(Through::Evenkeel(&Sidecar::binary().unwrap()), |text| println!("{text}")).unwrap();
@@ -39,6 +43,12 @@ fn an_announced_roll_of_3_8_is_not_noticed() {
 #[test]
 fn an_announced_roll_of_3_9_is_not_noticed() {
     roll(ZooKeeperVersion::V3_9_5, Roll::Soft, true);
+}
+
+/// Evenkeel and the servers prove who they are to each other; the clients speak plain text on the loopback.
+#[test]
+fn an_announced_roll_over_tls_is_not_noticed() {
+    roll_of(EnsembleSpec::new(ZooKeeperVersion::V3_9_5).secure(), Roll::Soft, true);
 }
 
 #[test]

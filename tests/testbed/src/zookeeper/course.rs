@@ -61,11 +61,12 @@ impl Course {
     /// Goes through it from beginning to end. `say` hears of each roll.
     pub fn run(&self, through: Through<'_>, mut say: impl FnMut(&str)) -> Result<Ending> {
         let mut ensemble = Ensemble::with(self.spec)?;
-        let keys = format!("tick_time = \"{}ms\"\n{}", self.spec.tick_ms, self.keys);
+        let (to_servers, tls) = ensemble.for_sidecar();
+        let keys = format!("tick_time = \"{}ms\"\n{tls}{}", self.spec.tick_ms, self.keys);
         let (sidecar, servers) = match through {
             Through::Nothing => (None, ensemble.servers()),
             Through::Evenkeel(binary) => {
-                let (mut sidecar, listen) = Sidecar::zookeeper(binary, &ensemble.servers(), LOG, &keys)?;
+                let (mut sidecar, listen) = Sidecar::zookeeper(binary, &to_servers, LOG, &keys)?;
                 sidecar.wait_ready(PATIENCE)?;
                 (Some(sidecar), listen.to_string())
             }

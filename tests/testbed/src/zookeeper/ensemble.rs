@@ -43,12 +43,14 @@ pub struct EnsembleSpec {
     pub sync_limit: u32,
     /// Whether members may change while it runs (`reconfig`); every client may ask for it then.
     pub reconfig: bool,
+    /// Whether servers have an encrypted port for clients, too.
+    pub secure: bool,
 }
 
 impl EnsembleSpec {
     /// Three servers with a tick of 500 ms and fixed members.
     pub fn new(version: ZooKeeperVersion) -> Self {
-        Self { version, servers: 3, tick_ms: 500, sync_limit: 10, reconfig: false }
+        Self { version, servers: 3, tick_ms: 500, sync_limit: 10, reconfig: false, secure: false }
     }
 
     /// The same with another number of servers.
@@ -69,6 +71,13 @@ impl EnsembleSpec {
     #[must_use]
     pub fn sync_limit(mut self, ticks: u32) -> Self {
         self.sync_limit = ticks;
+        self
+    }
+
+    /// The same with an encrypted port for clients, besides the plain one.
+    #[must_use]
+    pub fn secure(mut self) -> Self {
+        self.secure = true;
         self
     }
 
@@ -123,6 +132,7 @@ impl Ensemble {
             (1..=spec.servers).map(|id| Member { id, host: id, version: spec.version, server: None });
         let mut ensemble = Self { members: members.collect(), spec, places: Places::default(), claim };
         ensemble.note_places();
+        ensemble.certify()?;
         for id in ensemble.ids() {
             ensemble.prepare(id)?;
             ensemble.start_server(id)?;
@@ -348,6 +358,7 @@ impl Ensemble {
             );
         } else {
             let _ = writeln!(text, "clientPort={CLIENT_PORT}\nclientPortAddress={}", self.claim.ip(host));
+            text.push_str(&self.secure_settings(id));
             if self.members.len() > 1 {
                 text.push_str(&members);
             }

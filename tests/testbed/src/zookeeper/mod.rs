@@ -20,6 +20,7 @@ mod programs;
 mod raw;
 mod refit;
 mod report;
+mod secure;
 mod shield;
 pub mod small;
 mod story;
