@@ -1,6 +1,6 @@
 //! Encrypted ports for clients, beside the plain ones.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Ensemble;
 use crate::Result;
@@ -46,12 +46,18 @@ impl Ensemble {
         )
     }
 
+    /// What a sidecar calls server `id`: the address that it connects to.
+    pub fn known_as(&self, id: u8) -> SocketAddr {
+        let plain = self.addr(id);
+        if self.spec.secure { (plain.ip(), SECURE_PORT).into() } else { plain }
+    }
+
     /// Where a sidecar finds the servers, and the keys of its configuration with which it is let in.
     pub fn for_sidecar(&self) -> (String, String) {
         if !self.spec.secure {
             return (self.servers(), String::new());
         }
-        let all = self.ids().into_iter().map(|id| format!("{}:{SECURE_PORT}", self.addr(id).ip()));
+        let all = self.ids().into_iter().map(|id| self.known_as(id).to_string());
         let file = |name: &str| self.folder().join(name).display().to_string();
         let keys = format!(
             "tls.enabled = true\ntls.ca = '{}'\ntls.certificate = '{}'\ntls.key = '{}'\n",

@@ -174,7 +174,7 @@ impl Running {
     pub fn roll_drained(&mut self, ensemble: &mut Ensemble, how: Roll, sidecar: &Sidecar) -> Result<()> {
         let mut done = Vec::new();
         while let Some(id) = ensemble.next_to_roll(&done) {
-            let path = format!("/v1/clusters/bed/members/{}/drain", ensemble.addr(id));
+            let path = format!("/v1/clusters/bed/members/{}/drain", ensemble.known_as(id));
             wait::until("the end of a drain", PATIENCE, || {
                 matches!(sidecar.ask("PUT", &path), Ok((200, _)))
             })?;
