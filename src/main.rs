@@ -19,7 +19,7 @@ use evenkeel::app::{App, Exit, Reload};
 use evenkeel::config::{self, Config, LogFormat, Problems};
 use evenkeel::driver;
 use evenkeel::lifecycle::Signals;
-use evenkeel::telemetry;
+use evenkeel::{telemetry, tls};
 
 /// Between two looks at a drain.
 const DRAIN_LOOK: Duration = Duration::from_millis(200);
@@ -162,12 +162,25 @@ fn main() -> ExitCode {
 
 fn check(path: &Path) -> ExitCode {
     match load(path) {
-        Ok(config) => {
-            println!("ok: {}: {}", path.display(), summary(&config));
-            ExitCode::SUCCESS
-        }
+        Ok(config) => match usable(&config) {
+            Ok(()) => {
+                println!("ok: {}: {}", path.display(), summary(&config));
+                ExitCode::SUCCESS
+            }
+            Err(text) => complain(&text),
+        },
         Err(problems) => refuse(&problems),
     }
+}
+
+/// Whether the files that a configuration names can be used. Errors: the first that can't, as text.
+fn usable(config: &Config) -> Result<(), String> {
+    let kafka = config.kafka.iter().map(|cluster| (&cluster.name, &cluster.tls));
+    let zookeeper = config.zookeeper.iter().map(|cluster| (&cluster.name, &cluster.tls));
+    for (name, options) in kafka.chain(zookeeper).filter(|(_, options)| options.enabled) {
+        tls::check(options).map_err(|error| format!("{name}: tls: {error}"))?;
+    }
+    Ok(())
 }
 
 /// A runtime and the address of the sidecar that runs, to ask it things.
@@ -320,7 +333,7 @@ fn admin_of(admin: &config::Admin) -> String {
 
 fn run(path: &Path) -> ExitCode {
     match load(path) {
-        Ok(config) => match start(config, path) {
+        Ok(config) => match usable(&config).and_then(|()| start(config, path)) {
             // Without waiting for what a runtime still does on other threads: everything that counts has ended.
             Ok(exit) => std::process::exit(i32::from(exit.code())),
             Err(text) => {

@@ -164,6 +164,22 @@ fn run_refuses_what_check_refuses_in_the_same_words() {
 }
 
 #[test]
+fn a_file_for_tls_that_can_not_be_used_is_named() {
+    let folder = Folder::new("tls");
+    let file = folder.write(&format!(
+        "{}tls.enabled = true\ntls.ca = \"/nonexistent/ca.pem\"\n",
+        config("info", "21010-21019")
+    ));
+    for command in ["check", "run"] {
+        let output = once(&[command], &file);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        let wanted = ": tls: /nonexistent/ca.pem: can't be read: No such file or directory (os error 2)\n";
+        assert!(text.ends_with(wanted), "{command}: {text}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2_and_the_version_is_told() {
     for arguments in [&[][..], &["run"], &["walk"], &["check", "--confg", "x"]] {
         assert_eq!(evenkeel().args(arguments).output().unwrap().status.code(), Some(2), "{arguments:?}");
