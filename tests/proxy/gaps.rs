@@ -1,10 +1,11 @@
 //! Gaps in an injected sequence: whose predecessor is gone starts over, and what is in the log is not taken for gone.
 
 use crate::bed::{Bed, eventually};
-use crate::fake::{Act, change, gate};
+use crate::fake::{Act, Fake, change, gate};
 use crate::identity::injecting;
 use crate::inject::{expect, five_at, ids, nothing, one, says, sequences};
 use crate::make::*;
+use std::time::Duration;
 
 fn epochs(bed: &Bed) -> Vec<i16> {
     bed.fake.log("t", 0).iter().map(|batch| batch.epoch).collect()
@@ -126,5 +127,31 @@ async fn what_landed_proves_nothing_of_what_is_behind_it() {
     }
     assert_eq!(codes, [0, 0, 0, 10, 0]);
     assert_eq!(bed.fake.texts("t", 0), ["0", "1", "2", "3", "5"]);
+    bed.balanced().await;
+}
+
+/// Those behind a gap come to their bound before they could start over: the next one does at once, and isn't sent into the gap itself,
+/// or a backlog whose batches all come to their bound would never get beyond it.
+#[tokio::test]
+async fn a_gap_outlives_no_batch_that_met_it() {
+    let fake = Fake::start(&[1]).await;
+    fake.topic("t", &[1]);
+    let bed = Bed::over(fake, "hold.max = \"300ms\"", "idempotence = \"inject\"").await;
+    bed.ready().await;
+    let (mut client, first) = five_at(&bed, &[Act::Fail(10)]).await;
+    let hold = gate();
+    bed.fake.script(1, PRODUCE, Act::Wait(hold.clone()));
+    first.add_permits(1);
+    expect(&mut client, &[(0, 1), (10, -1)]).await;
+    tokio::time::sleep(Duration::from_millis(400)).await; // their bound is reached
+    hold.add_permits(1);
+    expect(&mut client, &[(5, -1), (5, -1), (5, -1)]).await;
+    let sent = bed.fake.seen(PRODUCE).len();
+    for n in 2..5 {
+        assert_eq!(produced(&client.ask(PRODUCE, 9, &produce_text("next")).await), [(0, n)]);
+    }
+    assert_eq!(bed.fake.seen(PRODUCE).len(), sent + 3, "none met the gap");
+    assert_eq!(epochs(&bed), [0, 0, 1, 1, 1]);
+    assert_eq!(sequences(&bed), [0, 1, 0, 1, 2]);
     bed.balanced().await;
 }

@@ -5,18 +5,28 @@ use crate::fake::{Act, change};
 use crate::make::*;
 use crate::trial::newest;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::fmt::MakeWriter;
+use std::sync::{Arc, Mutex, Once};
+
+thread_local! {
+    static CAPTURED: RefCell<Option<Log>> = const { RefCell::new(None) };
+}
 
 /// The log of this test's thread, on which everything of it runs.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Log {
+/// Writes to the log of the thread, if that captures one.
+struct OfThread;
+
+impl Write for OfThread {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        CAPTURED.with_borrow(|log| {
+            if let Some(Log(lines)) = log {
+                lines.lock().unwrap().extend_from_slice(bytes);
+            }
+        });
         Ok(bytes.len())
     }
 
@@ -25,21 +35,27 @@ impl Write for Log {
     }
 }
 
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
+/// Ends the capture.
+struct Guard;
 
-    fn make_writer(&self) -> Self {
-        self.clone()
+impl Drop for Guard {
+    fn drop(&mut self) {
+        CAPTURED.set(None);
     }
 }
 
 impl Log {
-    /// Captures what is logged from now on, in the form that `log.format = "json"` has.
-    fn capture() -> (Self, DefaultGuard) {
+    /// Captures what is logged from now on, in the form that `log.format = "json"` has. There is one subscriber for all threads: with one
+    /// for each, a test that begins or ends beside this one can switch call sites off for a moment.
+    fn capture() -> (Self, Guard) {
+        static ONE_FOR_ALL: Once = Once::new();
+        ONE_FOR_ALL.call_once(|| {
+            let json = tracing_subscriber::fmt().json().flatten_event(true).with_writer(|| OfThread);
+            json.with_max_level(tracing::Level::DEBUG).init();
+        });
         let log = Self::default();
-        let json = tracing_subscriber::fmt().json().flatten_event(true).with_writer(log.clone());
-        let subscriber = json.with_max_level(tracing::Level::DEBUG).finish();
-        (log, tracing::subscriber::set_default(subscriber))
+        CAPTURED.set(Some(log.clone()));
+        (log, Guard)
     }
 
     /// The lines about unknown outcomes.

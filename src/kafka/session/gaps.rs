@@ -56,6 +56,11 @@ impl Session {
             .map(Row::of)
             .collect();
         for row in waiting {
+            if self.is_behind(&row, number) {
+                self.leave_gap(&row, number, now + GAP_PAUSE);
+                moved = true;
+                continue;
+            }
             let more = self.may_say_more(&row, number);
             if !more || made(Mistake::GapProvesAlone) {
                 self.close_gap(&row, number, now);
@@ -63,6 +68,23 @@ impl Session {
             }
         }
         moved
+    }
+
+    /// Whether a batch before those of this request is undecided, and not known to be gone: then that one made the gap, and what
+    /// is behind it goes again when it is decided. A copy of them may lie unread behind one of it.
+    fn is_behind(&self, row: &Row, number: u64) -> bool {
+        let before = self.items_from(self.base).take_while(|(of, _)| *of < number);
+        let mut open = before.map(|(_, item)| item).filter(|item| row.has(item) && !item.is_done());
+        open.any(|item| !item.gap && !item.restamp)
+    }
+
+    /// Those of this request go again as they are, not before this.
+    fn leave_gap(&mut self, row: &Row, number: u64, not_before: Instant) {
+        let Some(slot) = self.slot_mut(number) else { return };
+        let State::Split(split) = &mut slot.state else { return };
+        for item in split.items_mut().iter_mut().filter(|item| item.gap && row.has(item)) {
+            item.leave_gap(not_before);
+        }
     }
 
     /// Whether a batch behind those that wait at a gap may be in the log, and has not said so yet. None is behind one that provably isn't.

@@ -190,6 +190,10 @@ impl Session {
         }
         let name = wire::api_name(key);
         tracing::warn!(client = %self.client_id, api = name, ?waited, "the bound of a held request is reached");
+        if let Some(slot) = self.slot(number).filter(|slot| slot.stamped) {
+            let body = slot.frame.slice(slot.body_at.min(slot.frame.len())..);
+            self.injection.end_whole(version, &body);
+        }
         if silent {
             // With acks=0 no answer is expected: one would be taken for that of the next request.
             self.set_state(number, State::Done(Answer::Nothing));
@@ -234,7 +238,7 @@ impl Session {
     /// error that says so, a Fetch an empty success.
     pub(super) fn expire_split(&mut self, number: u64, now: Instant) {
         let metrics = std::sync::Arc::clone(&self.cluster.metrics);
-        let (library, mut doubts) = (self.library, Vec::new());
+        let (library, mut doubts, mut ended) = (self.library, Vec::new(), Vec::new());
         let Some(slot) = self.slot_mut(number) else { return };
         let Some(message) = wire::response(slot.op.key) else { return };
         if let Some(trouble) = slot.trouble.as_deref_mut() {
@@ -244,6 +248,9 @@ impl Session {
         let State::Split(split) = &mut slot.state else { return };
         let shape = split.shape();
         split.settle(&mut |item| {
+            if !item.doubt && produce && (stamped || item.counted) {
+                ended.push((Doubt::of(item), item.restamp));
+            }
             let code = if item.doubt {
                 doubts.push(Doubt::of(item));
                 honest::REQUEST_TIMED_OUT
@@ -259,6 +266,10 @@ impl Session {
             metrics.client_errors.kafka(code).inc();
             Judgement::Done(error_for(shape, message, item.partition, code))
         });
+        for (batch, behind_gap) in ended {
+            let (topic, partition, records) = batch.batch();
+            self.injection.end(topic, partition, records, behind_gap);
+        }
         for doubt in doubts {
             let (topic, partition, records) = doubt.batch();
             self.injection.give_up(topic, partition, records);

@@ -51,6 +51,7 @@ pub(super) enum Stamped {
 
 /// What one client connection's producer is stamped with.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is known of it by itself")]
 pub(super) struct Injection {
     session: u64,
     on: bool,
@@ -67,6 +68,8 @@ pub(super) struct Injection {
     asked: Option<Instant>,
     /// By topic (its name, or the bytes of its id) and partition.
     sequences: HashMap<Box<[u8]>, HashMap<i32, Sequence>>,
+    /// Some sequence may be open: only then what lands is looked at, where nothing else asks for it.
+    open: bool,
     /// Batches to stamp: where, how long, and with what. Kept for its capacity.
     plan: Vec<(usize, usize, Producer, i32)>,
 }
@@ -132,6 +135,7 @@ impl Injection {
             anew: 0,
             asked: None,
             sequences: HashMap::new(),
+            open: false,
             plan: Vec::new(),
         }
     }
@@ -235,6 +239,11 @@ impl Injection {
             Fetched::Wait => return Stamped::Wait,
             Fetched::Denied => return Stamped::AsItIs,
         };
+        match self.mend_broken(cluster, version, body) {
+            Fetched::Producer(_) => {}
+            Fetched::Wait => return Stamped::Wait,
+            Fetched::Denied => return Stamped::AsItIs,
+        }
         self.assign(version, body, producer);
         for (at, len, producer, sequence) in self.plan.drain(..) {
             let at = body_at + at;
@@ -261,6 +270,25 @@ impl Injection {
         room || scanned.is_err()
     }
 
+    /// Partitions of this request whose sequence is broken begin anew, if another epoch or id can be had for each.
+    fn mend_broken(&mut self, cluster: &Cluster, version: i16, body: &[u8]) -> Fetched {
+        let mut all = Fetched::Producer(Producer::NONE);
+        let scanned = produce::scan_request(version, body, &mut |row| {
+            let (session, known) = (self.session, self.known_mut(topic_bytes(&row.topic), row.partition));
+            let Some(sequence) = known.filter(|sequence| sequence.broken) else { return };
+            match successor(sequence.producer, cluster, session) {
+                Fetched::Producer(next) => {
+                    sequence.begin_anew(next);
+                    sequence.opening = true; // whole requests are not kept behind what is unproven
+                    self.open = true;
+                }
+                other => all = other,
+            }
+        });
+        debug_assert!(scanned.is_ok(), "it was scanned before");
+        all
+    }
+
     fn assign(&mut self, version: i16, body: &[u8], producer: Producer) {
         let (sequences, plan) = (&mut self.sequences, &mut self.plan);
         plan.clear();
@@ -273,8 +301,8 @@ impl Injection {
             }
             let Some(topic) = sequences.get_mut(name) else { return };
             let sequence = topic.entry(row.partition).or_insert(Sequence::new(producer));
-            plan.push((row.records_at, records.len(), sequence.producer, sequence.next));
-            sequence.next = after(sequence.next, header.last_offset_delta);
+            let base = sequence.take(header.last_offset_delta);
+            plan.push((row.records_at, records.len(), sequence.producer, base));
             sequence.undecided += 1;
         });
         debug_assert!(scanned.is_ok(), "it was scanned before");
@@ -302,21 +330,11 @@ impl Injection {
         }
         let topic = self.sequences.entry(key_bytes(&item.topic).into()).or_default();
         let sequence = topic.entry(item.partition).or_insert(Sequence::new(producer));
-        if anew == Some(sequence.producer) {
-            // The first one behind the gap: its partition starts over under the next epoch. What is older may still lie in a
-            // broker's socket, and would be appended behind this if it came under an id that this has nothing to do with.
-            let next = sequence.producer.bumped().filter(|_| !made(Mistake::OtherIdBehindGap));
-            let next = if made(Mistake::EpochKept) { Some(sequence.producer) } else { next };
-            match next.map_or_else(|| cluster.fetch_producer(self.session), Fetched::Producer) {
-                Fetched::Producer(fresh) => {
-                    *sequence = Sequence {
-                        producer: fresh,
-                        next: 0,
-                        unproven: true,
-                        given_up: None,
-                        landed: None,
-                        ..*sequence
-                    }
+        if sequence.broken || anew == Some(sequence.producer) {
+            match successor(sequence.producer, cluster, self.session) {
+                Fetched::Producer(next) => {
+                    sequence.begin_anew(next);
+                    self.open = true;
                 }
                 Fetched::Wait => return false,
                 Fetched::Denied => return true,
@@ -330,7 +348,7 @@ impl Injection {
         if !done {
             return true; // no single batch: brokers refuse it
         }
-        sequence.next = after(next, header.last_offset_delta);
+        sequence.take(header.last_offset_delta);
         if anew.is_none() {
             sequence.undecided += 1;
             item.counted = true;
@@ -365,11 +383,23 @@ impl Injection {
         }
         let known = self.known(key_bytes(&item.topic), item.partition);
         match known {
-            Some(sequence) if sequence.unproven || (item.restamp && sequence.producer == carried) => None,
+            Some(sequence)
+                if sequence.unproven || sequence.broken || (item.restamp && sequence.producer == carried) =>
+            {
+                None
+            }
             Some(sequence) => Some(sequence.producer),
             None => Some(self.identity(is_by_id(&item.topic)).unwrap_or(carried)),
         }
     }
+}
+
+/// The producer under which a partition begins anew behind a gap: the next epoch of the same. What is older may still lie in a broker's
+/// socket, and would be appended behind what comes now if that came under an id that it has nothing to do with.
+fn successor(of: Producer, cluster: &Cluster, session: u64) -> Fetched {
+    let next = of.bumped().filter(|_| !made(Mistake::OtherIdBehindGap));
+    let next = if made(Mistake::EpochKept) { Some(of) } else { next };
+    next.map_or_else(|| cluster.fetch_producer(session), Fetched::Producer)
 }
 
 /// acks=1 becomes acks=all, with a shorter time-out. The two fields stand next to each other in every version.

@@ -67,7 +67,7 @@ impl Session {
         let body = frame.get(body_at..).unwrap_or_default();
         match produce::scan_response(version, body, &mut |_| {}) {
             Ok(head) if !head.any_error && !head.has_node_endpoints => {
-                if self.unsettled > 0 && slot.stamped {
+                if slot.stamped && (self.unsettled > 0 || self.injection.is_open()) {
                     // It may be what shows that those before it are in the log.
                     let body = slot.frame.slice(slot.body_at.min(slot.frame.len())..);
                     self.injection.landed_whole(version, &body);

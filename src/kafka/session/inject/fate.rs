@@ -6,6 +6,7 @@ use crate::kafka::cluster::TopicKey;
 use crate::kafka::split::Item;
 use crate::kafka::wire::{batch, produce};
 use bytes::Bytes;
+use std::collections::HashMap;
 
 impl Injection {
     /// The sequence of a partition, if it still goes on from this batch of it; and the batch.
@@ -28,7 +29,21 @@ impl Injection {
         records: Option<&Bytes>,
     ) {
         if let Some((sequence, header)) = self.same(topic, partition, records) {
+            let was_open = sequence.is_open();
             sequence.landed(header.base_sequence);
+            self.look_again(was_open);
+        }
+    }
+
+    /// Whether what lands may settle something.
+    pub(in crate::kafka::session) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// A sequence that was open may be no more: whether another one is.
+    fn look_again(&mut self, some_closed: bool) {
+        if some_closed && self.open {
+            self.open = self.sequences.values().flat_map(HashMap::values).any(Sequence::is_open);
         }
     }
 
@@ -41,6 +56,7 @@ impl Injection {
     ) {
         if let Some((sequence, header)) = self.same(topic, partition, records) {
             sequence.give_up(after(header.base_sequence, header.last_offset_delta));
+            self.open = true;
         }
     }
 
@@ -61,16 +77,19 @@ impl Injection {
 
     /// A request that went whole is in the log, with all its batches.
     pub(in crate::kafka::session) fn landed_whole(&mut self, version: i16, body: &Bytes) {
+        let mut was_open = false;
         let scanned = produce::scan_request(version, body, &mut |row| {
             let header = row.records.and_then(|records| batch::headers(records).next());
             if let Some(header) = header
                 && let Some(sequence) = self.known_mut(topic_bytes(&row.topic), row.partition)
                 && sequence.producer == of_header(&header)
             {
+                was_open |= sequence.is_open();
                 sequence.landed(header.base_sequence);
             }
         });
         debug_assert!(scanned.is_ok(), "it was scanned before");
+        self.look_again(was_open);
     }
 
     /// A batch was refused and not appended: its sequence is given back if nothing has taken a later one. Otherwise the
@@ -86,6 +105,33 @@ impl Injection {
         {
             sequence.next = header.base_sequence;
         }
+    }
+
+    /// A batch comes to its bound that isn't in the log and never will be. `behind_gap`: its sequence had been refused.
+    pub(in crate::kafka::session) fn end(
+        &mut self,
+        topic: &TopicKey,
+        partition: i32,
+        records: Option<&Bytes>,
+        behind_gap: bool,
+    ) {
+        if let Some((sequence, header)) = self.same(topic, partition, records) {
+            sequence.end(&header, behind_gap);
+        }
+    }
+
+    /// The same of a request that was stamped and never written.
+    pub(in crate::kafka::session) fn end_whole(&mut self, version: i16, body: &[u8]) {
+        let scanned = produce::scan_request(version, body, &mut |row| {
+            let header = row.records.and_then(|records| batch::headers(records).next());
+            if let Some(header) = header
+                && let Some(sequence) = self.known_mut(topic_bytes(&row.topic), row.partition)
+                && sequence.producer == of_header(&header)
+            {
+                sequence.end(&header, false);
+            }
+        });
+        debug_assert!(scanned.is_ok(), "it was scanned before");
     }
 
     /// A stamped request, which had gone out whole, is decided.

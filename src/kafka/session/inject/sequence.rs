@@ -1,12 +1,18 @@
 //! The sequence of one partition, and how many batches of it are undecided. Pure.
 
-use super::REMEMBERED;
+use super::{REMEMBERED, after};
 use crate::kafka::cluster::Producer;
 use crate::kafka::mistake::{Mistake, made};
+use crate::kafka::wire::batch::BatchHeader;
 use std::time::Instant;
+
+/// How many sequences later what has landed is forgotten: far more than any batches have that are undecided at a time, and less than
+/// half of the round, from which on a later one counts as earlier.
+const FORGOTTEN: i64 = 1 << 29;
 
 /// The sequence of one partition.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is known of it by itself")]
 pub(super) struct Sequence {
     pub(super) producer: Producer,
     pub(super) next: i32,
@@ -25,6 +31,9 @@ pub(super) struct Sequence {
     pub(super) given_up: Option<i32>,
     /// The first sequence of the last batch that is known to be in the log; noted only while others are in trouble.
     pub(super) landed: Option<i32>,
+    /// A batch that isn't in the log came to its bound and took its sequence along: the next one begins anew, when no other is undecided.
+    /// Else each batch of a backlog would meet the gap in turn, and come to its own bound in the pause that follows.
+    pub(super) broken: bool,
     /// Until then its batches go with their own acks=1: raised ones were refused, or came too late, for want of followers.
     pub(super) lowered: Option<Instant>,
 }
@@ -41,12 +50,14 @@ impl Sequence {
             crowded: false,
             given_up: None,
             landed: None,
+            broken: false,
             lowered: None,
         }
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.undecided >= if self.opening && !made(Mistake::FirstNotAlone) { 1 } else { REMEMBERED }
+        let alone = (self.opening && !made(Mistake::FirstNotAlone)) || self.broken;
+        self.undecided >= if alone { 1 } else { REMEMBERED }
     }
 
     /// Whether a part has to wait for those that are out.
@@ -70,6 +81,26 @@ impl Sequence {
         }
     }
 
+    /// The next batch takes its sequences; answers the first one.
+    pub(super) fn take(&mut self, last_offset_delta: i32) -> i32 {
+        let base = self.next;
+        self.next = after(base, last_offset_delta);
+        // Sequences wrap: an old one would be taken for one that is to come.
+        self.landed = self.landed.filter(|landed| distance(*landed, base) < FORGOTTEN);
+        base
+    }
+
+    /// The partition begins anew under this producer.
+    pub(super) fn begin_anew(&mut self, producer: Producer) {
+        (self.producer, self.next, self.unproven) = (producer, 0, true);
+        (self.given_up, self.landed, self.broken) = (None, None, false);
+    }
+
+    /// Whether something is open that a batch in the log would settle.
+    pub(super) fn is_open(&self) -> bool {
+        self.unproven || self.given_up.is_some()
+    }
+
     /// A batch with these sequences is in the log under its producer: so is what was given up before it.
     pub(super) fn landed(&mut self, base: i32) {
         self.unproven = false;
@@ -91,6 +122,15 @@ impl Sequence {
         }
     }
 
+    /// A batch ends that isn't in the log and never will be. `behind_gap`: its sequence had been refused.
+    pub(super) fn end(&mut self, batch: &BatchHeader, behind_gap: bool) {
+        if !behind_gap && self.next == after(batch.base_sequence, batch.last_offset_delta) {
+            self.next = batch.base_sequence;
+        } else {
+            self.broken = true;
+        }
+    }
+
     /// Brokers may have forgotten the producer: they take any sequence as its first.
     pub(super) fn open_again(&mut self) {
         (self.opening, self.older) = (true, self.undecided);
@@ -99,5 +139,10 @@ impl Sequence {
 
 /// Whether a sequence is another or comes after it, where both are of batches that are undecided at about the same time.
 fn is_at_or_behind(sequence: i32, other: i32) -> bool {
-    (i64::from(sequence) - i64::from(other)).rem_euclid(1 << 31) < 1 << 30
+    distance(other, sequence) < 1 << 30
+}
+
+/// How many sequences lie from one to another that comes after it.
+fn distance(from: i32, to: i32) -> i64 {
+    (i64::from(to) - i64::from(from)).rem_euclid(1 << 31)
 }

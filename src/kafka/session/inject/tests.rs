@@ -291,3 +291,38 @@ fn an_identity_is_used_up_at_its_last_epoch() {
     assert_eq!(at(i16::MAX - 2).bumped(), Some(at(i16::MAX - 1)));
     assert_eq!((at(i16::MAX - 1).bumped(), at(i16::MAX).bumped()), (None, None));
 }
+
+#[test]
+fn what_landed_is_forgotten_before_sequences_come_round_to_it() {
+    let mut sequence = Sequence::new(US);
+    sequence.landed(5);
+    sequence.next = 1 << 29;
+    sequence.take(0);
+    assert!(sequence.has_landed_behind(0) && !sequence.has_landed_behind(6));
+    assert!(sequence.has_landed_behind(6 + (1 << 30)), "which is why");
+    sequence.next = (1 << 29) + 5;
+    sequence.take(0);
+    assert_eq!(sequence.landed, None);
+    assert!(!sequence.has_landed_behind(6 + (1 << 30)));
+}
+
+#[test]
+fn what_ends_unwritten_gives_its_sequence_back_or_breaks_the_row() {
+    let mut injection = injection();
+    assigned(&mut injection, &[(0, plain(2)), (1, plain(1))]);
+    assigned(&mut injection, &[(0, plain(2))]);
+    let at = |base: i32| Bytes::from(batch_of(2, 0, 1, 7, base));
+    injection.end(&topic(), 0, Some(&at(2)), false);
+    assert_eq!(next(&injection), 2, "the last one: nothing has taken a later one");
+    assert!(!of_partition(&mut injection, 0).broken);
+    assigned(&mut injection, &[(0, plain(2))]);
+    injection.end(&topic(), 0, Some(&at(0)), false);
+    assert!(of_partition(&mut injection, 0).broken, "a later one would meet the gap");
+    assert!(
+        of_partition(&mut injection, 0).is_full(),
+        "the one that begins anew waits for those that are out"
+    );
+    assert!(!of_partition(&mut injection, 1).broken);
+    injection.end(&topic(), 1, Some(&Bytes::from(batch_of(2, 0, 0, 7, 0))), true);
+    assert!(of_partition(&mut injection, 1).broken, "the last one, and its sequence was refused");
+}

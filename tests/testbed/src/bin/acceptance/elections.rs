@@ -65,7 +65,7 @@ fn rotate(cluster: &mut Cluster, topic: &str, turn: usize) -> Result<()> {
 }
 
 /// Has the preferred leaders elected, and waits until every partition has its own.
-fn elect(cluster: &mut Cluster, topic: &str) -> Result<()> {
+pub(super) fn elect(cluster: &mut Cluster, topic: &str) -> Result<()> {
     wait::poll("preferred leaders", PATIENCE, std::time::Duration::from_millis(100), || {
         // A preferred leader that isn't in sync yet is an error; it will be.
         if cluster.admin().elect_preferred().is_err() {

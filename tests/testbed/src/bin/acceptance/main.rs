@@ -10,6 +10,7 @@ mod alerts;
 mod chaos;
 mod cold_start;
 mod document;
+mod drains;
 mod driven;
 mod elections;
 mod garbage;
@@ -146,6 +147,18 @@ const PROOFS: &[Proof] = &[
         shows: "`evenkeel upgrade` takes Kafka from 3.9.2 to 4.3.1 and then rolls it once more, through five sidecars with clients without retries; the \
                 driver is killed (SIGKILL) five times in each roll and started again.",
         run: driven::kafka,
+    },
+    Proof {
+        name: "drained-killed",
+        shows: "A broker whose leaders have been moved is drained and killed (SIGKILL) the moment that `drained` is answered, twenty times: no error, \
+                nothing held, no unknown outcome.",
+        run: drains::killed,
+    },
+    Proof {
+        name: "drained-told",
+        shows: "A broker that leads is drained and told to end (SIGTERM) the moment that `drained` is answered, twenty times; producers with acks=1, \
+                which is not raised, among the clients: no error, no unknown outcome, no record cut off.",
+        run: drains::told,
     },
     Proof {
         name: "zones",
