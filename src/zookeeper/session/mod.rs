@@ -95,6 +95,7 @@ enum Phase {
 }
 
 /// One client connection.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Session {
     id: u64,
     ensemble: Arc<Ensemble>,
