@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::hour::Hour;
-use super::{ClusterStatus, Wish, orders};
+use super::{ClusterStatus, Wish, local};
 use crate::metrics::{UpgradeGate, UpgradePhase};
 use crate::time::now;
 use crate::upgrade::{Action, Drain, Facts, Gate, Phase, Plan, Put, Refusal, Roll, Ticket, Verdict};
@@ -147,7 +147,7 @@ impl Hook {
     }
 
     /// Takes a plan; its answer for the controller.
-    pub(super) fn put(&self, plan: Plan) -> Result<Value, Refusal> {
+    pub(super) fn take(&self, plan: Plan) -> Result<Value, Refusal> {
         let (id, generation, name) = (plan.plan_id.clone(), plan.generation, self.cluster.name());
         let facts = self.cluster.facts();
         let members: Vec<String> = plan.members.iter().map(|member| member.id.clone()).collect();
@@ -202,7 +202,7 @@ impl Hook {
     }
 
     /// Drains a member, or ends that.
-    pub(super) fn drain(
+    pub(super) fn order_drain(
         &self,
         member: &str,
         ticket: Option<&Ticket>,
@@ -252,7 +252,7 @@ impl Hook {
     }
 
     /// Answers a gate, with the id and generation of the plan that lives.
-    pub(super) async fn gate(&self, gate: Gate, member: Option<&str>) -> (Verdict, Option<(String, u64)>) {
+    pub(super) async fn ask(&self, gate: Gate, member: Option<&str>) -> (Verdict, Option<(String, u64)>) {
         self.learn(gate).await;
         let facts = self.cluster.facts();
         let (verdict, actions, plan) = {
@@ -279,7 +279,7 @@ impl Hook {
     }
 
     /// Every gate, from what is known now: the cluster isn't asked, and nothing is counted. Without a plan nobody keeps that fresh.
-    pub(super) fn gates(&self) -> Value {
+    pub(super) fn all_gates(&self) -> Value {
         let facts = self.cluster.facts();
         let mut roll = self.roll();
         let plan = roll.plan(now()).map(|(plan, _)| (plan.plan_id.clone(), plan.generation));
@@ -289,13 +289,13 @@ impl Hook {
         });
         let all = of_members.chain([(Gate::Finalize, None), (Gate::Rollback, None)]);
         let told: Vec<Value> = all
-            .map(|(gate, member)| orders::told(gate, member, &roll.ask(gate, member, &facts, now())))
+            .map(|(gate, member)| local::told(gate, member, &roll.ask(gate, member, &facts, now())))
             .collect();
         json!({ "cluster": self.cluster.name(), "plan_id": plan_id, "generation": generation, "gates": told })
     }
 
     /// What is shown of the cluster, with the plan, and members' phases and versions.
-    pub(super) fn status(&self) -> Value {
+    pub(super) fn shown(&self) -> Value {
         let mut status = self.cluster.status();
         let (facts, roll) = (self.cluster.facts(), self.roll());
         if let Some(members) = status.get_mut("members").and_then(Value::as_array_mut) {
