@@ -18,10 +18,9 @@ use crate::upgrade::{Action, Drain, Facts, Gate, Phase, Plan, Put, Refusal, Roll
 const TICK: Duration = Duration::from_millis(500);
 /// Between two looks at what clients see, while there is nothing to watch: what they are used to has to be known beforehand.
 const IDLE: Duration = Duration::from_secs(10);
-/// Between two gatherings while a plan lives, jittered: a thousand sidecars ask.
-const PACE: Duration = Duration::from_secs(4);
-/// A cluster that answers slowly is asked less often, and at least this often: facts are believed for 15 s.
-const PACE_SLOW: Duration = Duration::from_secs(9);
+/// While a plan lives facts don't get older than this, jittered, whether or not a gate is asked: they are believed for 15 s. A thousand
+/// sidecars ask, each of them for all partitions, so that they ask no more often than they must; gates that are asked ask by themselves.
+const PACE: Duration = Duration::from_secs(9);
 /// A gate is answered from facts that are not older than this.
 const FRESH: Duration = Duration::from_secs(2);
 /// How often a wait looks at its drain.
@@ -85,10 +84,12 @@ impl Hook {
                 self.planned.notified().await;
                 continue;
             }
-            let began = now();
-            self.cluster.gather(Wish::default()).await;
-            let took = now().saturating_duration_since(began);
-            let pause = (took * 10).clamp(PACE, PACE_SLOW).mul_f64(rand::rng().random_range(0.75..1.25));
+            let pace = PACE.mul_f64(rand::rng().random_range(0.75..1.25));
+            let age = self.cluster.facts().age.unwrap_or(Duration::MAX);
+            if age >= pace {
+                self.cluster.gather(Wish::default()).await;
+            }
+            let pause = if age >= pace { pace } else { pace - age };
             let _ = tokio::time::timeout(pause, self.planned.notified()).await;
         }
     }

@@ -173,8 +173,10 @@ impl View {
             return SILENT;
         }
         let moves = |status: &Value| {
-            list(status, "members").any(|member| word(member, "phase") != "serving")
-                || status.get("hold").is_some_and(|hold| number(hold, "waiting") > 0)
+            list(status, "members").any(|member| {
+                let phases = member.get("phases").and_then(Value::as_object);
+                phases.is_some_and(|phases| phases.keys().any(|phase| phase != "serving"))
+            }) || status.get("hold").is_some_and(|hold| number(hold, "waiting") > 0)
         };
         if statuses().any(moves) { UNDER_WAY } else { 0 }
     }
@@ -310,7 +312,6 @@ mod tests {
         held.clusters[0].0["hold"]["waiting"] = json!(1);
         assert_eq!(held.code(), UNDER_WAY);
         let mut drained = view();
-        drained.clusters[0].0["members"][1]["phase"] = json!("drained");
         drained.clusters[0].0["members"][1]["phases"] = json!({ "drained": 1, "serving": 1 });
         assert_eq!(drained.code(), UNDER_WAY);
         assert!(drained.text().contains("drained 1, serving 1"), "{}", drained.text());

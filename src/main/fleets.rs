@@ -82,6 +82,7 @@ impl Status {
 fn drive(upgrade: Upgrade) -> ExitCode {
     let word = upgrade.done.map(|member| (member, true)).or(upgrade.again.map(|member| (member, false)));
     let Upgrade { plan, journal, dry_run, rollback, .. } = upgrade;
+    open_files();
     let options = driver::Options { plan, journal, dry_run, rollback, word };
     let halt = match runtime(1) {
         Ok(runtime) => runtime.block_on(driver::run(&options)),
