@@ -12,6 +12,7 @@ mod cold_start;
 mod document;
 mod driven;
 mod elections;
+mod fleets;
 mod garbage;
 mod kills;
 mod memory;
@@ -146,6 +147,18 @@ const PROOFS: &[Proof] = &[
         shows: "`evenkeel upgrade` takes Kafka from 3.9.2 to 4.3.1 and then rolls it once more, through five sidecars with clients without retries; the \
                 driver is killed (SIGKILL) five times in each roll and started again.",
         run: driven::kafka,
+    },
+    Proof {
+        name: "fleet-simulated",
+        shows: "Rolls of 100, 300 and 1,000 simulated sidecars over real HTTP, by `evenkeel upgrade` and through `evenkeel upgrade --serve`: what a roll \
+                costs, and that it grows no faster than the fleet.",
+        run: fleets::simulated,
+    },
+    Proof {
+        name: "fleet-real",
+        shows: "A hundred real sidecars before three real brokers, each with a client: two rolls by `evenkeel upgrade`, the second through \
+                `evenkeel upgrade --serve`; what reaches the brokers every second.",
+        run: fleets::real,
     },
     Proof {
         name: "zones",
