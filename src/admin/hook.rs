@@ -89,7 +89,7 @@ impl Hook {
             if age >= pace {
                 self.cluster.gather(Wish::default()).await;
             }
-            let pause = if age >= pace { pace } else { pace - age };
+            let pause = if age >= pace { pace } else { pace.saturating_sub(age) };
             let _ = tokio::time::timeout(pause, self.planned.notified()).await;
         }
     }

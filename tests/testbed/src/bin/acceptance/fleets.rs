@@ -246,8 +246,8 @@ impl Rates {
     }
 }
 
-/// A hundred real sidecars, each with a client of its own, before three brokers.
-pub(super) fn real(bench: &Bench) -> Result<Finding> {
+/// A cluster that clients find behind taps.
+fn tapped() -> Result<(Cluster, BTreeMap<u8, Tap>)> {
     let mut cluster = Cluster::prepare(Spec::new(KafkaVersion::V3_9_2))?;
     let mut taps = BTreeMap::new();
     for id in cluster.ids() {
@@ -261,6 +261,12 @@ pub(super) fn real(bench: &Bench) -> Result<Finding> {
     }
     cluster.wait_ready()?;
     cluster.create_topic(TOPIC, TOPIC_PARTITIONS, 3, &[])?;
+    Ok((cluster, taps))
+}
+
+/// A hundred real sidecars, each with a client of its own, before three brokers.
+pub(super) fn real(bench: &Bench) -> Result<Finding> {
+    let (mut cluster, taps) = tapped()?;
     let bootstrap: Vec<String> = taps.values().map(|tap| tap.addr().to_string()).collect();
     let (mut sidecars, mut through) = (Vec::new(), Vec::new());
     for _ in 0..REAL {
