@@ -88,7 +88,7 @@ impl Cluster {
         tokio::time::sleep(away).await;
         self.set(member, |node| {
             (node.up, node.since) = (true, now());
-            node.version = version.to_owned();
+            version.clone_into(&mut node.version);
         });
     }
 
