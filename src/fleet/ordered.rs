@@ -174,6 +174,7 @@ mod tests {
         Plan { plan_id: "p".to_owned(), generation, ttl_s: 60, ..Plan::none() }
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "as orders carry it")]
     fn ticket(generation: u64) -> Option<Ticket> {
         Some(Ticket { plan_id: "p".to_owned(), generation })
     }
@@ -229,7 +230,11 @@ mod tests {
             ordered.drain("1", ticket(1), S * 30, ["a".to_owned()], t0);
             let new = ("new", status(Some(1), Phase::Serving));
             let early = [("a".to_owned(), status(Some(1), phase)), ("new".to_owned(), new.1.clone())];
-            assert_eq!(ordered.lacking(&early, t0 - S, t0 + S).len(), 1, "that was said before the order");
+            assert_eq!(
+                ordered.lacking(&early, t0.checked_sub(S).unwrap(), t0 + S).len(),
+                1,
+                "that was said before the order"
+            );
             assert_eq!(lacking(&mut ordered, &[("a", status(Some(1), phase)), new.clone()], t0 + S), []);
             assert_eq!(lacking(&mut ordered, &[("a", status(Some(1), Phase::Serving)), new], t0 + S), []);
         }

@@ -231,6 +231,7 @@ fn detail(of: &FleetReason) -> String {
 mod tests {
     use super::*;
 
+    #[allow(clippy::unnecessary_wraps, reason = "as answers come")]
     fn said(plan: Option<u64>, codes: &[&str]) -> Result<GateSaid, String> {
         let reasons = codes.iter().map(|code| Reason::new(code, "why")).collect();
         let (plan_id, generation) = (plan.map(|_| "p".to_owned()), plan);
