@@ -36,7 +36,7 @@ test: setup lint docs ## format, lints, documentation, unit tests, component tes
 
 acceptance: ## the long proofs; results go to docs/acceptance.md (ARGS="--only NAME" runs one)
 	@tests/setup.sh acceptance
-	$(CARGO) build --release --bin evenkeel
+	$(CARGO) build --release -p evenkeel -p simulation --bins
 	$(CARGO) run --release -p testbed --bin acceptance -- $(ARGS)
 
 model: ## the model checks with wider bounds than at every test; minutes

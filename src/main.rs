@@ -1,9 +1,9 @@
 //! The command line.
 //!
 //! Exit codes: 0 done; 1 the configuration is refused or evenkeel can't start; 2 the command line is wrong; 128 and
-//! the signal's number when a second signal ended a drain. `upgrade` has more: `driver::Exit`.
+//! the signal's number when a second signal ended a drain. `upgrade` has more (`driver::Exit`), and so has `status` (`fleet::show`).
 
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,9 +17,13 @@ use tokio::runtime::{Builder, Runtime};
 use evenkeel::admin::{client, prestop};
 use evenkeel::app::{App, Exit, Reload};
 use evenkeel::config::{self, Config, LogFormat, Problems};
-use evenkeel::driver;
 use evenkeel::lifecycle::Signals;
 use evenkeel::{telemetry, tls};
+
+#[path = "main/fleets.rs"]
+mod fleets;
+
+use fleets::{Status, Upgrade};
 
 /// Between two looks at a drain.
 const DRAIN_LOOK: Duration = Duration::from_millis(200);
@@ -54,6 +58,9 @@ enum Command {
     /// or usage, 3 a gate stayed closed past its bound, 4 a command failed, 5 interrupted, 6 a sidecar is silent, 7 somebody else
     /// orders there, 8 a person has to say what became of a member.
     Upgrade(Upgrade),
+    /// Show a sidecar or a fleet: members, phases, sessions, holds, gates with their reasons. Exit codes: 0 all is calm, 1 nobody
+    /// answers, 2 usage, 3 something is under way (a member doesn't serve, requests are held), 6 a sidecar is silent.
+    Status(Status),
 }
 
 #[derive(Subcommand)]
@@ -66,28 +73,6 @@ enum Hook {
         /// The folder.
         folder: PathBuf,
     },
-}
-
-#[derive(Args)]
-struct Upgrade {
-    /// The plan; `config/plan.toml` shows every key.
-    #[arg(value_name = "PLAN.toml")]
-    plan: PathBuf,
-    /// The journal; else PLAN.toml.journal.
-    #[arg(long, value_name = "FILE")]
-    journal: Option<PathBuf>,
-    /// Say what would be done, and change nothing.
-    #[arg(long)]
-    dry_run: bool,
-    /// Members that have begun go back to the version before, by the plan's `rollback_command`.
-    #[arg(long)]
-    rollback: bool,
-    /// This member's command did its work, though nobody saw its end.
-    #[arg(long, value_name = "MEMBER", conflicts_with = "again")]
-    done: Option<String>,
-    /// This member's command did nothing: it comes again.
-    #[arg(long, value_name = "MEMBER")]
-    again: Option<String>,
 }
 
 #[derive(Args)]
@@ -156,7 +141,8 @@ fn main() -> ExitCode {
         Command::Undrain(undrain) => stay(&undrain),
         Command::Hook(Hook::Prestop) => before_stop(),
         Command::Hook(Hook::Install { folder }) => install(&folder),
-        Command::Upgrade(upgrade) => drive(upgrade),
+        Command::Upgrade(upgrade) => upgrade.run(),
+        Command::Status(status) => status.run(),
     }
 }
 
@@ -191,13 +177,17 @@ struct Asking {
 
 impl Asking {
     fn new(sidecar: &Sidecar) -> Result<Self, ExitCode> {
-        let url = match (&sidecar.admin, &sidecar.config) {
-            (Some(url), _) => url.clone(),
-            (None, None) => admin_of(&config::Admin::default()),
-            (None, Some(path)) => admin_of(&load(path).map_err(|problems| refuse(&problems))?.admin),
-        };
+        let url = Self::url(sidecar.admin.as_deref(), sidecar.config.as_deref())?;
         let runtime = runtime(1).map_err(|error| complain(&format!("no runtime: {error}")))?;
         Ok(Self { runtime, url })
+    }
+
+    fn url(admin: Option<&str>, config: Option<&Path>) -> Result<String, ExitCode> {
+        Ok(match (admin, config) {
+            (Some(url), _) => url.to_owned(),
+            (None, None) => admin_of(&config::Admin::default()),
+            (None, Some(path)) => admin_of(&load(path).map_err(|problems| refuse(&problems))?.admin),
+        })
     }
 
     /// Status and text of the answer; what is not of the class 2xx is complained about.
@@ -301,23 +291,6 @@ fn install(folder: &Path) -> ExitCode {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => complain(&format!("{}: {error}", to.display())),
     }
-}
-
-/// Drives a roll. What it does it says itself; how it ended is the last line.
-fn drive(upgrade: Upgrade) -> ExitCode {
-    let word = upgrade.done.map(|member| (member, true)).or(upgrade.again.map(|member| (member, false)));
-    let Upgrade { plan, journal, dry_run, rollback, .. } = upgrade;
-    let options = driver::Options { plan, journal, dry_run, rollback, word };
-    let halt = match runtime(1) {
-        Ok(runtime) => runtime.block_on(driver::run(&options)),
-        Err(error) => return complain(&format!("no runtime: {error}")),
-    };
-    // The terminal may be gone: what counts is in the journal, and the exit code.
-    let _ = match halt.exit {
-        driver::Exit::Done => writeln!(io::stdout(), "{}", halt.text),
-        _ => writeln!(io::stderr(), "evenkeel: {}", halt.text),
-    };
-    ExitCode::from(halt.exit.code())
 }
 
 /// Where the first admin listener of a configuration is reached from this host.

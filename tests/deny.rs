@@ -217,7 +217,7 @@ fn every_ban_says_why() {
 fn the_minimum_rust_version_is_one_number_and_clippy_knows_it() {
     let ours = toml("Cargo.toml");
     let promised = ours["package"]["rust-version"].as_str().unwrap().to_owned();
-    for manifest in ["Cargo.toml", "tests/testbed/Cargo.toml"] {
+    for manifest in ["Cargo.toml", "tests/testbed/Cargo.toml", "tests/simulation/Cargo.toml"] {
         let manifest_text = toml(manifest);
         assert_eq!(manifest_text["package"]["rust-version"].as_str(), Some(promised.as_str()), "{manifest}");
         let lint = manifest_text["lints"]["clippy"].get("incompatible_msrv").and_then(Item::as_str);

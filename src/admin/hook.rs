@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::hour::Hour;
-use super::{ClusterStatus, Wish, orders};
+use super::{ClusterStatus, Wish, local};
 use crate::metrics::{UpgradeGate, UpgradePhase};
 use crate::time::now;
 use crate::upgrade::{Action, Drain, Facts, Gate, Phase, Plan, Put, Refusal, Roll, Ticket, Verdict};
@@ -18,10 +18,9 @@ use crate::upgrade::{Action, Drain, Facts, Gate, Phase, Plan, Put, Refusal, Roll
 const TICK: Duration = Duration::from_millis(500);
 /// Between two looks at what clients see, while there is nothing to watch: what they are used to has to be known beforehand.
 const IDLE: Duration = Duration::from_secs(10);
-/// Between two gatherings while a plan lives, jittered: a thousand sidecars ask.
-const PACE: Duration = Duration::from_secs(4);
-/// A cluster that answers slowly is asked less often, and at least this often: facts are believed for 15 s.
-const PACE_SLOW: Duration = Duration::from_secs(9);
+/// While a plan lives facts don't get older than this, jittered, whether or not a gate is asked: they are believed for 15 s. A thousand
+/// sidecars ask, each of them for all partitions, so that they ask no more often than they must; gates that are asked ask by themselves.
+const PACE: Duration = Duration::from_secs(9);
 /// A gate is answered from facts that are not older than this.
 const FRESH: Duration = Duration::from_secs(2);
 /// How often a wait looks at its drain.
@@ -85,10 +84,12 @@ impl Hook {
                 self.planned.notified().await;
                 continue;
             }
-            let began = now();
-            self.cluster.gather(Wish::default()).await;
-            let took = now().saturating_duration_since(began);
-            let pause = (took * 10).clamp(PACE, PACE_SLOW).mul_f64(rand::rng().random_range(0.75..1.25));
+            let pace = PACE.mul_f64(rand::rng().random_range(0.75..1.25));
+            let age = self.cluster.facts().age.unwrap_or(Duration::MAX);
+            if age >= pace {
+                self.cluster.gather(Wish::default()).await;
+            }
+            let pause = if age >= pace { pace } else { pace.saturating_sub(age) };
             let _ = tokio::time::timeout(pause, self.planned.notified()).await;
         }
     }
@@ -147,7 +148,7 @@ impl Hook {
     }
 
     /// Takes a plan; its answer for the controller.
-    pub(super) fn put(&self, plan: Plan) -> Result<Value, Refusal> {
+    pub(super) fn take(&self, plan: Plan) -> Result<Value, Refusal> {
         let (id, generation, name) = (plan.plan_id.clone(), plan.generation, self.cluster.name());
         let facts = self.cluster.facts();
         let members: Vec<String> = plan.members.iter().map(|member| member.id.clone()).collect();
@@ -202,7 +203,7 @@ impl Hook {
     }
 
     /// Drains a member, or ends that.
-    pub(super) fn drain(
+    pub(super) fn order_drain(
         &self,
         member: &str,
         ticket: Option<&Ticket>,
@@ -252,7 +253,7 @@ impl Hook {
     }
 
     /// Answers a gate, with the id and generation of the plan that lives.
-    pub(super) async fn gate(&self, gate: Gate, member: Option<&str>) -> (Verdict, Option<(String, u64)>) {
+    pub(super) async fn ask(&self, gate: Gate, member: Option<&str>) -> (Verdict, Option<(String, u64)>) {
         self.learn(gate).await;
         let facts = self.cluster.facts();
         let (verdict, actions, plan) = {
@@ -279,7 +280,7 @@ impl Hook {
     }
 
     /// Every gate, from what is known now: the cluster isn't asked, and nothing is counted. Without a plan nobody keeps that fresh.
-    pub(super) fn gates(&self) -> Value {
+    pub(super) fn all_gates(&self) -> Value {
         let facts = self.cluster.facts();
         let mut roll = self.roll();
         let plan = roll.plan(now()).map(|(plan, _)| (plan.plan_id.clone(), plan.generation));
@@ -289,13 +290,13 @@ impl Hook {
         });
         let all = of_members.chain([(Gate::Finalize, None), (Gate::Rollback, None)]);
         let told: Vec<Value> = all
-            .map(|(gate, member)| orders::told(gate, member, &roll.ask(gate, member, &facts, now())))
+            .map(|(gate, member)| local::told(gate, member, &roll.ask(gate, member, &facts, now())))
             .collect();
         json!({ "cluster": self.cluster.name(), "plan_id": plan_id, "generation": generation, "gates": told })
     }
 
     /// What is shown of the cluster, with the plan, and members' phases and versions.
-    pub(super) fn status(&self) -> Value {
+    pub(super) fn shown(&self) -> Value {
         let mut status = self.cluster.status();
         let (facts, roll) = (self.cluster.facts(), self.roll());
         if let Some(members) = status.get_mut("members").and_then(Value::as_array_mut) {

@@ -5,8 +5,10 @@
 
 mod ask;
 pub mod client;
+mod control;
 mod hook;
 mod hour;
+mod local;
 mod openapi;
 mod orders;
 pub mod prestop;
@@ -29,6 +31,7 @@ use crate::metrics::{Metrics, UpgradeMetrics, UpgradePhase};
 use crate::upgrade::{Drain, Facts};
 use hook::Hook;
 
+pub use control::{Control, DrainOrder, Problem, Said, Told};
 pub use hour::ErrorCounts;
 pub use server::{Limits, serve};
 
@@ -99,18 +102,30 @@ pub struct Admin {
     /// For `/readyz`.
     readiness: Readiness,
     /// For `/v1/clusters`, in the order of the configuration.
+    clusters: Vec<Arc<dyn Control>>,
+    /// Those of them that are watched here.
     hooks: Vec<Arc<Hook>>,
 }
 
 impl Admin {
-    /// What is served. Plans and drains that are ordered live in it, so through a reload.
+    /// What is served of one sidecar. Plans and drains that are ordered live in it, so through a reload.
     pub fn new(
         metrics: Arc<Metrics>,
         readiness: Readiness,
         clusters: Vec<Arc<dyn ClusterStatus>>,
     ) -> Arc<Self> {
-        let hooks = clusters.into_iter().map(Hook::new).collect();
-        Arc::new(Self { metrics, readiness, hooks })
+        let hooks: Vec<Arc<Hook>> = clusters.into_iter().map(Hook::new).collect();
+        let clusters = hooks.iter().map(|hook| Arc::clone(hook) as Arc<dyn Control>).collect();
+        Arc::new(Self { metrics, readiness, clusters, hooks })
+    }
+
+    /// The same routes for clusters that are looked after elsewhere: those of a fleet.
+    pub fn of_fleet(
+        metrics: Arc<Metrics>,
+        readiness: Readiness,
+        clusters: Vec<Arc<dyn Control>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { metrics, readiness, clusters, hooks: Vec::new() })
     }
 
     /// Watches upgrades until the answer is dropped.

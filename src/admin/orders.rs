@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Admin;
 use super::ask::Ask;
-use super::hook::{DRAIN_LASTS, Drained, Hook};
+use super::control::{Control, DrainOrder, Problem, Said};
+use super::hook::DRAIN_LASTS;
 use super::response::{Answer, json, not_allowed, problem, text};
-use crate::upgrade::{Drain, Gate, Plan, Refusal, Ticket, Verdict};
+use crate::upgrade::{Gate, Plan, Ticket};
 
 /// The longest that an answer waits for a drain: a connection lives for 5 minutes.
 const WAIT_MOST: u64 = 240;
@@ -46,16 +47,16 @@ fn wrong(detail: &str) -> Refused {
     Box::new(problem(StatusCode::BAD_REQUEST, detail))
 }
 
-fn refused(refusal: &Refusal) -> Answer {
-    let status = match refusal {
-        Refusal::Wrong(_) => StatusCode::BAD_REQUEST,
-        _ => StatusCode::CONFLICT,
-    };
-    problem(status, &refusal.to_string())
-}
-
-fn no_member() -> Answer {
-    problem(StatusCode::NOT_FOUND, "no member of that id; /v1/clusters/{c} lists them")
+/// What a cluster says, as an answer.
+pub(super) fn said(said: Result<Said, Problem>) -> Answer {
+    match said {
+        Ok(Said { status, value }) => {
+            let mut answer = json(&value);
+            *answer.status_mut() = status;
+            answer
+        }
+        Err(Problem { status, detail }) => problem(status, &detail),
+    }
 }
 
 /// Only from this host, since the listener has no credentials.
@@ -71,23 +72,23 @@ fn unescaped(member: &str) -> String {
     member.replace("%3A", ":").replace("%3a", ":")
 }
 
-fn answered(answer: Result<Answer, Refused>) -> Answer {
-    answer.unwrap_or_else(|refusal| *refusal)
-}
-
 /// `PUT /v1/clusters/{c}/plan`
-pub(super) fn plan(hook: &Hook, ask: &Ask) -> Answer {
+pub(super) async fn plan(cluster: &dyn Control, ask: &Ask) -> Answer {
     if ask.method != Method::PUT {
         return not_allowed("PUT");
     }
-    answered(is_allowed(ask).and_then(|()| {
-        let plan: Plan = ask.json()?.ok_or_else(|| wrong("a plan comes as the body"))?;
-        Ok(hook.put(plan).map_or_else(|refusal| refused(&refusal), |value| json(&value)))
-    }))
+    let plan = is_allowed(ask).and_then(|()| {
+        let plan: Option<Plan> = ask.json()?;
+        plan.ok_or_else(|| wrong("a plan comes as the body"))
+    });
+    match plan {
+        Ok(plan) => said(cluster.put(plan).await),
+        Err(refusal) => *refusal,
+    }
 }
 
 /// `POST /v1/clusters/{c}/plan/finalize` and `/abort`
-pub(super) async fn end(hook: &Hook, ask: &Ask, finalize: bool) -> Answer {
+pub(super) async fn end(cluster: &dyn Control, ask: &Ask, finalize: bool) -> Answer {
     if ask.method != Method::POST {
         return not_allowed("POST");
     }
@@ -95,16 +96,14 @@ pub(super) async fn end(hook: &Hook, ask: &Ask, finalize: bool) -> Answer {
         let ticket: Option<Ticket> = ask.json()?;
         ticket.ok_or_else(|| wrong("plan_id and generation come as the body"))
     });
-    let ticket = match ticket {
-        Ok(ticket) => ticket,
-        Err(refusal) => return *refusal,
-    };
-    let ended = if finalize { hook.finalize(&ticket).await } else { hook.abort(&ticket) };
-    ended.map_or_else(|refusal| refused(&refusal), |value| json(&value))
+    match ticket {
+        Ok(ticket) => said(cluster.end(ticket, finalize).await),
+        Err(refusal) => *refusal,
+    }
 }
 
 /// `PUT` and `DELETE /v1/clusters/{c}/members/{m}/drain`. Idempotent.
-pub(super) async fn drain(hook: &Hook, ask: &Ask, member: &str) -> Answer {
+pub(super) async fn drain(cluster: &dyn Control, ask: &Ask, member: &str) -> Answer {
     let on = match ask.method {
         Method::PUT => true,
         Method::DELETE => false,
@@ -120,98 +119,34 @@ pub(super) async fn drain(hook: &Hook, ask: &Ask, member: &str) -> Answer {
         if order.wait_s.is_some_and(|seconds| seconds > WAIT_MOST) {
             return Err(wrong("wait_s: 0 to 240 are taken"));
         }
-        Ok((order, ticket))
+        let lasts = order.deadline_s.map_or(DRAIN_LASTS, Duration::from_secs);
+        Ok(DrainOrder { ticket, lasts, wait: Duration::from_secs(order.wait_s.unwrap_or(0)) })
     });
-    let (order, ticket) = match order {
-        Ok(order) => order,
-        Err(refusal) => return *refusal,
-    };
-    let lasts = order.deadline_s.map_or(DRAIN_LASTS, Duration::from_secs);
-    match hook.drain(&member, ticket.as_ref(), on.then_some(lasts)) {
-        Err(refusal) => refused(&refusal),
-        Ok(first) => {
-            let wait = Duration::from_secs(order.wait_s.unwrap_or(0));
-            let waits = on && matches!(first, Drained::Is(Drain::Draining { .. })) && !wait.is_zero();
-            let state = if waits { hook.drained(&member, wait).await } else { first };
-            shown(hook, &member, state)
-        }
+    match order {
+        Ok(order) if on => said(cluster.drain(&member, order).await),
+        Ok(order) => said(cluster.undrain(&member, order.ticket).await),
+        Err(refusal) => *refusal,
     }
-}
-
-fn shown(hook: &Hook, member: &str, state: Drained) -> Answer {
-    let (status, phase, left, dry_run) = match state {
-        Drained::Unknown => return no_member(),
-        Drained::DryRun => (StatusCode::OK, "serving", None, true),
-        Drained::Is(Drain::Unsupported) => {
-            return problem(StatusCode::NOT_IMPLEMENTED, "members of this protocol can't be drained yet");
-        }
-        Drained::Is(Drain::Expired) => {
-            let text = "the drain has expired: the member was not stopped in time; DELETE ends it";
-            return problem(StatusCode::CONFLICT, text);
-        }
-        Drained::Is(Drain::Off) => (StatusCode::OK, "serving", None, false),
-        Drained::Is(Drain::Draining { left }) => (StatusCode::ACCEPTED, "draining", Some(left), false),
-        Drained::Is(Drain::Drained) => (StatusCode::OK, "drained", Some(0), false),
-    };
-    let name = hook.cluster.name();
-    let mut value = json!({ "cluster": name, "member": member, "phase": phase, "sessions": left });
-    if dry_run && let Some(value) = value.as_object_mut() {
-        value.insert("dry_run".to_owned(), json!(true));
-    }
-    let mut answer = json(&value);
-    *answer.status_mut() = status;
-    answer
 }
 
 /// `GET /v1/clusters/{c}/gate?for=…&member=…`
-pub(super) async fn gate(hook: &Hook, ask: &Ask) -> Answer {
+pub(super) async fn gate(cluster: &dyn Control, ask: &Ask) -> Answer {
     let Some(gate) = ask.query("for").as_deref().and_then(Gate::of) else {
         return *wrong("for=stop|next|finalize|rollback says which gate");
     };
     let member = ask.query("member");
-    if let Some(refusal) = no_such(hook, gate, member.as_deref()) {
-        return refusal;
+    if let Err(refusal) = is_named(gate, member.as_deref()) {
+        return *refusal;
     }
-    json(&asked(hook, gate, member.as_deref()).await)
+    said(cluster.gate(gate, member.as_deref()).await)
 }
 
-/// Members of `stop` and `next` must be named; a wrong name is a mistake, not a closed gate.
-fn no_such(hook: &Hook, gate: Gate, member: Option<&str>) -> Option<Answer> {
+/// Members of `stop` and `next` must be named.
+fn is_named(gate: Gate, member: Option<&str>) -> Result<(), Refused> {
     match member {
-        None if matches!(gate, Gate::Stop | Gate::Next) => Some(*wrong("member=ID says which member")),
-        Some(member) if !hook.knows(member) => Some(no_member()),
-        _ => None,
+        None if matches!(gate, Gate::Stop | Gate::Next) => Err(wrong("member=ID says which member")),
+        _ => Ok(()),
     }
-}
-
-async fn asked(hook: &Hook, gate: Gate, member: Option<&str>) -> Value {
-    let (verdict, plan) = hook.gate(gate, member).await;
-    let (plan_id, generation) = plan.unzip();
-    let mut value = told(gate, member, &verdict);
-    if let Some(value) = value.as_object_mut() {
-        value.insert("cluster".to_owned(), json!(hook.cluster.name()));
-        value.insert("plan_id".to_owned(), json!(plan_id));
-        value.insert("generation".to_owned(), json!(generation));
-    }
-    value
-}
-
-/// A gate's answer by itself.
-pub(super) fn told(gate: Gate, member: Option<&str>, verdict: &Verdict) -> Value {
-    let mut value = json!({
-        "gate": gate.as_str(),
-        "member": member,
-        "ok": verdict.is_open(),
-        "stable_for_s": verdict.stable_for.as_secs(),
-        "reasons": verdict.reasons,
-        "costs": verdict.costs,
-    });
-    if gate == Gate::Stop
-        && let Some(value) = value.as_object_mut()
-    {
-        value.insert("ok_to_drain".to_owned(), json!(verdict.opens_by_drain()));
-    }
-    value
 }
 
 /// `GET /v1/hooks/prestop?cluster=…&member=…&timeout_s=…`: drains a member and waits. The one GET that changes something, since a
@@ -228,11 +163,9 @@ pub(super) async fn prestop(admin: &Arc<Admin>, ask: &Ask) -> Answer {
         Some(Ok(seconds)) if seconds <= WAIT_MOST => seconds,
         Some(_) => return *wrong("timeout_s: 0 to 240 are taken"),
     };
-    let Some(hook) = admin.hook(&cluster) else { return super::routes::no_cluster() };
-    match hook.drain(&member, None, Some(DRAIN_LASTS)) {
-        Err(refusal) => refused(&refusal),
-        Ok(_) => shown(hook, &member, hook.drained(&member, Duration::from_secs(wait)).await),
-    }
+    let Some(cluster) = admin.cluster(&cluster) else { return super::routes::no_cluster() };
+    let order = DrainOrder { ticket: None, lasts: DRAIN_LASTS, wait: Duration::from_secs(wait) };
+    said(cluster.drain(&member, order).await)
 }
 
 /// What Flagger's webhooks send; it has fields of its own besides.
@@ -262,21 +195,24 @@ pub(super) async fn flagger(admin: &Arc<Admin>, ask: &Ask) -> Answer {
         Err(refusal) => return *refusal,
     };
     let FlaggerMetadata { cluster, gate, member } = hook.metadata;
-    let Some(hook) = admin.hook(&cluster) else { return super::routes::no_cluster() };
+    let Some(cluster) = admin.cluster(&cluster) else { return super::routes::no_cluster() };
     let Some(gate) = Gate::of(&gate) else {
         return *wrong("metadata.gate: stop, next, finalize or rollback");
     };
-    if let Some(refusal) = no_such(hook, gate, member.as_deref()) {
-        return refusal;
+    if let Err(refusal) = is_named(gate, member.as_deref()) {
+        return *refusal;
     }
-    let (verdict, _) = hook.gate(gate, member.as_deref()).await;
-    if verdict.is_open() {
+    let verdict = match cluster.gate(gate, member.as_deref()).await {
+        Ok(Said { value, .. }) => value,
+        problem => return said(problem),
+    };
+    if verdict.get("ok").and_then(Value::as_bool) == Some(true) {
         return text(StatusCode::OK, "go\n".to_owned());
     }
-    let lines: Vec<String> = verdict
-        .reasons
-        .iter()
-        .map(|reason| format!("{}: {}\n", reason.code.as_str(), reason.detail))
-        .collect();
+    let word =
+        |reason: &Value, key: &str| reason.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let reasons = verdict.get("reasons").and_then(Value::as_array).into_iter().flatten();
+    let lines: Vec<String> =
+        reasons.map(|reason| format!("{}: {}\n", word(reason, "code"), word(reason, "detail"))).collect();
     text(StatusCode::CONFLICT, format!("wait\n{}", lines.concat()))
 }

@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use hyper::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Admin;
 use super::ask::Ask;
-use super::hook::Hook;
+use super::control::Control;
 use super::openapi;
 use super::orders;
 use super::response::{Answer, answer, json, not_allowed, problem, text};
@@ -148,7 +148,13 @@ pub(super) async fn respond(admin: &Arc<Admin>, ask: &Ask) -> Answer {
         Route::Ready => ready(admin),
         Route::OpenApi => answer(StatusCode::OK, "application/json", openapi::DOCUMENT.to_owned()),
         Route::Clusters => {
-            let clusters: Vec<Value> = admin.hooks.iter().map(|hook| hook.status()).collect();
+            let mut clusters = Vec::new();
+            for cluster in &admin.clusters {
+                match cluster.status().await {
+                    Ok(said) => clusters.push(said.value),
+                    problem => return orders::said(problem),
+                }
+            }
             json(&json!({ "clusters": clusters }))
         }
     }
@@ -159,23 +165,23 @@ async fn of_cluster(admin: &Arc<Admin>, ask: &Ask, name: &str, part: Part<'_>) -
     if matches!(part, Part::Status | Part::Gate | Part::Gates) && !looks {
         return not_allowed("GET, HEAD");
     }
-    let Some(hook) = admin.hook(name) else { return no_cluster() };
+    let Some(cluster) = admin.cluster(name) else { return no_cluster() };
     match part {
-        Part::Status => json(&hook.status()),
-        Part::Bypass => bypass(hook, ask),
-        Part::Plan => orders::plan(hook, ask),
-        Part::Finalize => orders::end(hook, ask, true).await,
-        Part::Abort => orders::end(hook, ask, false).await,
-        Part::Gate => orders::gate(hook, ask).await,
-        Part::Gates => json(&hook.gates()),
-        Part::Drain(member) => orders::drain(hook, ask, member).await,
+        Part::Status => orders::said(cluster.status().await),
+        Part::Bypass => bypass(cluster, ask).await,
+        Part::Plan => orders::plan(cluster, ask).await,
+        Part::Finalize => orders::end(cluster, ask, true).await,
+        Part::Abort => orders::end(cluster, ask, false).await,
+        Part::Gate => orders::gate(cluster, ask).await,
+        Part::Gates => orders::said(cluster.gates().await),
+        Part::Drain(member) => orders::drain(cluster, ask, member).await,
     }
 }
 
 impl Admin {
-    /// The hook of a cluster, by its name in the configuration.
-    pub(super) fn hook(&self, name: &str) -> Option<&Arc<Hook>> {
-        self.hooks.iter().find(|hook| hook.cluster.name() == name)
+    /// A cluster, by its name in the configuration.
+    pub(super) fn cluster(&self, name: &str) -> Option<&dyn Control> {
+        self.clusters.iter().find(|cluster| cluster.name() == name).map(AsRef::as_ref)
     }
 }
 
@@ -184,7 +190,7 @@ pub(super) fn no_cluster() -> Answer {
 }
 
 /// The switch of one cluster. Idempotent.
-fn bypass(hook: &Hook, ask: &Ask) -> Answer {
+async fn bypass(cluster: &dyn Control, ask: &Ask) -> Answer {
     let on = match ask.method {
         Method::PUT => true,
         Method::DELETE => false,
@@ -193,8 +199,7 @@ fn bypass(hook: &Hook, ask: &Ask) -> Answer {
     if let Err(refusal) = orders::is_allowed(ask) {
         return *refusal;
     }
-    hook.cluster.set_bypass(on);
-    json(&json!({ "cluster": hook.cluster.name(), "bypass": on }))
+    orders::said(cluster.set_bypass(on).await)
 }
 
 fn index() -> String {

@@ -15,6 +15,7 @@ use super::plan::PlanFile;
 use super::progress::Progress;
 use super::view::View;
 use super::world::World;
+use crate::admin::client::Client;
 use crate::fleet::{self, Fleet, GateSaid, Question, Reason, Status};
 use crate::time::now;
 
@@ -66,7 +67,7 @@ fn escaped(text: &str) -> String {
 pub(super) async fn look(fleet: &mut Fleet, plan: &PlanFile) -> Vec<Sidecar> {
     // A name without an address shows in what is waited for: there are no sidecars then.
     let names = fleet.find(now()).await.unwrap_or_default();
-    let answers = fleet::ask_all(&names, &Question::get(path(plan, ""))).await;
+    let answers = fleet::ask_all(&fleet.client, &names, &Question::get(path(plan, ""))).await;
     let mut seen = Vec::new();
     for (name, answer) in answers {
         let said = match answer {
@@ -82,8 +83,13 @@ pub(super) async fn look(fleet: &mut Fleet, plan: &PlanFile) -> Vec<Sidecar> {
 }
 
 /// Asks sidecars for a gate.
-pub(super) async fn gate(plan: &PlanFile, want: &Want) -> Vec<(String, Result<GateSaid, String>)> {
-    let answers = fleet::ask_all(&want.of, &gate_question(plan, want.gate, want.member.as_deref())).await;
+pub(super) async fn gate(
+    client: &Client,
+    plan: &PlanFile,
+    want: &Want,
+) -> Vec<(String, Result<GateSaid, String>)> {
+    let answers =
+        fleet::ask_all(client, &want.of, &gate_question(plan, want.gate, want.member.as_deref())).await;
     let each = answers.into_iter().map(|(name, answer)| {
         let said = match answer {
             Ok((_, value)) => serde_json::from_value::<GateSaid>(value).map_err(|error| error.to_string()),
@@ -115,7 +121,7 @@ impl Real<'_> {
 
     /// An order to sidecars that carries the plan's ticket; all must take it.
     async fn order(&self, to: &[String], question: Question) -> Result<(), String> {
-        let answers = fleet::ask_all(to, &question).await;
+        let answers = fleet::ask_all(&self.fleet.client, to, &question).await;
         let refused =
             answers.into_iter().filter_map(|(name, answer)| Some(format!("{name}: {}", answer.err()?)));
         let refused: Vec<String> = refused.collect();
@@ -161,7 +167,7 @@ impl World for Real<'_> {
     }
 
     async fn gate(&mut self, want: &Want) -> Vec<(String, Result<GateSaid, String>)> {
-        gate(self.plan, want).await
+        gate(&self.fleet.client, self.plan, want).await
     }
 
     fn run(&mut self, run: u64) -> RunSeen {

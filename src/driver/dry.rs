@@ -58,7 +58,7 @@ pub(super) async fn run(
             println!("  it leads the cluster, and comes last");
         }
         let want = Want { gate: Gate::Stop, member: Some(member.clone()), of: of.clone() };
-        let answers = gate(plan, &want).await;
+        let answers = gate(&fleet.client, plan, &want).await;
         let merged = Asked { want, answers }.merged();
         if merged.ok_to_drain {
             println!("  gate stop: it could be drained now");

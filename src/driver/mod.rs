@@ -35,7 +35,7 @@ use view::View;
 use world::World as _;
 
 pub use exit::{Exit, Halt};
-pub use plan::PlanFile;
+pub use plan::{DeadSidecars, PlanFile};
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::admin::client;
+use crate::admin::client::{self, Client};
 use crate::dns::{DnsOptions, Resolver};
 
 /// Where sidecars are found.
@@ -37,6 +37,8 @@ impl Source {
 
 /// The sidecars that are known, with when each was heard last.
 pub struct Fleet {
+    /// Asks them.
+    pub client: Client,
     source: Source,
     resolver: Resolver,
     known: BTreeMap<String, Known>,
@@ -59,7 +61,7 @@ impl Fleet {
         let (min_ttl, timeout) = (Duration::from_secs(2), Duration::from_secs(2));
         let resolver = Resolver::new(DnsOptions { servers: Vec::new(), min_ttl, timeout }, None);
         let resolver = resolver.map_err(|error| format!("dns: {error}"))?;
-        Ok(Self { source, resolver, known: BTreeMap::new() })
+        Ok(Self { client: Client::new(), source, resolver, known: BTreeMap::new() })
     }
 
     /// Looks again who there is. One that a name doesn't name any more still counts for as long as it answers: it can have clients.

@@ -1,13 +1,19 @@
 //! Floor 6, `fleet`: the sidecars of a cluster's clients, asked all at once through their admin listeners.
 //!
 //! Who they are is a list or the addresses of a DNS name ([`Fleet`]); what they say is read here ([`Status`], [`GateSaid`]) and put
-//! together ([`merge`]). Sidecars know nothing of each other, so this is the one place that sees all of them.
+//! together ([`merge`]). Sidecars know nothing of each other, so this is the one place that sees all of them. [`serve`] speaks the hook
+//! for all of them: the routes are `admin`'s, and what is behind them is a [`FanOut`].
 //!
 //! May import every lower floor. Must never decide what happens next: that is a controller's, `driver` or another.
 
+mod fan;
 mod find;
 mod merge;
+mod ordered;
 mod said;
+mod serve;
+mod show;
+mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +23,14 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::admin::client::{self, AskError};
+use crate::admin::client::{AskError, Client};
 
+pub use fan::{FanOut, Policy, Unheard};
 pub use find::{Fleet, Source};
 pub use merge::{FleetReason, Merged, merge};
 pub use said::{GateSaid, LastPlan, MemberSaid, PlanSaid, Reason, Status};
+pub use serve::{Serving, serve};
+pub use show::{Looking, show};
 
 /// Sidecars that are asked at the same time.
 const AT_ONCE: usize = 64;
@@ -76,10 +85,10 @@ pub enum Unanswered {
 pub type Answer = Result<(u16, Value), Unanswered>;
 
 /// Asks one sidecar.
-pub async fn ask(sidecar: &str, question: Question) -> Answer {
+pub async fn ask(client: &Client, sidecar: &str, question: Question) -> Answer {
     let Question { method, path, body, patience } = question;
     let body = body.map(|body| body.to_string());
-    match client::order(sidecar, method, &path, body, patience).await {
+    match client.order(sidecar, method, &path, body, patience).await {
         Ok((status, text)) if (200..300).contains(&status) => serde_json::from_str(&text)
             .map(|value| (status, value))
             .map_err(|error| Unanswered::Garbled(format!("{sidecar}: {error} in the answer to {path}"))),
@@ -90,15 +99,16 @@ pub async fn ask(sidecar: &str, question: Question) -> Answer {
 }
 
 /// Asks many at once, so many at a time, and gives the answers in the order of the names.
-pub async fn ask_all(sidecars: &[String], question: &Question) -> Vec<(String, Answer)> {
+pub async fn ask_all(client: &Client, sidecars: &[String], question: &Question) -> Vec<(String, Answer)> {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut asked = JoinSet::new();
     for (index, sidecar) in sidecars.iter().enumerate() {
-        let (sidecar, question, slots) = (sidecar.clone(), question.clone(), Arc::clone(&slots));
+        let (client, sidecar, question) = (client.clone(), sidecar.clone(), question.clone());
+        let slots = Arc::clone(&slots);
         asked.spawn(async move {
             // The semaphore is never closed.
             let _slot = slots.acquire().await;
-            (index, ask(&sidecar, question).await)
+            (index, ask(&client, &sidecar, question).await)
         });
     }
     let mut answers: Vec<Option<Answer>> = vec![None; sidecars.len()];
@@ -155,7 +165,7 @@ mod tests {
         let garbled = stand_in("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\noops").await;
         let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let names: Vec<String> = [good, refuses, garbled, dead].iter().map(ToString::to_string).collect();
-        let answers = ask_all(&names, &Question::get("/")).await;
+        let answers = ask_all(&Client::new(), &names, &Question::get("/")).await;
         assert!(answers.iter().map(|(name, _)| name).eq(&names));
         let mut answers = answers.into_iter().map(|(_, answer)| answer);
         assert_eq!(answers.next().unwrap().unwrap(), (200, serde_json::json!({ "a": 1 })));

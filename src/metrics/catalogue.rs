@@ -5,7 +5,7 @@
 use super::closed::{ConnectOutcome, Direction, FrameRejection, HoldEnd, ReleaseOutcome};
 use super::protocol::Protocol;
 use super::upgrade::{UpgradeGate, UpgradePhase};
-use super::{kafka, zookeeper};
+use super::{fleet, kafka, zookeeper};
 
 /// What every name begins with.
 pub(super) const PREFIX: &str = "evenkeel_";
@@ -120,7 +120,7 @@ use Scope::{Cluster, Member, Process};
 /// From a hand-shake on the same host to one that a SYN had to be repeated for.
 const CONNECT: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// From a broker on the same host to a long poll or a hold at its bound.
-const REQUEST: &[f64] =
+pub(super) const REQUEST: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// From an undisturbed request to one that was held.
 const ADDED: &[f64] = &[0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0, 20.0];
@@ -129,11 +129,23 @@ const HOLD: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0
 /// Small values are the alarming ones.
 const HEADROOM: &[f64] = &[0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0];
 
+/// Who has a part of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Every cluster, and the process.
+    Common,
+    /// Clusters of one protocol.
+    Of(Protocol),
+    /// The fan-out to a fleet.
+    Fleet,
+}
+
 /// The parts of the table: what both protocols have, then what one has, in the order of the documentation.
-pub(super) const PARTS: [(Option<Protocol>, &[Spec]); 3] = [
-    (None, COMMON),
-    (Some(Protocol::Kafka), kafka::CATALOGUE),
-    (Some(Protocol::ZooKeeper), zookeeper::CATALOGUE),
+pub(super) const PARTS: [(Part, &[Spec]); 4] = [
+    (Part::Common, COMMON),
+    (Part::Of(Protocol::Kafka), kafka::CATALOGUE),
+    (Part::Of(Protocol::ZooKeeper), zookeeper::CATALOGUE),
+    (Part::Fleet, fleet::CATALOGUE),
 ];
 
 /// Every metric.
@@ -143,7 +155,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Spec> {
 
 /// Every metric that a cluster of a protocol has, and those of the process.
 pub(super) fn of(protocol: Protocol) -> impl Iterator<Item = &'static Spec> {
-    let parts = PARTS.into_iter().filter(move |(only, _)| only.is_none_or(|only| only == protocol));
+    let parts = PARTS.into_iter().filter(move |(part, _)| [Part::Common, Part::Of(protocol)].contains(part));
     parts.flat_map(|(_, specs)| specs)
 }
 

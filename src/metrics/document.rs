@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::catalogue::Extra::{Closed, Seen};
 use super::catalogue::Kind::Histogram;
-use super::catalogue::{PARTS, PREFIX, Spec, all};
+use super::catalogue::{PARTS, PREFIX, Part, Spec, all};
 use super::protocol::Protocol;
 
 const HEAD: &str = "# Metrics
@@ -21,11 +21,12 @@ the address of a server. No client can add values to a label without bound.
 /// `docs/metrics.md`.
 pub fn markdown() -> String {
     let mut out = String::from(HEAD);
-    for (protocol, specs) in PARTS {
-        let heading = match protocol {
-            None => "Every cluster, and the process",
-            Some(Protocol::Kafka) => "Kafka only",
-            Some(Protocol::ZooKeeper) => "ZooKeeper only",
+    for (part, specs) in PARTS {
+        let heading = match part {
+            Part::Common => "Every cluster, and the process",
+            Part::Of(Protocol::Kafka) => "Kafka only",
+            Part::Of(Protocol::ZooKeeper) => "ZooKeeper only",
+            Part::Fleet => "`evenkeel upgrade --serve` only",
         };
         // Writing to a String cannot fail.
         let _ = write!(out, "\n## {heading}\n\n| name | type | labels | meaning |\n|---|---|---|---|\n");
@@ -36,7 +37,8 @@ pub fn markdown() -> String {
         }
     }
     out.push_str("\n## Values of labels\n\n| label | of | where | values |\n|---|---|---|---|\n");
-    for (only, specs) in PARTS {
+    for (part, specs) in PARTS {
+        let only = if let Part::Of(protocol) = part { Some(protocol) } else { None };
         for spec in specs {
             values(&mut out, spec, only);
         }

@@ -10,6 +10,7 @@ mod clients;
 mod closed;
 mod cluster;
 mod document;
+mod fleet;
 mod kafka;
 mod protocol;
 mod series;
@@ -34,6 +35,7 @@ pub use closed::{
 };
 pub use cluster::{ApiMetrics, ClusterMetrics, MemberMetrics};
 pub use document::markdown;
+pub use fleet::{FleetMetrics, FleetOutcome, FleetOutcomes, FleetState, FleetStates};
 pub use kafka::{
     ApiVersionsInUse, BrokerMetrics, Dropped, DroppedBy, GuardOutcome, Guarded, HoldStarted, HoldTrigger,
     KafkaMetrics, Library, ReplayVerdict, Replays, UnknownAction, UnknownOutcomes, api_name,

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::catalogue::Extra;
+use super::catalogue::{Extra, Part};
 use super::*;
 
 /// Name and labels of every line of the exposition, with its value.
@@ -46,6 +46,30 @@ fn every_metric_is_there_at_zero_before_anything_happened() {
             }
         }
     }
+}
+
+/// What a fan-out shows is there at zero, and in no other process.
+#[test]
+fn a_fan_out_has_its_series_and_nobody_else_does() {
+    let metrics = Metrics::new();
+    assert!(!metrics.render().contains("evenkeel_fleet_"));
+    let fleet = FleetMetrics::new(&metrics);
+    let text = metrics.render();
+    for spec in
+        catalogue::PARTS.into_iter().filter(|(part, _)| *part == Part::Fleet).flat_map(|(_, specs)| specs)
+    {
+        for values in spec.combinations(Protocol::Kafka) {
+            let suffix = if matches!(spec.kind, Kind::Histogram(_)) { "_count" } else { "" };
+            let series = series(&format!("{}{suffix}", spec.name), &spec.labels(), &values);
+            assert_eq!(
+                lines(&text).get(series.as_str()).map(AsRef::as_ref),
+                Some("0"),
+                "{series} in\n{text}"
+            );
+        }
+    }
+    fleet.questions.inc(FleetOutcome::Silent);
+    assert!(metrics.render().contains("evenkeel_fleet_questions_total{outcome=\"silent\"} 1"));
 }
 
 /// A series as the exposition writes it, with its labels sorted by name.

@@ -24,8 +24,6 @@ pub enum Drain {
     Drained,
     /// It was not stopped in time, and clients use it again.
     Expired,
-    /// Members of this protocol can't be drained (yet).
-    Unsupported,
 }
 
 /// Whether a member can be reached from where clients are.

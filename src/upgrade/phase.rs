@@ -62,7 +62,7 @@ impl Phase {
             // All is well again. Whether it stays so is a question of time, and the gate's.
             (Self::Verifying, _, _) if !seen.good => Self::Verifying,
             // No drain, or one that was cancelled or has expired: everything is as it was.
-            (_, _, Drain::Off | Drain::Expired | Drain::Unsupported) => Self::Serving,
+            (_, _, Drain::Off | Drain::Expired) => Self::Serving,
         }
     }
 }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_drain_that_ends_leaves_everything_as_it_was() {
-        for drain in [Drain::Off, Drain::Expired, Drain::Unsupported] {
+        for drain in [Drain::Off, Drain::Expired] {
             assert_eq!(Phase::Draining.next(Seen { drain, ..SEEN }), Phase::Serving);
             assert_eq!(Phase::Drained.next(Seen { drain, good: false, ..SEEN }), Phase::Serving);
         }

@@ -393,7 +393,7 @@ fn step(turn: &mut Turn, member: &Member, well: bool, now: Instant, actions: &mu
         if drained {
             actions.push(Action::Drained(now.saturating_duration_since(since)));
             turn.ordered = None;
-        } else if matches!(member.drain, Drain::Off | Drain::Expired | Drain::Unsupported) {
+        } else if matches!(member.drain, Drain::Off | Drain::Expired) {
             turn.ordered = None;
         }
     }

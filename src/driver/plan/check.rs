@@ -15,9 +15,6 @@ impl PlanFile {
         if self.generation == 0 {
             found.push("generation: 1 is the first".to_owned());
         }
-        if self.cluster.is_empty() || self.cluster.contains(['/', '?', '#', ' ']) {
-            found.push("cluster: the name in the sidecars' configuration is needed".to_owned());
-        }
         for (key, command) in [
             ("command", Some(&self.command)),
             ("rollback_command", self.rollback_command.as_ref()),
@@ -25,15 +22,10 @@ impl PlanFile {
             ("finalize_command", self.finalize_command.as_ref()),
         ] {
             if command.is_some_and(|command| command.trim().is_empty()) {
-                found.push(format!("{key}: is empty"));
+                found.push(format!("{key}: is missing or empty"));
             }
         }
-        match self.source() {
-            Ok(source) => {
-                found.extend(source.problems().into_iter().map(|problem| format!("sidecars: {problem}")));
-            }
-            Err(problem) => found.push(problem),
-        }
+        found.extend(self.problems_of_the_fleet());
         self.problems_of_the_protocol(&mut found);
         let Bounds { gate_s, drain_s, leaders_s, command_s, back_s, settle_s, silent_s } = self.bounds;
         for (key, seconds) in [
@@ -50,6 +42,20 @@ impl PlanFile {
         }
         if settle_s >= back_s {
             found.push("bounds.settle_s: less than back_s is needed".to_owned());
+        }
+        found
+    }
+
+    pub(super) fn problems_of_the_fleet(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.cluster.is_empty() || self.cluster.contains(['/', '?', '#', ' ']) {
+            found.push("cluster: the name in the sidecars' configuration is needed".to_owned());
+        }
+        match self.source() {
+            Ok(source) => {
+                found.extend(source.problems().into_iter().map(|problem| format!("sidecars: {problem}")));
+            }
+            Err(problem) => found.push(problem),
         }
         found
     }

@@ -39,6 +39,7 @@ pub enum DeadSidecars {
 #[allow(clippy::struct_excessive_bools, reason = "switches of a file, each by its name")]
 pub struct PlanFile {
     /// Its name.
+    #[serde(default)]
     pub plan_id: String,
     /// The first generation that is put.
     #[serde(default = "first")]
@@ -54,6 +55,7 @@ pub struct PlanFile {
     #[serde(default)]
     pub to: Option<String>,
     /// The members, in the order in which they have their turn where nothing else decides.
+    #[serde(default)]
     pub members: Vec<Member>,
     /// How many members the cluster has; as many as are listed, if it isn't given.
     #[serde(default)]
@@ -83,6 +85,7 @@ pub struct PlanFile {
     #[serde(default)]
     pub move_leaders: bool,
     /// Stops, upgrades and starts a member.
+    #[serde(default)]
     pub command: String,
     /// The same, back to the version before.
     #[serde(default)]
@@ -223,13 +226,24 @@ impl PlanFile {
     /// # Errors
     /// Everything that is wrong with it, a line each.
     pub fn load(path: &Path) -> Result<Self, String> {
+        Self::read(path, Self::problems)
+    }
+
+    /// Reads the same of a file that need not say what is to be done: whose sidecars they are, and where.
+    ///
+    /// # Errors
+    /// As [`Self::load`], as far as that goes.
+    pub fn load_fleet(path: &Path) -> Result<Self, String> {
+        Self::read(path, Self::problems_of_the_fleet)
+    }
+
+    fn read(path: &Path, problems: impl Fn(&Self) -> Vec<String>) -> Result<Self, String> {
         let name = path.display();
         let text =
             std::fs::read_to_string(path).map_err(|error| format!("{name}: can't be read: {error}"))?;
-        let plan = Self::parse(&text).map_err(|problems| {
+        Self::parsed(&text, problems).map_err(|problems| {
             problems.iter().map(|problem| format!("{name}: {problem}")).collect::<Vec<_>>().join("\n")
-        })?;
-        Ok(plan)
+        })
     }
 
     /// Reads text.
@@ -237,9 +251,13 @@ impl PlanFile {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+        Self::parsed(text, Self::problems)
+    }
+
+    fn parsed(text: &str, problems: impl Fn(&Self) -> Vec<String>) -> Result<Self, Vec<String>> {
         let plan: Self =
             toml_edit::de::from_str(text).map_err(|error| vec![error.to_string().trim_end().to_owned()])?;
-        let problems = plan.problems();
+        let problems = problems(&plan);
         if problems.is_empty() { Ok(plan) } else { Err(problems) }
     }
 

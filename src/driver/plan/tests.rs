@@ -66,3 +66,18 @@ fn a_rollback_is_the_plan_the_other_way_round() {
     assert_eq!((member.from.as_deref(), member.to.as_deref()), (Some("4.3.1"), Some("3.9.2")));
     assert!(order.problems().is_empty());
 }
+
+#[test]
+fn a_fleet_needs_no_word_of_what_is_to_be_done() {
+    let text = "cluster = \"orders\"\nprotocol = \"kafka\"\nsidecars = { list = [\"127.0.0.1:9901\"] }\n";
+    assert!(PlanFile::parsed(text, PlanFile::problems_of_the_fleet).is_ok());
+    let missing = PlanFile::parse(text).unwrap_err().join("\n");
+    for key in ["plan_id", "members", "command"] {
+        assert!(missing.contains(key), "{key}: {missing}");
+    }
+    for (of, instead) in [("orders", ""), ("127.0.0.1:9901", "127.0.0.1")] {
+        let text = text.replace(of, instead);
+        assert_eq!(PlanFile::parsed(&text, PlanFile::problems_of_the_fleet).unwrap_err().len(), 1, "{text}");
+    }
+    assert!(PlanFile::parsed(&format!("{text}stabel_s = 1\n"), PlanFile::problems_of_the_fleet).is_err());
+}

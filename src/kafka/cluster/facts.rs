@@ -12,6 +12,7 @@ mod tests;
 use super::dial::{DialError, Opened, open_node};
 use super::{Cluster, lock};
 use crate::time::now;
+use rand::seq::SliceRandom;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -216,7 +217,9 @@ impl Gathering {
         let finalized = brokers.values().filter_map(|broker| broker.as_ref().ok()?.finalized).max();
         facts.brokers = brokers;
         // Any of them will do: the first one that answers.
-        let candidates: Vec<i32> = open.keys().copied().collect();
+        let mut candidates: Vec<i32> = open.keys().copied().collect();
+        // Not the same one for each of a thousand sidecars.
+        candidates.shuffle(&mut rand::rng());
         for node in candidates {
             let Some(mut opened) = open.remove(&node) else { continue };
             match read::cluster(&mut opened, minimums, &mut facts).await {

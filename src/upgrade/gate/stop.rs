@@ -45,9 +45,6 @@ fn clients(verdict: &mut Verdict, member: &Member) {
             Code::DrainExpired,
             format!("{} was drained and not stopped in time: clients use it again", member.id),
         ),
-        Drain::Unsupported => {
-            verdict.because(Code::NotDrained, "members of this protocol can't be drained yet");
-        }
     }
     // Who can't be reached has nothing of anybody's.
     if matches!(member.reach, Reach::Down(_)) {

@@ -65,7 +65,6 @@ fn clients_must_have_left() {
     for (drain, code) in [
         (Drain::Off, "not_drained"),
         (Drain::Draining { left: 3 }, "not_drained"),
-        (Drain::Unsupported, "not_drained"),
         (Drain::Expired, "drain_expired"),
     ] {
         let found = spoilt(|f| f.of("2").drain = drain);

@@ -29,6 +29,10 @@ pub struct Driven {
     pub events: Vec<(String, String)>,
     /// How long it took.
     pub took: Duration,
+    /// The most memory that a driver had, in KiB.
+    pub peak_kib: u64,
+    /// The CPU time of all drivers.
+    pub cpu: Duration,
     /// The driver's output.
     pub log: String,
 }
@@ -99,7 +103,8 @@ pub fn drive(
         let kills = killer.join().map_err(|_| Error::program("a thread", "panicked"))?;
         outcome.and(kills)
     });
-    driven.kills = outcome?;
+    let killed = outcome?;
+    (driven.kills, driven.peak_kib, driven.cpu) = (killed.kills, killed.peak_kib, killed.cpu);
     let text = fs::read_to_string(&log).unwrap_or_default();
     if !text.trim_end().ends_with("everything is done") {
         return Err(failed("a roll that is done", &log, folder));
@@ -125,6 +130,14 @@ fn tell(folder: &Path, id: &str, code: i32) -> Result<()> {
     fs::rename(&fresh, folder.join(format!("done.{id}"))).map_err(Error::io("telling a command its end"))
 }
 
+/// What became of the drivers, and what they cost.
+#[derive(Default)]
+struct Killed {
+    kills: usize,
+    peak_kib: u64,
+    cpu: Duration,
+}
+
 /// Who kills drivers and starts them again.
 struct Killer<'a> {
     binary: &'a Path,
@@ -136,11 +149,15 @@ struct Killer<'a> {
 }
 
 impl Killer<'_> {
-    /// Until one ends by itself; how many were killed.
-    fn run(mut self, mut server: Server, until: Instant) -> Result<usize> {
-        let mut kills = 0;
+    /// Until one ends by itself.
+    fn run(mut self, mut server: Server, until: Instant) -> Result<Killed> {
+        let (mut killed, mut cpu) = (Killed::default(), Duration::ZERO);
         let mut dies = self.next();
         while server.is_running() {
+            // What it needed in its last moments is missed.
+            if let Some((peak, used)) = process::cost(server.pid()) {
+                (killed.peak_kib, cpu) = (killed.peak_kib.max(peak), used);
+            }
             std::thread::sleep(LOOK);
             if Instant::now() >= until {
                 let log = process::tail(self.log, 30);
@@ -148,12 +165,14 @@ impl Killer<'_> {
             }
             if dies.is_some_and(|at| Instant::now() >= at) && server.is_running() {
                 server.kill();
-                kills += 1;
+                killed.kills += 1;
+                killed.cpu += std::mem::take(&mut cpu);
                 server = begin(self.binary, self.plan, self.log)?;
                 dies = self.next();
             }
         }
-        Ok(kills)
+        killed.cpu += cpu;
+        Ok(killed)
     }
 
     fn next(&mut self) -> Option<Instant> {

@@ -34,6 +34,7 @@ pub mod stories;
 pub mod tap;
 pub mod told;
 pub mod toolbox;
+pub mod trickle;
 pub mod wait;
 pub mod wire;
 pub mod zookeeper;

@@ -13,6 +13,7 @@ mod document;
 mod drains;
 mod driven;
 mod elections;
+mod fleets;
 mod garbage;
 mod kills;
 mod memory;
@@ -159,6 +160,18 @@ const PROOFS: &[Proof] = &[
         shows: "A broker that leads is drained and told to end (SIGTERM) the moment that `drained` is answered, twenty times; producers with acks=1, \
                 which is not raised, among the clients: no error, no unknown outcome, no record cut off.",
         run: drains::told,
+    },
+    Proof {
+        name: "fleet-simulated",
+        shows: "Rolls of 100, 300 and 1,000 simulated sidecars over real HTTP, by `evenkeel upgrade` and through `evenkeel upgrade --serve`: what a roll \
+                costs, and that it grows no faster than the fleet.",
+        run: fleets::simulated,
+    },
+    Proof {
+        name: "fleet-real",
+        shows: "A hundred real sidecars before three real brokers, each with a client: two rolls by `evenkeel upgrade`, the second through \
+                `evenkeel upgrade --serve`; what reaches the brokers every second.",
+        run: fleets::real,
     },
     Proof {
         name: "zones",

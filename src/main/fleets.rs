@@ -1,0 +1,156 @@
+//! The commands that see more than one sidecar: `upgrade`, `upgrade --serve`, `status`.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use evenkeel::{driver, fleet, telemetry};
+
+use super::{Asking, complain, open_files, runtime};
+
+#[derive(Args)]
+pub(super) struct Upgrade {
+    /// The plan; `config/plan.toml` shows every key.
+    #[arg(value_name = "PLAN.toml")]
+    plan: PathBuf,
+    /// The journal; else PLAN.toml.journal.
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// Say what would be done, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Members that have begun go back to the version before, by the plan's `rollback_command`.
+    #[arg(long)]
+    rollback: bool,
+    /// This member's command did its work, though nobody saw its end.
+    #[arg(long, value_name = "MEMBER", conflicts_with = "again")]
+    done: Option<String>,
+    /// This member's command did nothing: it comes again.
+    #[arg(long, value_name = "MEMBER")]
+    again: Option<String>,
+    /// Do nothing of it, but speak the hook for all of the plan's sidecars: for a controller of your own. Of the file only `cluster`,
+    /// `protocol` and `sidecars` are needed; `dead_sidecars` and `bounds.silent_s` count.
+    #[arg(long, conflicts_with_all = ["journal", "dry_run", "rollback", "done", "again"])]
+    serve: bool,
+    /// Where `--serve` listens. Changes are taken from this host only.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900", requires = "serve")]
+    listen: SocketAddr,
+}
+
+#[derive(Args)]
+pub(super) struct Status {
+    /// An admin listener; again for more. Else the one of the configuration, else 127.0.0.1:9901.
+    #[arg(long, value_name = "URL")]
+    admin: Vec<String>,
+    /// Every address of a name is one: NAME:PORT.
+    #[arg(long, value_name = "NAME:PORT", conflicts_with = "admin")]
+    dns: Option<String>,
+    /// The sidecars and the cluster of a plan.
+    #[arg(long, value_name = "PLAN.toml", conflicts_with_all = ["admin", "dns"])]
+    plan: Option<PathBuf>,
+    /// A sidecar's configuration file, for its admin listener.
+    #[arg(long, value_name = "FILE", env = "EVENKEEL_CONFIG")]
+    config: Option<PathBuf>,
+    /// This cluster alone.
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// Go on looking: a live table in a terminal, elsewhere what has changed.
+    #[arg(long)]
+    watch: bool,
+    /// JSON, a line for each look.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Upgrade {
+    pub(super) fn run(self) -> ExitCode {
+        if self.serve { serve(&self) } else { drive(self) }
+    }
+}
+
+impl Status {
+    pub(super) fn run(self) -> ExitCode {
+        look(self)
+    }
+}
+
+/// Drives a roll. What it does it says itself; how it ended is the last line.
+fn drive(upgrade: Upgrade) -> ExitCode {
+    let word = upgrade.done.map(|member| (member, true)).or(upgrade.again.map(|member| (member, false)));
+    let Upgrade { plan, journal, dry_run, rollback, .. } = upgrade;
+    open_files();
+    let options = driver::Options { plan, journal, dry_run, rollback, word };
+    let halt = match runtime(1) {
+        Ok(runtime) => runtime.block_on(driver::run(&options)),
+        Err(error) => return complain(&format!("no runtime: {error}")),
+    };
+    // The terminal may be gone: what counts is in the journal, and the exit code.
+    let _ = match halt.exit {
+        driver::Exit::Done => writeln!(io::stdout(), "{}", halt.text),
+        _ => writeln!(io::stderr(), "evenkeel: {}", halt.text),
+    };
+    ExitCode::from(halt.exit.code())
+}
+
+fn misused(text: &str) -> ExitCode {
+    eprintln!("evenkeel: {text}");
+    ExitCode::from(driver::Exit::Usage.code())
+}
+
+/// The hook of a whole fleet.
+fn serve(upgrade: &Upgrade) -> ExitCode {
+    let plan = driver::PlanFile::load_fleet(&upgrade.plan).and_then(|plan| Ok((plan.source()?, plan)));
+    let (source, plan) = match plan {
+        Ok(plan) => plan,
+        Err(text) => return misused(&text),
+    };
+    let policy = fleet::Policy {
+        go_on: plan.dead_sidecars == driver::DeadSidecars::GoOn,
+        silent: Duration::from_secs(plan.bounds.silent_s),
+    };
+    open_files();
+    let serving = fleet::Serving { listen: upgrade.listen, cluster: plan.cluster, source, policy };
+    let telemetry = match telemetry::init(telemetry::Format::Text, "info") {
+        Ok(telemetry) => telemetry,
+        Err(error) => return complain(&format!("log: {error}")),
+    };
+    let served =
+        runtime(1).map_err(|error| error.to_string()).and_then(|own| own.block_on(fleet::serve(serving)));
+    telemetry.flush();
+    served.map_or_else(|text| complain(&text), |()| ExitCode::SUCCESS)
+}
+
+/// What is, as a table.
+fn look(status: Status) -> ExitCode {
+    let Status { admin, dns, plan, config, mut cluster, watch, json } = status;
+    let source = match (plan, dns, admin.is_empty()) {
+        (Some(plan), _, _) => match driver::PlanFile::load_fleet(&plan) {
+            Ok(plan) => {
+                let source = plan.source();
+                cluster = cluster.or(Some(plan.cluster));
+                source
+            }
+            Err(text) => Err(text),
+        },
+        (None, Some(name), _) => Ok(fleet::Source::Dns(name)),
+        (None, None, false) => Ok(fleet::Source::List(admin)),
+        (None, None, true) => match Asking::url(None, config.as_deref()) {
+            Ok(url) => Ok(fleet::Source::List(vec![url])),
+            Err(code) => return code,
+        },
+    };
+    let source = match source {
+        Ok(source) if source.problems().is_empty() => source,
+        Ok(source) => return misused(&source.problems().join("; ")),
+        Err(text) => return misused(&text),
+    };
+    open_files();
+    let looking = fleet::Looking { source, cluster, watch, json };
+    let shown =
+        runtime(1).map_err(|error| error.to_string()).and_then(|own| own.block_on(fleet::show(&looking)));
+    shown.map_or_else(|text| complain(&text), ExitCode::from)
+}
