@@ -28,7 +28,15 @@ fn assert_honest_and_interrupted(rows: &[Row]) {
 
 fn rolled(version: ZooKeeperVersion, how: Roll) {
     let load = Load::new(&ZooKeeperLibrary::here(version, |text| println!("{text}")));
-    let course = Course { spec: EnsembleSpec::new(version), load, how, rolls: 1, announced: false, keys: "" };
+    let course = Course {
+        spec: EnsembleSpec::new(version),
+        load,
+        how,
+        rolls: 1,
+        announced: false,
+        keys: "",
+        excuse: testbed::zookeeper::Excuse::Nothing,
+    };
     assert_honest_and_interrupted(&course.run(Through::Nothing, |_| {}).unwrap().rows);
 }
 
