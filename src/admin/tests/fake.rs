@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::admin::{Asked, ClusterStatus, ErrorCounts, Wish};
 use crate::metrics::{Metrics, UpgradeMetrics, UpgradePhase, ZooKeeperMetrics};
+use crate::time::now;
 use crate::upgrade::{Cluster, Drain, Facts, Hold, Member, Mode, Reach, ZooKeeper};
 
 pub(super) const MEMBERS: [&str; 3] = ["zk-1:2181", "zk-2:2181", "zk-3:2181"];
@@ -22,6 +23,8 @@ pub(super) struct Orders {
     pub(super) sessions: AtomicUsize,
     pub(super) version: Mutex<String>,
     pub(super) gathered: AtomicUsize,
+    /// When they were gathered last.
+    pub(super) asked_at: Mutex<Option<Instant>>,
     pub(super) pin: Mutex<Vec<&'static str>>,
     metrics: Arc<ZooKeeperMetrics>,
 }
@@ -34,6 +37,7 @@ impl Orders {
             sessions: AtomicUsize::default(),
             version: Mutex::new("3.8.7".to_owned()),
             gathered: AtomicUsize::default(),
+            asked_at: Mutex::default(),
             pin: Mutex::default(),
             metrics: Metrics::new().zookeeper("orders"),
         })
@@ -96,7 +100,7 @@ impl ClusterStatus for Orders {
             ((*id).to_owned(), Ok(mode))
         };
         Facts {
-            age: (self.gathered.load(Relaxed) > 0).then_some(Duration::ZERO),
+            age: self.asked_at.lock().unwrap().map(|at| now().saturating_duration_since(at)),
             members: MEMBERS.iter().map(|id| member(id)).collect(),
             hold: Hold { waiting: 0, bytes: 0, limit: 1000 },
             client_errors: 0,
@@ -116,6 +120,7 @@ impl ClusterStatus for Orders {
     fn gather(&self, _: Wish) -> Asked<'_> {
         Box::pin(async {
             self.gathered.fetch_add(1, Relaxed);
+            *self.asked_at.lock().unwrap() = Some(now());
         })
     }
 
