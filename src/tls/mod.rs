@@ -1,7 +1,7 @@
 //! Floor 2, `tls`: encrypted connections to members.
 //!
-//! What it is: the files of a cluster's `[….tls]` table become a client's settings ([`files`]), read again when they change; a
-//! handshake that fails says why in one line ([`why`]). Sessions are resumed on reconnect, as long as the files stay.
+//! What it is: the files of a cluster's `[….tls]` table become a client's settings (`files`), read again when they change; a
+//! handshake that fails says why in one line (`why`). Sessions are resumed on reconnect, as long as the files stay.
 //!
 //! May import: `config`. Must never: show what is in a key file, or go on without a check of the peer's certificate.
 

@@ -402,7 +402,7 @@ fn step(turn: &mut Turn, member: &Member, well: bool, now: Instant, actions: &mu
         (Phase::Down, _) => {
             turn.rolled |= turn.was_drained;
             turn.was_drained = false;
-            if matches!(member.drain, Drain::Draining { .. } | Drain::Drained) {
+            if matches!(member.drain, Drain::Draining { .. } | Drain::Drained | Drain::Expired) {
                 // What it was drained for is over: clients may use it again.
                 (turn.ordered, turn.by_plan) = (None, false);
                 actions.push(Action::Undrain(member.id.clone()));

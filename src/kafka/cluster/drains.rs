@@ -95,7 +95,9 @@ impl Drains {
                 ended.push((node, End::Over));
                 return false;
             }
-            if !drain.expired && drain.bound.is_some_and(|bound| now >= bound) && !is_down(node) {
+            if is_down(node) {
+                drain.bound = None; // what was held waits for another leader now; when it is back, that has nothing to say of it
+            } else if !drain.expired && drain.bound.is_some_and(|bound| now >= bound) {
                 drain.expired = true;
                 ended.push((node, End::Expired));
             }
@@ -244,6 +246,16 @@ mod tests {
     }
 
     #[test]
+    fn one_that_was_stopped_in_time_does_not_expire_when_it_is_back() {
+        let (mut drains, start) = (Drains::default(), Instant::now());
+        drains.begin(1, start + LASTS);
+        drains.bound(1, ms(start, 900));
+        assert_eq!(drains.due(|_| true, ms(start, 1000)), [], "a member that is down has been stopped");
+        assert_eq!(drains.due(|_| false, ms(start, 5000)), []);
+        assert_eq!(drains.state(1, 1, false, ms(start, 5000)), Some(DrainState::Draining { left: 1 }));
+    }
+
+    #[test]
     fn it_expires_before_what_is_held_because_of_it_has_to_be_decided() {
         let (mut drains, start) = (Drains::default(), Instant::now());
         drains.begin(1, start + LASTS);
@@ -252,7 +264,6 @@ mod tests {
         drains.bound(1, ms(start, 700));
         drains.bound(2, start); // isn't drained: no matter
         assert_eq!(drains.due(|_| false, ms(start, 499)), []);
-        assert_eq!(drains.due(|_| true, ms(start, 500)), [], "a member that is down has been stopped");
         assert_eq!(drains.due(|_| false, ms(start, 500)), [(1, End::Expired)]);
         assert_eq!(drains.due(|_| false, ms(start, 501)), [], "once");
         assert_eq!(drains.state(1, 0, false, ms(start, 501)), Some(DrainState::Expired));

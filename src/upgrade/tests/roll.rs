@@ -205,3 +205,14 @@ fn without_a_plan_who_is_back_serves() {
     roll.observe(&facts, t0 + SECOND * 2);
     assert_eq!((roll.phase("2"), roll.is_active()), (Phase::Serving, false));
 }
+
+/// Whose drain had expired before it was stopped: when it is back, the next drain of it isn't refused.
+#[test]
+fn a_drain_that_has_expired_ends_when_its_member_is_back() {
+    let (mut roll, mut facts, t0) = (Roll::default(), kafka(), Instant::now());
+    facts.of("2").drain = Drain::Expired;
+    facts.of("2").reach = Reach::Down("refused".to_owned());
+    assert_eq!(roll.observe(&facts, t0), []);
+    facts.of("2").reach = Reach::Up;
+    assert_eq!(roll.observe(&facts, t0 + SECOND), [Action::Undrain("2".to_owned())]);
+}
