@@ -167,7 +167,7 @@ fn who_comes_back_without_a_memory_is_told_what_was_ordered() {
         status["plan"]["generation"] == 1 && status["members"][2]["phase"] == "drained"
     });
     // The member's turn is over: who comes later must not drain it again.
-    bed.runtime.block_on(bed.fleet.cluster.restart("3", "3.9", Duration::from_secs(1)));
+    bed.runtime.block_on(bed.fleet.cluster.restart("3", "4.3", Duration::from_secs(1)));
     until("all to have it back", || bed.fleet.addresses().iter().all(|at| phase(&bed, *at, 2) == "serving"));
     until("the fan-out to have seen it", || phase(&bed, serve.at, 2) == "serving");
     bed.runtime.block_on(bed.fleet.revive(again)).unwrap();
