@@ -1,10 +1,12 @@
 //! Evenkeel itself, as users run it: the binary as a child process with a configuration file.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -12,6 +14,9 @@ use serde_json::Value;
 
 use crate::process::{self, Server};
 use crate::{Error, Result, wait};
+
+/// How many free addresses are remembered.
+const LAST_GIVEN: usize = 64;
 
 /// A running sidecar. Dropping it kills it and removes its folder (kept with `TESTBED_KEEP=1`).
 #[derive(Debug)]
@@ -253,9 +258,23 @@ impl Drop for Sidecar {
     }
 }
 
-/// An address whose port is free now.
+/// An address whose port is free now, and none of the last that this process was given: the kernel may name a port again that nobody
+/// has bound yet.
 pub fn free_addr(ip: Ipv4Addr) -> Result<SocketAddr> {
-    TcpListener::bind((ip, 0)).and_then(|l| l.local_addr()).map_err(Error::io("looking for a free port"))
+    static GIVEN: Mutex<VecDeque<SocketAddr>> = Mutex::new(VecDeque::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    // Held until another one is found, so that each is named once.
+    let mut tried = Vec::new();
+    loop {
+        let listener = TcpListener::bind((ip, 0)).map_err(Error::io("looking for a free port"))?;
+        let addr = listener.local_addr().map_err(Error::io("looking for a free port"))?;
+        if !given.contains(&addr) {
+            given.truncate(LAST_GIVEN - 1);
+            given.push_front(addr);
+            return Ok(addr);
+        }
+        tried.push(listener);
+    }
 }
 
 /// The first of `count` neighbouring ports that are all free now on `ip`, below the range of ephemeral ports.
@@ -271,6 +290,12 @@ pub fn free_ports(ip: Ipv4Addr, count: u16) -> Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn free_addresses_are_given_once() {
+        let all: Vec<_> = (0..LAST_GIVEN).map(|_| free_addr(Ipv4Addr::LOCALHOST).unwrap()).collect();
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
+    }
 
     #[test]
     fn kafka_section_is_the_smallest_configuration() {
