@@ -32,6 +32,18 @@ pub struct ConnectOptions {
     pub user_timeout: Duration,
 }
 
+impl ConnectOptions {
+    /// As `[net]` has them.
+    pub fn of(net: &config::Net) -> Self {
+        Self {
+            timeout: net.connect_timeout,
+            stagger: net.connect_stagger,
+            keepalive: net.keepalive,
+            user_timeout: net.user_timeout,
+        }
+    }
+}
+
 /// How a connection is encrypted, if it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Secure<'a> {

@@ -121,12 +121,7 @@ pub(super) async fn open(
     node: Option<i32>,
 ) -> Result<Opened, DialError> {
     let settings = cluster.settings();
-    let options = ConnectOptions {
-        timeout: settings.net.connect_timeout,
-        stagger: settings.net.connect_stagger,
-        keepalive: settings.net.keepalive,
-        user_timeout: settings.net.user_timeout,
-    };
+    let options = ConnectOptions::of(&settings.net);
     let secure = Secure { tls: &cluster.tls, options: &settings.kafka.tls };
     let connected = connect(&cluster.resolver, host, port, &options, secure).await?;
     let address = format!("{host}:{port} ({})", connected.addr);

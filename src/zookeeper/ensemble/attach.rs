@@ -162,7 +162,7 @@ async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result
     let settings = ensemble.settings();
     let net = &settings.net;
     let timeout = net.connect_timeout.min(settings.zookeeper.attach_timeout);
-    let options = ConnectOptions { timeout, ..Ensemble::connecting(net) };
+    let options = ConnectOptions { timeout, ..ConnectOptions::of(net) };
     let secure = Secure { tls: &ensemble.tls, options: &settings.zookeeper.tls };
     let metrics = Arc::clone(place.metrics());
     let (started, at) = (now(), place.at().clone());

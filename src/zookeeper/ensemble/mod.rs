@@ -24,7 +24,6 @@ use crate::dns::Resolver;
 use crate::hold::Ledger;
 use crate::lifecycle::Block;
 use crate::metrics::{ServerMetrics, ZooKeeperMetrics};
-use crate::net::ConnectOptions;
 use crate::time::now;
 use crate::tls::Tls;
 use arc_swap::ArcSwap;
@@ -156,16 +155,6 @@ impl Ensemble {
             facts: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         })
-    }
-
-    /// How to connect to a server, by the configuration as it is now.
-    fn connecting(net: &config::Net) -> ConnectOptions {
-        ConnectOptions {
-            timeout: net.connect_timeout,
-            stagger: net.connect_stagger,
-            keepalive: net.keepalive,
-            user_timeout: net.user_timeout,
-        }
     }
 
     /// The configuration as it is now.

@@ -5,7 +5,7 @@
 
 use super::{Ensemble, Health, lock};
 use crate::config::HostPort;
-use crate::net::{Secure, connect, secured};
+use crate::net::{ConnectOptions, Secure, connect, secured};
 use crate::time::now;
 use crate::zookeeper::words::{Mode, read_srvr, read_zxid};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -95,7 +95,7 @@ async fn look(ensemble: Arc<Ensemble>, at: HostPort) {
 /// Asks a server a four-letter word, and reads until it closes.
 pub(super) async fn ask_word(ensemble: &Ensemble, at: &HostPort, word: [u8; 4]) -> Result<Vec<u8>, String> {
     let settings = ensemble.settings();
-    let options = Ensemble::connecting(&settings.net);
+    let options = ConnectOptions::of(&settings.net);
     let secure = Secure { tls: &ensemble.tls, options: &settings.zookeeper.tls };
     let connected = connect(&ensemble.resolver, &at.host, at.port, &options, secure).await;
     let mut stream = connected.map_err(|error| error.to_string())?.stream;
@@ -114,7 +114,7 @@ const AGAIN: Duration = Duration::from_millis(2);
 /// says nothing of the kind, as when the word is not allowed.
 pub async fn has_reached(ensemble: Arc<Ensemble>, at: HostPort, peer: SocketAddr, zxid: i64) -> bool {
     let settings = ensemble.settings();
-    let options = Ensemble::connecting(&settings.net);
+    let options = ConnectOptions::of(&settings.net);
     let secure = Secure { tls: &ensemble.tls, options: &settings.zookeeper.tls };
     let asked = async {
         loop {
