@@ -20,11 +20,16 @@ struct Case {
     batches: i32,
     /// Bytes of a batch's record.
     size: usize,
+    /// The cluster's configuration.
+    keys: &'static str,
 }
 
-/// 400 MB of large batches; and small ones, of which each costs more in memory than in bytes.
-const CASES: [Case; 2] =
-    [Case { pushers: 40, batches: 100, size: 100_000 }, Case { pushers: 8, batches: 40_000, size: 300 }];
+/// 400 MB of large batches; and small ones, of which each costs more in memory than in bytes. These go without an identity: with one no
+/// more than five of a partition would be let in.
+const CASES: [Case; 2] = [
+    Case { pushers: 40, batches: 100, size: 100_000, keys: "" },
+    Case { pushers: 8, batches: 25_000, size: 300, keys: "idempotence = \"off\"" },
+];
 const TOPIC: &str = "pushed";
 const PARTITIONS: u32 = 12;
 
@@ -51,7 +56,7 @@ fn pushed(bench: &Bench, case: &Case) -> Result<Finding> {
     // The brokers' own start is part of the outage: more time to hold than any machine needs for it.
     let config = "[hold]\nmax = \"150s\"\nbytes = \"64MiB\"\n";
     let spec = Spec::new(KafkaVersion::V3_9_2).set("log.retention.bytes", -1);
-    let mut scene = Scene::with(spec, &bench.binary, config, "")?;
+    let mut scene = Scene::with(spec, &bench.binary, config, case.keys)?;
     scene.cluster.create_topic(TOPIC, PARTITIONS, 3, &[])?;
     let go = Arc::new(AtomicBool::new(false));
     let pushers =
