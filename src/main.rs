@@ -18,7 +18,7 @@ use evenkeel::admin::{client, prestop};
 use evenkeel::app::{App, Exit, Reload};
 use evenkeel::config::{self, Config, LogFormat, Problems};
 use evenkeel::lifecycle::Signals;
-use evenkeel::{telemetry, tls};
+use evenkeel::{sasl, telemetry, tls};
 
 #[path = "main/fleets.rs"]
 mod fleets;
@@ -150,6 +150,9 @@ fn check(path: &Path) -> ExitCode {
     match load(path) {
         Ok(config) => match usable(&config) {
             Ok(()) => {
+                for warning in config::warnings(&config) {
+                    eprintln!("evenkeel: warning: {warning}");
+                }
                 println!("ok: {}: {}", path.display(), summary(&config));
                 ExitCode::SUCCESS
             }
@@ -165,6 +168,9 @@ fn usable(config: &Config) -> Result<(), String> {
     let zookeeper = config.zookeeper.iter().map(|cluster| (&cluster.name, &cluster.tls));
     for (name, options) in kafka.chain(zookeeper).filter(|(_, options)| options.enabled) {
         tls::check(options).map_err(|error| format!("{name}: tls: {error}"))?;
+    }
+    for cluster in &config.kafka {
+        sasl::check(&cluster.sasl).map_err(|error| format!("{}: sasl: {error}", cluster.name))?;
     }
     Ok(())
 }
@@ -325,6 +331,9 @@ fn start(config: Config, path: &Path) -> Result<Exit, String> {
         LogFormat::Json => telemetry::Format::Json,
     };
     let telemetry = telemetry::init(format, &config.log.level).map_err(|error| format!("log: {error}"))?;
+    for warning in config::warnings(&config) {
+        tracing::warn!("{warning}");
+    }
     let files = open_files();
     let runtime = runtime(config.worker_threads).map_err(|error| format!("no runtime: {error}"))?;
     let path = path.to_owned();

@@ -180,6 +180,32 @@ fn a_file_for_tls_that_can_not_be_used_is_named() {
 }
 
 #[test]
+fn a_file_of_a_password_is_named_and_never_shown() {
+    let folder = Folder::new("sasl");
+    let password = folder.0.join("password");
+    std::fs::write(&password, "hunter2\nhunter3\n").unwrap();
+    let file = folder.write(&format!(
+        "{}sasl.mechanism = \"PLAIN\"\nsasl.username = \"me\"\nsasl.password_file = '{}'\n",
+        config("info", "21010-21019"),
+        password.display()
+    ));
+    for command in ["check", "run"] {
+        let output = once(&[command], &file);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        let wanted =
+            format!(": sasl: {}: holds more than one line; write the secret alone\n", password.display());
+        assert!(text.ends_with(&wanted) && !text.contains("hunter"), "{command}: {text}");
+    }
+    std::fs::write(&password, "hunter2\n").unwrap();
+    let output = once(&["check"], &file);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("warning: ") && text.contains("PLAIN without tls.enabled"), "{text}");
+    assert!(!text.contains("hunter"), "{text}");
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2_and_the_version_is_told() {
     for arguments in [&[][..], &["run"], &["walk"], &["check", "--confg", "x"]] {
         assert_eq!(evenkeel().args(arguments).output().unwrap().status.code(), Some(2), "{arguments:?}");

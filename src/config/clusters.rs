@@ -9,6 +9,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::sasl::Sasl;
+
 /// One Kafka cluster.
 ///
 /// [`Default`] has no name, no listener and no bootstrap server: those are required in a file.
@@ -47,6 +49,8 @@ pub struct Kafka {
     pub raise_acks: RaiseAcks,
     /// How connections to brokers are encrypted.
     pub tls: Tls,
+    /// How connections to brokers prove who they are from.
+    pub sasl: Sasl,
 }
 
 /// How connections to the members of a cluster are encrypted.
@@ -230,6 +234,7 @@ impl Default for Kafka {
             idempotence: Idempotence::Inject,
             raise_acks: RaiseAcks::Acks1,
             tls: Tls::default(),
+            sasl: Sasl::default(),
         }
     }
 }

@@ -17,6 +17,8 @@ mod problem;
 mod read;
 mod reload;
 mod report;
+mod sasl;
+mod secret;
 mod sockets;
 mod suggest;
 #[cfg(test)]
@@ -37,6 +39,8 @@ pub use clusters::{
 };
 pub use problem::{Place, Problem, Problems};
 pub use reload::{Change, changes, merge_live};
+pub use sasl::{Clients as SaslClients, Endpoint, Mechanism, Sasl, warnings};
+pub use secret::Secret;
 pub use types::{Admin, Config, Dns, Hold, Log, LogFormat, Net, Retry, Shutdown};
 
 /// Loads a configuration from a file, with the overrides found in `env` (pairs of name and value, of which

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::clusters::{Kafka, Tls};
 use super::kinds::{Face, faces};
 use super::report::Report;
+use super::sasl;
 use super::sockets;
 use super::types::Config;
 use super::units::{show_duration, show_size};
@@ -21,6 +22,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     }
     for (index, kafka) in config.kafka.iter().enumerate() {
         tls(&format!("kafka[{index}].tls"), &kafka.tls, report);
+        sasl::check(&format!("kafka[{index}].sasl"), &kafka.sasl, report);
     }
     for (index, zookeeper) in config.zookeeper.iter().enumerate() {
         tls(&format!("zookeeper[{index}].tls"), &zookeeper.tls, report);

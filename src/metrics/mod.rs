@@ -37,8 +37,9 @@ pub use cluster::{ApiMetrics, ClusterMetrics, MemberMetrics};
 pub use document::markdown;
 pub use fleet::{FleetMetrics, FleetOutcome, FleetOutcomes, FleetState, FleetStates};
 pub use kafka::{
-    ApiVersionsInUse, BrokerMetrics, Dropped, DroppedBy, GuardOutcome, Guarded, HoldStarted, HoldTrigger,
-    KafkaMetrics, Library, ReplayVerdict, Replays, UnknownAction, UnknownOutcomes, api_name,
+    ApiVersionsInUse, BrokerMetrics, ClientSasl, ClientSasls, Dropped, DroppedBy, GuardOutcome, Guarded,
+    HoldStarted, HoldTrigger, KafkaMetrics, Library, ReplayVerdict, Replays, SaslRenewal, SaslRenewals,
+    UnknownAction, UnknownOutcomes, api_name,
 };
 pub use protocol::{DISCONNECTED, OTHER, Protocol, TIMEOUT};
 pub use upgrade::{UpgradeGate, UpgradeGates, UpgradeMetrics, UpgradePhase, UpgradePhases};

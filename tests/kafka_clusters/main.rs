@@ -14,6 +14,7 @@ mod gates;
 mod newer_groups;
 mod operations;
 mod rolls;
+mod sasl;
 mod tls;
 mod upgrade;
 mod zookeeper_mode;

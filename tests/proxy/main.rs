@@ -21,6 +21,7 @@
     reason = "a test says what it expects, and nobody imports it"
 )]
 
+mod asks;
 mod bed;
 mod broker;
 mod client;
@@ -50,6 +51,8 @@ mod members;
 mod operations;
 mod order;
 mod produce;
+mod sasl;
+mod showing;
 mod steady;
 mod topics;
 mod unknown;

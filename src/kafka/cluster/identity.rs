@@ -6,6 +6,7 @@
 //! them behind what the client sends on its next connection. So that one takes the identity over, under the next epoch: a
 //! broker that has seen this refuses what is older.
 
+use super::acls::Right;
 use super::{Cluster, lock};
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -138,7 +139,7 @@ impl Cluster {
         let mut producers = lock(&self.producers);
         producers.wanted.clear();
         if !std::mem::replace(&mut producers.denied, true) {
-            tracing::warn!(code, "InitProducerId is refused: producers without idempotence pass as they are");
+            self.note_refused(Right::Produce, "InitProducerId", code);
         }
         drop(producers);
         self.wake_all();

@@ -1,6 +1,7 @@
 //! The task that asks a cluster for all of its clients: brokers now and then, leaders and coordinators while somebody
 //! waits for them, one question in flight; and one probe for each broker.
 
+use super::acls::Right;
 use super::dial::{Opened, open, open_node};
 use super::pace::Pace;
 use super::{Cluster, Producer, TopicKey};
@@ -103,6 +104,10 @@ impl Watcher {
         if answer.structs("brokers").next().is_none() {
             return Err(ChannelError::Closed); // it has just come up and knows nobody: ask another
         }
+        for topic in answer.structs("topics") {
+            let name = topic.str("name").unwrap_or_default();
+            self.cluster.note_refused(Right::Topics, name, topic.i16("error_code"));
+        }
         self.cluster.learn_metadata(&answer, asked);
         self.cluster.forget_stale();
         self.cluster.move_pin();
@@ -111,6 +116,8 @@ impl Watcher {
         for (kind, key) in coordinators {
             let asked = now();
             let answer = ask_coordinator(&mut opened.channel, kind, &key).await?;
+            let right = if kind == 0 { Right::Groups } else { Right::Transactions };
+            self.cluster.note_refused(right, &String::from_utf8_lossy(&key), answer.i16("error_code"));
             if answer.i16("error_code") == 0 {
                 let node = answer.i32("node_id");
                 self.cluster.update(|view| view.absorb_coordinator(kind, key, node, asked));
@@ -162,7 +169,7 @@ impl Watcher {
         let settings = self.cluster.settings();
         let bootstrap = &settings.kafka.bootstrap;
         let Some(at) = bootstrap.get(turn % bootstrap.len().max(1)) else { return Err(ChannelError::Closed) };
-        match open(&self.cluster, &at.host, at.port, None).await {
+        match open(&self.cluster, &at.host, at.port, None, &self.cluster.credentials()).await {
             Ok(opened) => {
                 self.cluster.learn_metadata(&opened.metadata, opened.asked);
                 self.spawn_probes();

@@ -3,7 +3,8 @@
 use super::inject::{Stamped, own};
 use super::slot::{Answer, REQUEST_COST, Raised, Slot, State};
 use super::{FETCH, PRODUCE, Session};
-use crate::kafka::cluster::{API_VERSIONS, is_supported, unsupported, versions_answer};
+use crate::kafka::authenticate::{AUTHENTICATE, HANDSHAKE};
+use crate::kafka::cluster::{API_VERSIONS, everything, is_supported, unsupported, versions_answer};
 use crate::kafka::operations::operation;
 use crate::kafka::order::Barrier;
 use crate::kafka::patience::library;
@@ -29,6 +30,9 @@ impl Session {
     /// # Errors
     /// Why it is no request of a Kafka client; its connection is closed, as a broker would.
     pub(super) fn take(&mut self, mut frame: BytesMut, now: Instant) -> Result<(), String> {
+        if self.is_raw() {
+            return self.take_raw(&frame);
+        }
         let header = request_header(&frame).map_err(|error| format!("not a Kafka request: {error}"))?;
         let Some(op) = operation(header.api_key) else {
             return Err(format!("API key {} is not one that clients are offered", header.api_key));
@@ -41,6 +45,9 @@ impl Session {
                 "{name} version {} was not offered: only what all brokers speak is",
                 header.api_version
             ));
+        }
+        if !self.may_ask(op.key) {
+            return Err(format!("{} before it has shown who it is (SASL)", wire::api_name(op.key)));
         }
         if self.client_id.is_empty()
             && let Some(id) = header.client_id(&frame)
@@ -111,6 +118,8 @@ impl Session {
         self.unsettled_others += usize::from(op.key != PRODUCE);
         if op.key == API_VERSIONS {
             self.answer_api_versions(number);
+        } else if matches!(op.key, HANDSHAKE | AUTHENTICATE) && self.on_sasl(number) {
+            // It has its answer, or waits for that of its broker.
         } else if let Some(home) = straight {
             self.put_on(number, home, now);
         }
@@ -215,6 +224,10 @@ impl Session {
         }
         if self.offered.is_none() {
             self.offered = self.cluster.shared_versions();
+        }
+        if self.offered.is_none() && self.cluster.is_asked_in_vain() {
+            // No broker can be asked. A client that wants to show who it is learns why.
+            self.offered = Some(everything());
         }
         if self.offered.is_some() && version >= 3 && self.client_info.is_none() {
             self.learn_client(number);

@@ -44,6 +44,11 @@ impl Session {
     /// A node can't be connected: what waits for it is routed anew.
     pub(super) fn on_refused(&mut self, node: i32, error: &DialError) {
         tracing::debug!(client = %self.client_id, node, %error, "no connection to a broker");
+        self.on_not_taken(error);
+        if self.is_passing() && self.home.node == Some(node) {
+            self.lose_client("its broker can't be connected, and nobody else can repeat its SASL exchange");
+            return;
+        }
         if matches!(error, DialError::UnknownNode(_))
             && self.home.port.is_none()
             && self.home.node == Some(node)
@@ -79,6 +84,10 @@ impl Session {
         self.trusted.retain(|_, trusted| trusted.node != node);
         if self.is_bypassing() && self.home.node == Some(node) {
             self.lose_client("its broker's connection is lost, and bypass is on");
+            return;
+        }
+        if self.is_passing() && self.home.node == Some(node) {
+            self.lose_client("its broker's connection is lost, and nobody else can repeat its SASL exchange");
             return;
         }
         for lost in self.lost_members(lost) {
