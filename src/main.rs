@@ -18,6 +18,7 @@ use evenkeel::admin::{client, prestop};
 use evenkeel::app::{App, Exit, Reload};
 use evenkeel::config::{self, Config, LogFormat, Problems};
 use evenkeel::lifecycle::Signals;
+use evenkeel::zookeeper::sasl;
 use evenkeel::{telemetry, tls};
 
 #[path = "main/fleets.rs"]
@@ -165,6 +166,10 @@ fn usable(config: &Config) -> Result<(), String> {
     let zookeeper = config.zookeeper.iter().map(|cluster| (&cluster.name, &cluster.tls));
     for (name, options) in kafka.chain(zookeeper).filter(|(_, options)| options.enabled) {
         tls::check(options).map_err(|error| format!("{name}: tls: {error}"))?;
+    }
+    for cluster in &config.zookeeper {
+        sasl::check(&cluster.sasl)
+            .map_err(|error| format!("{}: sasl.password_file: {error}", cluster.name))?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// One Kafka cluster.
@@ -117,6 +117,24 @@ pub struct ZooKeeper {
     pub reattach_concurrency: usize,
     /// How connections to servers are encrypted.
     pub tls: Tls,
+    /// As whom sessions authenticate themselves.
+    pub sasl: ZooKeeperSasl,
+}
+
+/// As whom sessions on `ZooKeeper` servers authenticate themselves, by SASL with DIGEST-MD5. Both keys, or none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ZooKeeperSasl {
+    /// The name that the servers know.
+    pub username: Option<String>,
+    /// The file that holds its password; read at each use.
+    pub password_file: Option<PathBuf>,
+}
+
+impl ZooKeeperSasl {
+    /// Both of them, if sessions are to authenticate themselves.
+    pub fn held(&self) -> Option<(&str, &Path)> {
+        self.username.as_deref().zip(self.password_file.as_deref())
+    }
 }
 
 /// What is asked of a ZooKeeper ensemble for each session.
@@ -252,6 +270,7 @@ impl Default for ZooKeeper {
             attach_timeout: Duration::from_secs(1),
             reattach_concurrency: 64,
             tls: Tls::default(),
+            sasl: ZooKeeperSasl::default(),
         }
     }
 }

@@ -221,6 +221,10 @@ pub(super) const ZOOKEEPER: &[Key<ZooKeeper>] = &[
         read::file(f, r).map(Some)
     }),
     key!(tls.key, Optional, r#""/etc/evenkeel/client.key""#, NextConnect, |f, r| read::file(f, r).map(Some)),
+    key!(sasl.username, Optional, r#""evenkeel""#, NextConnect, |f, r| read::text(f, r).map(Some)),
+    key!(sasl.password_file, Optional, r#""/etc/evenkeel/password""#, NextConnect, |f, r| {
+        read::file(f, r).map(Some)
+    }),
 ];
 
 /// What is said of each key of a table of keys, in its order.

@@ -17,6 +17,7 @@ mod problem;
 mod read;
 mod reload;
 mod report;
+mod secret;
 mod sockets;
 mod suggest;
 #[cfg(test)]
@@ -33,10 +34,11 @@ use report::Report;
 
 pub use clusters::{
     HostPort, Idempotence, Kafka, LeaseMode, PersistentWatches, PortRange, RaiseAcks, Tls, UnknownOutcome,
-    ZooKeeper, ZooKeeperSession,
+    ZooKeeper, ZooKeeperSasl, ZooKeeperSession,
 };
 pub use problem::{Place, Problem, Problems};
 pub use reload::{Change, changes, merge_live};
+pub use secret::Secret;
 pub use types::{Admin, Config, Dns, Hold, Log, LogFormat, Net, Retry, Shutdown};
 
 /// Loads a configuration from a file, with the overrides found in `env` (pairs of name and value, of which

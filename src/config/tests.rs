@@ -271,6 +271,8 @@ mod table {
             "tls.ca" => "tls.enabled = true\n",
             "tls.certificate" => "tls.enabled = true\ntls.key = \"a.key\"\n",
             "tls.key" => "tls.enabled = true\ntls.certificate = \"a.pem\"\n",
+            "sasl.username" if kind.table == "zookeeper" => "sasl.password_file = \"a.word\"\n",
+            "sasl.password_file" if kind.table == "zookeeper" => "sasl.username = \"a\"\n",
             _ => "",
         };
         format!("{}{lines}", right(kind))

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::clusters::{Kafka, Tls};
+use super::clusters::{Kafka, Tls, ZooKeeperSasl};
 use super::kinds::{Face, faces};
 use super::report::Report;
 use super::sockets;
@@ -24,6 +24,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     }
     for (index, zookeeper) in config.zookeeper.iter().enumerate() {
         tls(&format!("zookeeper[{index}].tls"), &zookeeper.tls, report);
+        digest(&format!("zookeeper[{index}].sasl"), &zookeeper.sasl, report);
     }
     sockets::check(&config.admin.listen, &clusters, report);
 }
@@ -113,6 +114,20 @@ fn tls(base: &str, tls: &Tls, report: &mut Report) {
         }
         (None, Some(_)) if report.is_sound(&certificate) => {
             report.add_at(&key, "is of no use without its certificate; write tls.certificate as well");
+        }
+        _ => {}
+    }
+}
+
+/// Credentials are a name and a password.
+fn digest(base: &str, sasl: &ZooKeeperSasl, report: &mut Report) {
+    let [username, password] = ["username", "password_file"].map(|name| format!("{base}.{name}"));
+    match (&sasl.username, &sasl.password_file) {
+        (Some(_), None) if report.is_sound(&password) => {
+            report.add_at(&username, "is of no use without its password; write sasl.password_file as well");
+        }
+        (None, Some(_)) if report.is_sound(&username) => {
+            report.add_at(&password, "is nobody's password; write sasl.username as well");
         }
         _ => {}
     }

@@ -75,6 +75,8 @@ closed_set! {
         WrongNode wrong_node = "wrong_node",
         /// Connected, and the TLS handshake failed, or a file for it can't be used.
         Tls tls = "tls",
+        /// Connected, and the member doesn't accept our credentials, or they can't be read.
+        Sasl sasl = "sasl",
         /// Anything else.
         Error error = "error",
     }

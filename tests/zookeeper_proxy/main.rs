@@ -37,6 +37,7 @@ mod lease;
 mod loss;
 mod moves;
 mod operations;
+mod sasl;
 mod shield;
 mod steady;
 mod unknown;

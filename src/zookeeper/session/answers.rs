@@ -79,8 +79,8 @@ impl Session {
             // Kept on its own: the frame may be a slice of a large buffer.
             self.auths.push(Bytes::copy_from_slice(&slot.frame));
         }
-        if code == opcode::SASL {
-            self.sasl = true;
+        if code == opcode::SASL && !std::mem::replace(&mut self.sasl, true) {
+            self.ensemble.count_passed_sasl();
         }
         if slot.op.is_some_and(|op| !matches!(op.watches, Watches::None | Watches::Lists)) {
             self.watches.answered(code, slot.payload(), header.err);

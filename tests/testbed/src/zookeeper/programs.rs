@@ -53,6 +53,8 @@ pub struct ClientSpec {
     pub rate: f64,
     /// Whether it sets a persistent recursive watch. Its library must have such.
     pub tree: bool,
+    /// Whether it authenticates itself (digest), and its nodes are only for those that its session is. kazoo's and Java's programs can.
+    pub own: bool,
 }
 
 impl ZooKeeperLibrary {
@@ -232,6 +234,9 @@ impl Client {
             .args(["--name", &spec.name, "--servers", servers])
             .args(["--timeout", &spec.timeout_ms.to_string(), "--rate", &spec.rate.to_string()])
             .args(["--tree", if spec.tree { "on" } else { "off" }]);
+        if spec.own {
+            command.args(["--own", "on"]);
+        }
         let program = Program::start(&spec.name, command, None, Line::of)?;
         program.wait_for("ready", Duration::from_secs(90))?;
         Ok(Self { spec: spec.clone(), program })

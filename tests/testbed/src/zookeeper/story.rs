@@ -32,6 +32,8 @@ pub struct Load {
     pub change_every: Duration,
     /// Whether clients whose library has persistent recursive watches set one.
     pub trees: bool,
+    /// Whether clients authenticate themselves (digest), and make nodes that are only for those that they are.
+    pub own: bool,
 }
 
 impl Load {
@@ -43,6 +45,7 @@ impl Load {
             rate: 10.0,
             change_every: Duration::from_millis(100),
             trees: true,
+            own: false,
         }
     }
 }
@@ -109,6 +112,7 @@ impl Running {
                 timeout_ms: load.timeout_ms,
                 rate: load.rate,
                 tree: load.trees && library.plants(),
+                own: load.own,
             })
             .collect();
         for spec in &specs {
