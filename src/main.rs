@@ -167,6 +167,11 @@ fn usable(config: &Config) -> Result<(), String> {
     for (name, options) in kafka.chain(zookeeper).filter(|(_, options)| options.enabled) {
         tls::check(options).map_err(|error| format!("{name}: tls: {error}"))?;
     }
+    let kafka = config.kafka.iter().map(|cluster| (&cluster.name, &cluster.listen_tls));
+    let zookeeper = config.zookeeper.iter().map(|cluster| (&cluster.name, &cluster.listen_tls));
+    for (name, files) in kafka.chain(zookeeper).filter_map(|(name, tls)| Some((name, tls.files()?))) {
+        tls::check_listener(&files).map_err(|error| format!("{name}: listen_tls: {error}"))?;
+    }
     for cluster in &config.zookeeper {
         sasl::check(&cluster.sasl)
             .map_err(|error| format!("{}: sasl.password_file: {error}", cluster.name))?;

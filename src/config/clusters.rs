@@ -47,6 +47,8 @@ pub struct Kafka {
     pub raise_acks: RaiseAcks,
     /// How connections to brokers are encrypted.
     pub tls: Tls,
+    /// How clients' connections are encrypted.
+    pub listen_tls: ListenTls,
 }
 
 /// How connections to the members of a cluster are encrypted.
@@ -60,6 +62,29 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// The private key of `certificate` (PEM, not encrypted).
     pub key: Option<PathBuf>,
+}
+
+/// How the connections of clients are encrypted: with a certificate and its key, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListenTls {
+    /// The listeners' certificate, and those between it and its authority (PEM); together with `key`.
+    pub certificate: Option<PathBuf>,
+    /// The private key of `certificate` (PEM, not encrypted).
+    pub key: Option<PathBuf>,
+    /// Certificates of the authorities one of which must have issued a client's (PEM); none: no client is asked for one.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl ListenTls {
+    /// The files of a listener, if it is encrypted.
+    pub fn files(&self) -> Option<Tls> {
+        (self.certificate.is_some() && self.key.is_some()).then(|| Tls {
+            enabled: true,
+            ca: self.client_ca.clone(),
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+        })
+    }
 }
 
 /// Whether producers without a producer id get one from Evenkeel.
@@ -117,6 +142,8 @@ pub struct ZooKeeper {
     pub reattach_concurrency: usize,
     /// How connections to servers are encrypted.
     pub tls: Tls,
+    /// How clients' connections are encrypted.
+    pub listen_tls: ListenTls,
     /// As whom sessions authenticate themselves.
     pub sasl: ZooKeeperSasl,
 }
@@ -248,6 +275,7 @@ impl Default for Kafka {
             idempotence: Idempotence::Inject,
             raise_acks: RaiseAcks::Acks1,
             tls: Tls::default(),
+            listen_tls: ListenTls::default(),
         }
     }
 }
@@ -270,6 +298,7 @@ impl Default for ZooKeeper {
             attach_timeout: Duration::from_secs(1),
             reattach_concurrency: 64,
             tls: Tls::default(),
+            listen_tls: ListenTls::default(),
             sasl: ZooKeeperSasl::default(),
         }
     }

@@ -193,6 +193,15 @@ pub(super) const KAFKA: &[Key<Kafka>] = &[
         read::file(f, r).map(Some)
     }),
     key!(tls.key, Optional, r#""/etc/evenkeel/client.key""#, NextConnect, |f, r| read::file(f, r).map(Some)),
+    key!(listen_tls.certificate, Optional, r#""/etc/evenkeel/listen.pem""#, NextClient, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(listen_tls.key, Optional, r#""/etc/evenkeel/listen.key""#, NextClient, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(listen_tls.client_ca, Optional, r#""/etc/evenkeel/clients.pem""#, NextClient, |f, r| {
+        read::file(f, r).map(Some)
+    }),
 ];
 
 /// The keys of one `[[zookeeper]]`.
@@ -221,6 +230,15 @@ pub(super) const ZOOKEEPER: &[Key<ZooKeeper>] = &[
         read::file(f, r).map(Some)
     }),
     key!(tls.key, Optional, r#""/etc/evenkeel/client.key""#, NextConnect, |f, r| read::file(f, r).map(Some)),
+    key!(listen_tls.certificate, Optional, r#""/etc/evenkeel/listen.pem""#, NextClient, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(listen_tls.key, Optional, r#""/etc/evenkeel/listen.key""#, NextClient, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(listen_tls.client_ca, Optional, r#""/etc/evenkeel/clients.pem""#, NextClient, |f, r| {
+        read::file(f, r).map(Some)
+    }),
     key!(sasl.username, Optional, r#""evenkeel""#, NextConnect, |f, r| read::text(f, r).map(Some)),
     key!(sasl.password_file, Optional, r#""/etc/evenkeel/password""#, NextConnect, |f, r| {
         read::file(f, r).map(Some)

@@ -30,6 +30,15 @@ fn roll_with(spec: EnsembleSpec, mut load: Load, how: Roll, announced: bool) {
     breaches.extend(unaccounted(rows, ending.closed("persistent_watches").unwrap()));
     let log = ending.sidecar.as_ref().unwrap().log_tail(60);
     assert!(breaches.is_empty(), "{breaches:#?}\n{}\n{log}", table(rows));
+    if spec.secure {
+        let handshakes = |kind: &str| {
+            let sidecar = ending.sidecar.as_ref().unwrap();
+            sidecar.metric_sum("evenkeel_upstream_handshakes_total", &[&format!("kind=\"{kind}\"")]).unwrap()
+        };
+        let (full, resumed) = (handshakes("full"), handshakes("resumed"));
+        println!("connections to servers: {full} with a full handshake, {resumed} resumed");
+        assert!(resumed > 0.0, "of {full} connections to servers none was resumed");
+    }
     for row in rows {
         assert!(row.writes.done > 50 && row.watches.told > 10, "{}", table(rows));
         let closed = row.sessions.closed > 0;

@@ -29,9 +29,12 @@ mod make;
 mod server;
 mod told;
 mod tree;
+#[path = "../tunnel/mod.rs"]
+mod tunnel;
 
 mod bounds;
 mod connect;
+mod encrypted;
 mod epoch;
 mod lease;
 mod loss;

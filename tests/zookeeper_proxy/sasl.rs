@@ -150,6 +150,7 @@ async fn sessions_are_evenkeels_on_each_server() {
     assert_eq!((bed.on(&client), proved(&bed, &client).as_deref()), (2, Some(USER)));
     let codes: Vec<i32> = bed.fake.seen(SASL).iter().map(|seen| i32::from(seen.server)).collect();
     assert_eq!(codes, [2, 2]);
+    bed.drain(1, false).await; // it leads, and writes wait for its end
     client.did(SET_DATA, &set_data("/a", "x", 0)).await;
     client.until("its watch", |client| client.events.len() == 1).await;
     assert_eq!(client.authenticated.len(), 1, "it was told nothing of SASL");
@@ -200,8 +201,8 @@ async fn a_wrong_password_is_no_storm_and_is_read_again() {
     let began = bed.fake.attaches().len();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let attempts = bed.fake.attaches().len() - began;
-    // Two servers, each after a pause of 1 s at most on average half of that, and a crowd that is let in at the same moment.
-    assert!(attempts < 20 * 2 * 6, "{attempts} attaches in 2 s");
+    // One for all at a time, at two servers with pauses that grow to a second: about fifteen.
+    assert!(attempts < 60, "{attempts} attaches in 2 s");
     let told = bed.http("GET", "/v1/clusters/z").await.1 + &bed.http("GET", "/metrics").await.1;
     assert!(!told.contains("hunter"), "a password is shown");
     file.put(WORD);

@@ -24,6 +24,7 @@ fn every_key_is_read() {
          advertise = \"::1\"\nattach_timeout = \"500ms\"\nreattach_concurrency = 8\n\
          [zookeeper.session]\nmin_upstream_timeout = \"30s\"\n\
          [zookeeper.tls]\nenabled = true\nca = \"ca.pem\"\ncertificate = \"us.pem\"\nkey = \"us.key\"\n\
+         [zookeeper.listen_tls]\ncertificate = \"here.pem\"\nkey = \"here.key\"\nclient_ca = \"them.pem\"\n\
          [zookeeper.sasl]\nusername = \"us\"\npassword_file = \"us.word\"\n"
     );
     let expected = ZooKeeper {
@@ -46,6 +47,11 @@ fn every_key_is_read() {
             ca: Some("ca.pem".into()),
             certificate: Some("us.pem".into()),
             key: Some("us.key".into()),
+        },
+        listen_tls: ListenTls {
+            certificate: Some("here.pem".into()),
+            key: Some("here.key".into()),
+            client_ca: Some("them.pem".into()),
         },
         sasl: ZooKeeperSasl { username: Some("us".to_owned()), password_file: Some("us.word".into()) },
     };
@@ -120,6 +126,15 @@ fn wrong_values_are_named() {
             "tls = { enabled = true, key = \"us.key\" }",
             "tls.key: is of no use without its certificate; write tls.certificate as well",
         ),
+        (
+            "listen_tls.certificate = \"a.pem\"",
+            "listen_tls.certificate: is of no use without its key; write listen_tls.key as well",
+        ),
+        (
+            "listen_tls.key = \"a.key\"",
+            "listen_tls.key: is of no use without its certificate; write listen_tls.certificate as well",
+        ),
+        ("listen_tls.client_ca = \"a.pem\"", "listen_tls.client_ca: has no effect on plain listeners"),
         (
             "sasl.username = \"us\"",
             "sasl.username: is of no use without its password; write sasl.password_file as well",

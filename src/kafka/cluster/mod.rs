@@ -43,6 +43,7 @@ use crate::dns::Resolver;
 use crate::hold::Ledger;
 use crate::lifecycle::Block;
 use crate::metrics::KafkaMetrics;
+use crate::net::Door;
 use crate::tls::Tls;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -83,6 +84,8 @@ pub struct Cluster {
     pub ledger: Arc<Ledger>,
     /// Marks that keep the order across connections.
     pub order: Order,
+    /// Where clients come in.
+    pub door: Door,
     /// Names to addresses.
     pub resolver: Resolver,
     tls: Tls,
@@ -128,6 +131,7 @@ impl Cluster {
             metrics,
             ledger,
             order: Order::default(),
+            door: Door::default(),
             resolver,
             tls: Tls::new(),
             settings: ArcSwap::from_pointee(settings),

@@ -86,6 +86,14 @@ pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
             }
         };
         let at = place.at().clone();
+        // At a server that doesn't accept our credentials one session tries for all.
+        let denied = ensemble.read(|servers| servers.get(&at).is_some_and(|s| s.accepts == Some(false)));
+        let alone = denied.then(|| ensemble.proving.try_acquire());
+        if matches!(alone, Some(Err(_))) {
+            drop((turn, attaching, place));
+            tokio::time::sleep(NO_SERVER + Duration::from_millis(rng.random_range(1..20))).await;
+            continue;
+        }
         let attempt = once(&ensemble, place, &wish.request).await;
         if let Some(outcome) = outcome(&attempt) {
             ensemble.metrics.attaches.inc(outcome);
@@ -194,7 +202,10 @@ async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result
     let (started, at) = (now(), place.at().clone());
     let connected = connect(&ensemble.resolver, &at.host, at.port, &options, secure).await;
     let mut stream = match connected {
-        Ok(connected) => connected.stream,
+        Ok(connected) => {
+            metrics.handshake(connected.stream.handshake());
+            connected.stream
+        }
         Err(error) => {
             let outcome = match &error {
                 ConnectError::Tls { .. } => ConnectOutcome::Tls,
@@ -228,7 +239,7 @@ async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result
         let failed = match tokio::time::timeout(settings.zookeeper.attach_timeout, proof).await {
             Ok(Ok(())) => None,
             Ok(Err(SaslError::Refused(why))) => {
-                let text = format!("SASL as {username:?} in ensemble {name:?}: {why}");
+                let text = format!("SASL as {username} in ensemble {name}: {why}");
                 Some((ConnectOutcome::Sasl, Failure::Sasl(text)))
             }
             Ok(Err(lost)) => Some((ConnectOutcome::Error, Failure::Other(lost.to_string()))),

@@ -25,6 +25,7 @@ use crate::hold::Ledger;
 use crate::lifecycle::Block;
 use crate::metrics::zookeeper::SaslFate;
 use crate::metrics::{ServerMetrics, ZooKeeperMetrics};
+use crate::net::Door;
 use crate::time::now;
 use crate::tls::Tls;
 use crate::zookeeper::sasl::Held;
@@ -64,11 +65,15 @@ pub struct Ensemble {
     pub metrics: Arc<ZooKeeperMetrics>,
     /// The process's book of held requests.
     pub ledger: Arc<Ledger>,
+    /// Where clients come in.
+    pub door: Door,
     /// Names to addresses.
     pub resolver: Resolver,
     tls: Tls,
     /// The password that sessions authenticate themselves with.
     pub(in crate::zookeeper) held: Held,
+    /// For who tries a server that didn't accept our credentials.
+    proving: Semaphore,
     /// That clients authenticate themselves to their servers was said.
     passed_said: AtomicBool,
     settings: ArcSwap<Settings>,
@@ -141,9 +146,11 @@ impl Ensemble {
         Arc::new(Self {
             metrics,
             ledger,
+            door: Door::default(),
             resolver,
             tls: Tls::new(),
             held: Held::default(),
+            proving: Semaphore::new(1),
             passed_said: AtomicBool::new(false),
             settings: ArcSwap::from_pointee(settings),
             servers: Mutex::new(servers),

@@ -123,6 +123,7 @@ pub(super) async fn ask_word(ensemble: &Ensemble, at: &HostPort, word: [u8; 4]) 
     let secure = Secure { tls: &ensemble.tls, options: &settings.zookeeper.tls };
     let connected = connect(&ensemble.resolver, &at.host, at.port, &options, secure).await;
     let mut stream = connected.map_err(|error| error.to_string())?.stream;
+    ensemble.metrics.member(&at.to_string()).handshake(stream.handshake());
     stream.write_all(&word).await.map_err(|error| error.to_string())?;
     let mut text = Vec::new();
     let read = stream.take(ANSWER_MOST).read_to_end(&mut text).await;
