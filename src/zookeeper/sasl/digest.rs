@@ -62,9 +62,9 @@ impl Exchange<'_> {
             Whose::Server => b":",
         };
         let two = hex(&Md5::new().chain_update(method).chain_update(self.uri).finalize());
-        let whole = Md5::new().chain_update(one).chain_update(b":").chain_update(self.nonce);
-        let whole = whole.chain_update(b":00000001:").chain_update(self.cnonce).chain_update(b":auth:");
-        hex(&whole.chain_update(two).finalize())
+        let three = Md5::new().chain_update(one).chain_update(b":").chain_update(self.nonce);
+        let three = three.chain_update(b":00000001:").chain_update(self.cnonce).chain_update(b":auth:");
+        hex(&three.chain_update(two).finalize())
     }
 }
 
