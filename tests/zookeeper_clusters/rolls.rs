@@ -1,7 +1,7 @@
 //! Clients behind Evenkeel don't notice a roll.
 
 use testbed::zookeeper::{
-    Course, Excuse, Load, Through, ZooKeeperLibrary, breaches_of, closes, table, unaccounted,
+    Course, Ending, Excuse, Load, Through, ZooKeeperLibrary, breaches_of, closes, table, unaccounted,
 };
 use testbed::{EnsembleSpec, Roll, Sidecar, ZooKeeperVersion};
 
@@ -14,7 +14,7 @@ fn roll_of(spec: EnsembleSpec, how: Roll, announced: bool) {
     roll_with(spec, load, how, announced);
 }
 
-fn roll_with(spec: EnsembleSpec, mut load: Load, how: Roll, announced: bool) {
+fn roll_with(spec: EnsembleSpec, mut load: Load, how: Roll, announced: bool) -> Ending {
     let plants = load.libraries.iter().filter(|library| library.plants()).count();
     // Nobody can tell what a persistent watch would have told in a gap, so that its client is let go then: when its server is
     // lost, or the leader, which takes all connections with it. Where moves are planned, only the latter is left.
@@ -47,6 +47,7 @@ fn roll_with(spec: EnsembleSpec, mut load: Load, how: Roll, announced: bool) {
         assert!(tree > 10, "too few changes below its persistent watch\n{}", table(rows));
     }
     assert_eq!(rows.iter().filter(|row| row.tree.is_some()).count(), if announced { plants } else { 0 });
+    ending
 }
 
 #[test]
@@ -71,6 +72,26 @@ fn with_sasl(version: ZooKeeperVersion, how: Roll, announced: bool) {
     let mut load = Load::new(&[ZooKeeperLibrary::Kazoo, ZooKeeperLibrary::Java(version)]);
     load.own = true;
     roll_with(EnsembleSpec::new(version).sasl(), load, how, announced);
+}
+
+/// Java's own client proves to Evenkeel that it is the same user, and outlives the servers.
+#[test]
+fn a_client_with_sasl_of_its_own_does_not_notice_a_roll() {
+    let version = ZooKeeperVersion::V3_9_5;
+    let mut load = Load::new(&[ZooKeeperLibrary::Java(version)]);
+    (load.own, load.proves) = (true, true);
+    let ending = roll_with(EnsembleSpec::new(version).sasl(), load, Roll::Soft, false);
+    let count = |fate: &str| {
+        let label = format!("fate=\"{fate}\"");
+        ending
+            .sidecar
+            .as_ref()
+            .unwrap()
+            .metric_sum("evenkeel_zookeeper_client_sasl_total", &[&label])
+            .unwrap()
+    };
+    assert!(count("answered") >= 1.0, "it never proved itself");
+    assert!(count("refused") + count("passed") < 1.0);
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn a_wrong_password_is_told_and_read_again() {
     let (servers, keys) = ensemble.for_sidecar();
     replace(&ensemble.password_file(), "wr0ng-w0rd\n").unwrap();
     let binary = Sidecar::binary().unwrap();
-    let (mut sidecar, listen) = Sidecar::zookeeper(&binary, &servers, "", &keys).unwrap();
+    let (mut sidecar, _) = Sidecar::zookeeper(&binary, &servers, "", &keys).unwrap();
     let log = || fs::read_to_string(sidecar.log()).unwrap();
     let line = |log: &str| {
         let all = log.lines().filter(|line| line.contains("does not accept the credentials"));
@@ -37,5 +37,4 @@ fn a_wrong_password_is_told_and_read_again() {
     sidecar.wait_ready(Duration::from_secs(30)).unwrap();
     let log = fs::read_to_string(sidecar.log()).unwrap();
     assert!(!log.contains("wr0ng") && !log.contains(PASSWORD), "{log}");
-    drop(listen);
 }

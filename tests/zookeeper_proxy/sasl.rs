@@ -10,6 +10,7 @@ use crate::make::*;
 use bytes::Bytes;
 use evenkeel::zookeeper::wire::{Reader, Writer};
 use md5::{Digest, Md5};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,7 +23,10 @@ fn md5(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 fn response((user, word): (&str, &str), nonce: &str, cnonce: &str, method: &str) -> String {

@@ -1,7 +1,7 @@
 //! Proving who a session is from: SASL with DIGEST-MD5, in the requests of type `sasl` (102).
 //!
-//! [`authenticate`] is Evenkeel's own proof on a connection to a server, right after the answer to the `ConnectRequest`;
-//! [`Offer`] plays the server for a client that proves itself with the same credentials. Both follow `ZooKeeperSaslClient`,
+//! `authenticate` is Evenkeel's own proof on a connection to a server, right after the answer to the `ConnectRequest`;
+//! `Offer` plays the server for a client that proves itself with the same credentials. Both follow `ZooKeeperSaslClient`,
 //! `ZooKeeperSaslServer` and `ZooKeeperServer.processSasl` of 3.8 and 3.9: an empty first token, a challenge, an answer, a last word.
 //!
 //! Imports `config`, `net` and the wire format. Must never: show a password or what is made of one.
