@@ -81,7 +81,13 @@ impl Cluster {
             return Fetched::Producer(producer);
         }
         if let Some(producer) = producers.ready.pop_front() {
-            producers.wanted.remove(&session);
+            // One that has not waited takes what was fetched for another, which is in want again, and says nothing by itself.
+            let in_want =
+                !producers.wanted.remove(&session) && producers.wanted.len() > producers.ready.len();
+            drop(producers);
+            if in_want {
+                self.poke.notify_one();
+            }
             return Fetched::Producer(producer);
         }
         if producers.wanted.insert(session) {
@@ -136,5 +142,33 @@ impl Cluster {
         }
         drop(producers);
         self.wake_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Kafka};
+    use crate::kafka::cluster::Settings;
+    use std::time::Duration;
+
+    /// One that has not waited takes the id that was fetched for another: that one is asked for again, at once.
+    #[tokio::test]
+    async fn who_was_overtaken_is_not_forgotten() {
+        let Config { net, hold, retry, .. } = Config::default();
+        let cluster = Cluster::modelled(&Settings { net, hold, retry, kafka: Kafka::default() });
+        let poked = || async { tokio::time::timeout(Duration::ZERO, cluster.poke.notified()).await.is_ok() };
+        assert_eq!(cluster.fetch_producer(1), Fetched::Wait);
+        assert!(poked().await, "it is asked for");
+        assert_eq!(cluster.fetch_producer(1), Fetched::Wait);
+        assert!(!poked().await, "it is being asked for");
+        let [first, second] = [7, 8].map(|id| Producer { id, epoch: 0 });
+        cluster.add_producer(first);
+        assert_eq!(cluster.fetch_producer(2), Fetched::Producer(first));
+        assert_eq!(cluster.producers_wanted(), 1);
+        assert!(poked().await, "it is asked for again");
+        cluster.add_producer(second);
+        assert_eq!(cluster.fetch_producer(1), Fetched::Producer(second));
+        assert!(!poked().await, "nobody waits");
     }
 }

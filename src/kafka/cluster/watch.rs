@@ -12,7 +12,7 @@ use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 const METADATA: i16 = 3;
@@ -27,6 +27,9 @@ const INIT_PRODUCER_ID_VERSION: i16 = 1;
 const PRODUCERS_AT_ONCE: usize = 16;
 /// A broker that doesn't answer a look for so long is left for another.
 const LOOK_BOUND: Duration = Duration::from_secs(2);
+/// What is wanted and not found through one broker for so long is asked of another, too. A broker whose controllers have not fenced it
+/// yet tells what was; less than the 5 s after which a topic that nobody knows counts as deleted.
+const ASK_ANOTHER: Duration = Duration::from_secs(2);
 
 /// Watches a cluster for as long as the process lives: what is held when it drains is still to be saved.
 pub async fn watch(cluster: Arc<Cluster>) {
@@ -38,6 +41,7 @@ pub async fn watch(cluster: Arc<Cluster>) {
         channel: None,
         cluster,
         pace: Pace::new(now()),
+        unsatisfied: None,
         probed: BTreeSet::new(),
         probes: JoinSet::new(),
     };
@@ -50,6 +54,8 @@ struct Watcher {
     rng: StdRng,
     turn: usize,
     pace: Pace,
+    /// Since when something is wanted in vain, and how long that goes on before another broker is asked.
+    unsatisfied: Option<(Instant, Duration)>,
     probed: BTreeSet<i32>,
     /// End with this task.
     probes: JoinSet<()>,
@@ -85,6 +91,10 @@ impl Watcher {
             self.connect().await?;
         }
         let (topics, coordinators) = self.cluster.wanted(now());
+        if self.wants_another(topics.is_empty() && coordinators.is_empty()) {
+            self.channel = None;
+            self.connect().await?;
+        }
         let Some((_, opened)) = &mut self.channel else { return Err(ChannelError::Closed) };
         let asked = now();
         let version = opened.versions.highest(METADATA, METADATA_NEWEST);
@@ -119,6 +129,21 @@ impl Watcher {
             }
         }
         Ok(())
+    }
+
+    /// Whether what is wanted is not found through this broker: one that is cut off from the controllers answers as before, and
+    /// knows nothing new. Each next one is given twice the time, since mostly nobody knows.
+    fn wants_another(&mut self, satisfied: bool) -> bool {
+        if satisfied {
+            self.unsatisfied = None;
+            return false;
+        }
+        let (since, patience) = *self.unsatisfied.get_or_insert((now(), ASK_ANOTHER));
+        if now().saturating_duration_since(since) < patience {
+            return false;
+        }
+        self.unsatisfied = Some((now(), patience.saturating_mul(2)));
+        true
     }
 
     /// To a broker that is up if one is known, else to the next bootstrap address.

@@ -1,13 +1,14 @@
 //! A client's request arrives: it gets its place in the order of answers, and in the steady state goes straight on.
 
 use super::inject::{Stamped, own};
-use super::slot::{Answer, Raised, Slot, State};
+use super::slot::{Answer, REQUEST_COST, Raised, Slot, State};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::{API_VERSIONS, is_supported, unsupported, versions_answer};
 use crate::kafka::operations::operation;
 use crate::kafka::order::Barrier;
 use crate::kafka::patience::library;
 use crate::kafka::wire::{self, produce, request_header};
+use crate::metrics::Library;
 use bytes::BytesMut;
 use std::time::{Duration, Instant};
 
@@ -43,9 +44,12 @@ impl Session {
         }
         if self.client_id.is_empty()
             && let Some(id) = header.client_id(&frame)
+            && (!id.is_empty() || (self.library == Library::Other && self.client_info.is_none()))
         {
             self.client_id = String::from_utf8_lossy(id.get(..id.len().min(200)).unwrap_or(id)).into_owned();
-            self.library = library("", &self.client_id);
+            if self.client_info.is_none() {
+                self.library = library("", &self.client_id); // unless it has said its name
+            }
             self.cluster.note_client(self.id, (id.into(), self.home.port));
         }
         let (mut silent, mut barriers) = (false, Vec::new());
@@ -67,8 +71,9 @@ impl Session {
             let (key, version) = (header.api_key, header.api_version);
             self.cluster.note_version(self.id, &self.client_id, self.library, key, version);
         }
-        self.held_bytes += frame.len();
-        self.cluster.ledger.charge(frame.len());
+        let charged = frame.len() + REQUEST_COST;
+        self.held_bytes += charged;
+        self.cluster.ledger.charge(charged);
         let number = self.base + self.slots.len() as u64;
         let mut straight = self.straight_on(&barriers);
         let (mut stamped, mut raised, mut own_timeout) = (false, Raised::No, None);
@@ -89,7 +94,7 @@ impl Session {
             version: header.api_version,
             correlation: header.correlation_id,
             body_at: header.body_at,
-            charged: frame.len(),
+            charged,
             frame: frame.freeze(),
             silent,
             stamped,
@@ -175,7 +180,7 @@ impl Session {
 
     /// A broker doesn't speak the version of a request, though it was offered when the client asked, or was never offered.
     /// Brokers close the connection at such; a client that connects anew is told what is true now.
-    fn outdated(&mut self, number: u64, node: i32) {
+    pub(super) fn outdated(&mut self, number: u64, node: i32) {
         let Some(slot) = self.slot(number) else { return };
         let (name, version) = (wire::api_name(slot.op.key), slot.version);
         self.cluster.metrics.client_errors.disconnected().inc();

@@ -100,8 +100,12 @@ impl Session {
             }
             if self.cluster.read(|view| view.is_down(link.node)) {
                 dead.push(link.node);
-            } else if self.looked_at.is_none_or(|at| now.saturating_duration_since(at) >= OVERDUE) {
-                self.looked_at = Some(now);
+            } else if self
+                .looked_at
+                .get(&link.node)
+                .is_none_or(|at| now.saturating_duration_since(*at) >= OVERDUE)
+            {
+                self.looked_at.insert(link.node, now);
                 self.cluster.suspect(link.node);
             }
         }

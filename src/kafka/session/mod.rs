@@ -147,8 +147,8 @@ pub struct Session {
     rng: StdRng,
     timer: Pin<Box<Sleep>>,
     wake_at: Option<Instant>,
-    /// When overdue answers were last looked at; a timer for the next look is armed at most that often.
-    looked_at: Option<Instant>,
+    /// When the overdue answers of each node were last looked at.
+    looked_at: HashMap<i32, Instant>,
     armed: Option<Instant>,
     drain: Drain,
     draining: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
@@ -208,7 +208,7 @@ impl Session {
             rng: StdRng::from_rng(&mut rand::rng()),
             timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
             wake_at: None,
-            looked_at: None,
+            looked_at: HashMap::new(),
             armed: None,
             drain,
             draining,

@@ -10,6 +10,7 @@ mod facts;
 mod follow;
 mod servers;
 mod status;
+mod turns;
 mod watch;
 
 pub use attach::{Attached, Wish, attach};
@@ -17,6 +18,7 @@ pub use drains::DrainState;
 pub use facts::{Facts, Said};
 pub use follow::follow_config;
 pub use servers::{Drain, Health, Server, Servers};
+pub use turns::Turn;
 pub use watch::{has_reached, watch};
 
 use crate::config::{self, HostPort};
@@ -36,15 +38,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
+use turns::Turns;
 
 /// The session time-out that is assumed before one was granted: what the servers' defaults give to who asks for more
 /// than they allow is 40 s, to who asks for less 4 s.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Planned moves at once, and no more than attaches. A move keeps its client waiting from its beginning on, so that no more begin
-/// than get on with each other: what waits for its turn is served where it is.
-const MOVES: usize = 12;
 
 /// The configuration that concerns one ensemble, replaced whole by a reload.
 #[derive(Clone, Debug)]
@@ -82,7 +81,7 @@ pub struct Ensemble {
     attaches: Semaphore,
     allowed: Mutex<usize>,
     /// Turns for planned moves.
-    moves: Arc<Semaphore>,
+    moves: Arc<Turns>,
     wakers: Mutex<HashMap<u64, Waker>>,
     news: AtomicU64,
     poke: Notify,
@@ -156,7 +155,7 @@ impl Ensemble {
             servers: Mutex::new(servers),
             attaches: Semaphore::new(allowed),
             allowed: Mutex::new(allowed),
-            moves: Arc::new(Semaphore::new(MOVES)),
+            moves: Turns::new(),
             wakers: Mutex::default(),
             news: AtomicU64::new(0),
             poke: Notify::new(),
@@ -253,9 +252,8 @@ impl Ensemble {
     }
 
     /// Waits for the turn of a planned move, which lasts until it is dropped.
-    pub async fn turn_to_move(self: Arc<Self>) -> Option<OwnedSemaphorePermit> {
-        // It is never closed.
-        Arc::clone(&self.moves).acquire_owned().await.ok()
+    pub async fn turn_to_move(self: Arc<Self>) -> Option<Turn> {
+        Arc::clone(&self.moves).next().await
     }
 
     /// Whether writes wait, since a server is about to stop that takes every client's connection with it.

@@ -64,7 +64,7 @@ impl Session {
         copy.library = *library;
         copy.client_id.clone_from(client_id);
         copy.offered.clone_from(offered);
-        copy.looked_at = *looked_at;
+        copy.looked_at.clone_from(looked_at);
         copy.mode = *mode;
         cluster.ledger.charge(self.held_bytes);
         copy

@@ -52,7 +52,7 @@ fn run(bench: &Bench, end: End) -> Result<Finding> {
             );
         }
         let report = load.finish(&mut scene.cluster)?;
-        let mut breaches = report.breaches_of_planned(0);
+        let mut breaches = report.breaches_of_planned();
         breaches.extend(unbalanced(&scene.sidecar, &ids)?);
         finding.breaches.extend(breaches.into_iter().map(|breach| format!("Kafka {version}: {breach}")));
         let _ = write!(
