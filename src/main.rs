@@ -18,6 +18,7 @@ use evenkeel::admin::{client, prestop};
 use evenkeel::app::{App, Exit, Reload};
 use evenkeel::config::{self, Config, LogFormat, Problems};
 use evenkeel::lifecycle::Signals;
+use evenkeel::zookeeper::sasl as zookeeper_sasl;
 use evenkeel::{sasl, telemetry, tls};
 
 #[path = "main/fleets.rs"]
@@ -171,6 +172,15 @@ fn usable(config: &Config) -> Result<(), String> {
     }
     for cluster in &config.kafka {
         sasl::check(&cluster.sasl).map_err(|error| format!("{}: sasl: {error}", cluster.name))?;
+    }
+    let kafka = config.kafka.iter().map(|cluster| (&cluster.name, &cluster.listen_tls));
+    let zookeeper = config.zookeeper.iter().map(|cluster| (&cluster.name, &cluster.listen_tls));
+    for (name, files) in kafka.chain(zookeeper).filter_map(|(name, tls)| Some((name, tls.files()?))) {
+        tls::check_listener(&files).map_err(|error| format!("{name}: listen_tls: {error}"))?;
+    }
+    for cluster in &config.zookeeper {
+        zookeeper_sasl::check(&cluster.sasl)
+            .map_err(|error| format!("{}: sasl.password_file: {error}", cluster.name))?;
     }
     Ok(())
 }

@@ -34,8 +34,8 @@ use std::path::Path;
 use report::Report;
 
 pub use clusters::{
-    HostPort, Idempotence, Kafka, LeaseMode, PersistentWatches, PortRange, RaiseAcks, Tls, UnknownOutcome,
-    ZooKeeper, ZooKeeperSession,
+    HostPort, Idempotence, Kafka, LeaseMode, ListenTls, PersistentWatches, PortRange, RaiseAcks, Tls,
+    UnknownOutcome, ZooKeeper, ZooKeeperSasl, ZooKeeperSession,
 };
 pub use problem::{Place, Problem, Problems};
 pub use reload::{Change, changes, merge_live};

@@ -2,7 +2,9 @@
 //!
 //! A metric is added here, or in its protocol's part of the table, and nowhere else; the handles look it up by name.
 
-use super::closed::{ConnectOutcome, Direction, FrameRejection, HoldEnd, ReleaseOutcome};
+use super::closed::{
+    ClientHandshake, ConnectOutcome, Direction, FrameRejection, HoldEnd, ReleaseOutcome, TlsHandshake,
+};
 use super::protocol::Protocol;
 use super::upgrade::{UpgradeGate, UpgradePhase};
 use super::{fleet, kafka, zookeeper};
@@ -174,6 +176,14 @@ const COMMON: &[Spec] = &[
          another cluster.",
     ),
     m(
+        "upstream_handshakes_total",
+        Counter,
+        Member,
+        Closed(&[("kind", |_| TlsHandshake::LABELS.to_vec())]),
+        "Connections to the member that were encrypted: with a full handshake, or with the session of an earlier one, which costs \
+         both sides less.",
+    ),
+    m(
         "upstream_connect_seconds",
         Histogram(CONNECT),
         Member,
@@ -264,6 +274,13 @@ const COMMON: &[Spec] = &[
          seen by clients.",
     ),
     m("client_connections", Gauge, Cluster, Plain, "Open connections of clients."),
+    m(
+        "client_handshakes_total",
+        Counter,
+        Cluster,
+        Closed(&[("outcome", |_| ClientHandshake::LABELS.to_vec())]),
+        "Handshakes of clients on encrypted listeners, by how they ended: `full` and `resumed` are let in.",
+    ),
     m(
         "client_errors_total",
         Counter,

@@ -30,8 +30,9 @@ use prometheus::{
 use catalogue::{Kind, PREFIX, Scope, Spec};
 pub use clients::ClientGuard;
 pub use closed::{
-    Bytes, ConnectOutcome, Connects, Direction, ErrorCounters, FrameRejection, FramesRejected, HoldEnd,
-    HoldEnded, HoldReleased, ReleaseOutcome,
+    Bytes, ClientHandshake, ClientHandshakes, ConnectOutcome, Connects, Direction, ErrorCounters,
+    FrameRejection, FramesRejected, HoldEnd, HoldEnded, HoldReleased, ReleaseOutcome, TlsHandshake,
+    TlsHandshakes,
 };
 pub use cluster::{ApiMetrics, ClusterMetrics, MemberMetrics};
 pub use document::markdown;

@@ -31,11 +31,14 @@ mod make;
 mod reads;
 mod tables;
 mod trial;
+#[path = "../tunnel/mod.rs"]
+mod tunnel;
 
 mod addresses;
 mod backlog;
 mod bypass;
 mod drain;
+mod encrypted;
 mod fetch;
 mod fetch_errors;
 mod gaps;

@@ -29,14 +29,18 @@ mod make;
 mod server;
 mod told;
 mod tree;
+#[path = "../tunnel/mod.rs"]
+mod tunnel;
 
 mod bounds;
 mod connect;
+mod encrypted;
 mod epoch;
 mod lease;
 mod loss;
 mod moves;
 mod operations;
+mod sasl;
 mod shield;
 mod steady;
 mod unknown;

@@ -178,6 +178,9 @@ pub(super) async fn open(
     let options = ConnectOptions::of(&settings.net);
     let secure = Secure { tls: &cluster.tls, options: &settings.kafka.tls };
     let connected = connect(&cluster.resolver, host, port, &options, secure).await?;
+    if let Some(node) = node {
+        cluster.metrics.member(&node.to_string()).handshake(connected.stream.handshake());
+    }
     let address = format!("{host}:{port} ({})", connected.addr);
     let mut channel = Channel::new(connected.stream, settings.net.max_frame, &settings.kafka.client_id);
     let asked = now();

@@ -49,6 +49,7 @@ use crate::lifecycle::Block;
 use crate::metrics::KafkaMetrics;
 use crate::net::ConnectOptions;
 use crate::sasl::Keeper;
+use crate::net::Door;
 use crate::tls::Tls;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -89,6 +90,8 @@ pub struct Cluster {
     pub ledger: Arc<Ledger>,
     /// Marks that keep the order across connections.
     pub order: Order,
+    /// Where clients come in.
+    pub door: Door,
     /// Names to addresses.
     pub resolver: Resolver,
     /// With what connections to brokers are opened, where clients don't show their own.
@@ -144,6 +147,7 @@ impl Cluster {
             ledger,
             order: Order::default(),
             sasl: Keeper::new(settings.kafka.sasl.clone(), resolver.clone(), options),
+            door: Door::default(),
             resolver,
             tls: Tls::new(),
             asked: AtomicBool::new(false),

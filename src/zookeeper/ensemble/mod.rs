@@ -25,9 +25,12 @@ use crate::config::{self, HostPort};
 use crate::dns::Resolver;
 use crate::hold::Ledger;
 use crate::lifecycle::Block;
+use crate::metrics::zookeeper::SaslFate;
 use crate::metrics::{ServerMetrics, ZooKeeperMetrics};
+use crate::net::Door;
 use crate::time::now;
 use crate::tls::Tls;
+use crate::zookeeper::sasl::Held;
 use arc_swap::ArcSwap;
 use rand::Rng;
 use std::collections::HashMap;
@@ -61,9 +64,17 @@ pub struct Ensemble {
     pub metrics: Arc<ZooKeeperMetrics>,
     /// The process's book of held requests.
     pub ledger: Arc<Ledger>,
+    /// Where clients come in.
+    pub door: Door,
     /// Names to addresses.
     pub resolver: Resolver,
     tls: Tls,
+    /// The password that sessions authenticate themselves with.
+    pub(in crate::zookeeper) held: Held,
+    /// For who tries a server that didn't accept our credentials.
+    proving: Semaphore,
+    /// That clients authenticate themselves to their servers was said.
+    passed_said: AtomicBool,
     settings: ArcSwap<Settings>,
     servers: Mutex<Servers>,
     /// Attaches at once; how many there may be by the settings that were looked at last.
@@ -134,8 +145,12 @@ impl Ensemble {
         Arc::new(Self {
             metrics,
             ledger,
+            door: Door::default(),
             resolver,
             tls: Tls::new(),
+            held: Held::default(),
+            proving: Semaphore::new(1),
+            passed_said: AtomicBool::new(false),
             settings: ArcSwap::from_pointee(settings),
             servers: Mutex::new(servers),
             attaches: Semaphore::new(allowed),
@@ -281,6 +296,34 @@ impl Ensemble {
         drop(servers);
         let metrics = self.metrics.member(&at.to_string());
         Ok(Place { ensemble: Arc::clone(self), at, metrics })
+    }
+
+    /// A place on this server, if it is listed.
+    fn place_at(self: &Arc<Self>, at: &HostPort) -> Option<Place> {
+        let mut servers = lock(&self.servers);
+        servers.get(at)?;
+        servers.took(at);
+        drop(servers);
+        let metrics = self.metrics.member(&at.to_string());
+        Some(Place { ensemble: Arc::clone(self), at: at.clone(), metrics })
+    }
+
+    /// Whether a server takes sessions as they are now, with our credentials where there are any.
+    fn server_accepts(&self, at: &HostPort, accepts: bool) {
+        if let Some(server) = lock(&self.servers).get_mut(at) {
+            server.accepts = Some(accepts);
+        }
+    }
+
+    /// A client authenticates itself by SASL to its server, since no credentials are held. Said once.
+    pub(in crate::zookeeper) fn count_passed_sasl(&self) {
+        self.metrics.client_sasl.inc(SaslFate::Passed);
+        if !self.passed_said.swap(true, Relaxed) {
+            tracing::warn!(
+                "a client authenticates itself by SASL, which only the client itself can repeat: its connection ends with its \
+                 server's; with sasl.username and sasl.password_file it would not"
+            );
+        }
     }
 
     /// An attach or a probe showed that a server serves.

@@ -75,12 +75,24 @@ impl Load {
         bootstraps: &[String],
         producers: &[ProducerSpec],
     ) -> Result<Self> {
+        Self::of(cluster, topic, bootstraps, producers, &[])
+    }
+
+    /// The same with settings for the consumer; those of the producers are in their specs.
+    pub fn of(
+        cluster: &mut Cluster,
+        topic: &str,
+        bootstraps: &[String],
+        producers: &[ProducerSpec],
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         cluster.create_topic(topic, PARTITIONS, 3, &[])?;
         cluster.admin().elect_preferred()?;
         let group = format!("{topic}-group");
         let last = bootstraps.last().map_or("", String::as_str);
-        let consumer =
-            ConsumerProgram::start(&ConsumerSpec::new(&format!("{topic}-reader"), last, topic, &group))?;
+        let reader = ConsumerSpec::new(&format!("{topic}-reader"), last, topic, &group);
+        let reader = settings.iter().fold(reader, |reader, (key, value)| reader.set(key, value));
+        let consumer = ConsumerProgram::start(&reader)?;
         consumer.wait_assigned(PATIENCE)?;
         let started = producers.iter().zip(bootstraps.iter().cycle()).map(|(spec, bootstrap)| {
             let (bootstrap, topic) = (bootstrap.clone(), topic.to_owned());
