@@ -1,7 +1,7 @@
-//! Proving to a broker who a connection is from: SaslHandshake v1 and SaslAuthenticate v2 (KIP-43, KIP-152), before anything else on a
+//! Proving to a broker who a connection is from: `SaslHandshake` v1 and `SaslAuthenticate` v2 (KIP-43, KIP-152), before anything else on a
 //! fresh connection, and again before the session that they open ends (KIP-368).
 //!
-//! [`Talk`] is the exchange as frames, without a socket: a channel drives it on our own connections, a session's link on its own. Imports
+//! `Talk` is the exchange as frames, without a socket: a channel drives it on our own connections, a session's link on its own. Imports
 //! [`wire`], `sasl` and `config`. Must never: send anything else before the broker is content.
 
 use super::wire::{self, Struct, WireError};

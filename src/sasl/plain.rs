@@ -14,7 +14,10 @@ pub(super) fn message(user: &str, password: &Secret) -> Secret {
 }
 
 /// Whom a message acts for (empty: itself), its username, and its password.
-pub(super) fn read(message: &[u8]) -> Result<(&[u8], &[u8], &[u8]), SaslError> {
+pub(super) type Read<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+/// Takes a message apart.
+pub(super) fn read(message: &[u8]) -> Result<Read<'_>, SaslError> {
     let mut parts = message.split(|byte| *byte == 0);
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(actor), Some(user), Some(password), None) => Ok((actor, user, password)),

@@ -1,6 +1,6 @@
 //! SCRAM (RFC 5802) with SHA-256 (RFC 7677) and SHA-512, both sides, without channel binding. Pure, but for the nonce.
 //!
-//! Names and passwords are taken as the UTF-8 that they are: brokers and their own clients apply no SASLprep (`ScramFormatter.normalize` of
+//! Names and passwords are taken as the UTF-8 that they are: brokers and their own clients apply no `SASLprep` (`ScramFormatter.normalize` of
 //! Kafka 2.8 to 4.3), and one that did would not know a password again which they have salted.
 
 use super::SaslError;

@@ -1,4 +1,4 @@
-//! Brokers that ask who is there and allow only what they are told to: a roll over SASL_SSL with sessions of five seconds and a new
+//! Brokers that ask who is there and allow only what they are told to: a roll over `SASL_SSL` with sessions of five seconds and a new
 //! password, each mechanism, and what is said to those who may not come in.
 
 use std::fs;

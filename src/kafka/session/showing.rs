@@ -1,4 +1,4 @@
-//! A client shows who it is (SaslHandshake, SaslAuthenticate). Where credentials are held, it is checked here, and its broker hears nothing
+//! A client shows who it is (`SaslHandshake`, `SaslAuthenticate`). Where credentials are held, it is checked here, and its broker hears nothing
 //! of it; a client that shows none comes in as well: it is on this host. With `sasl.clients = "own"` what it shows goes to its broker,
 //! which decides, and is kept for this connection alone, for every other that is opened for it.
 
@@ -31,7 +31,7 @@ pub(super) struct Showing {
     step: Step,
     /// What it has shown last, with `sasl.clients = "own"`.
     shown: Option<(Mechanism, Secret)>,
-    /// Its messages come as they are, without a header (SaslHandshake v0).
+    /// Its messages come as they are, without a header (`SaslHandshake` v0).
     raw: bool,
     /// Whether what it shows is what its connections are opened with (`sasl.clients = "own"`).
     own: bool,
@@ -122,18 +122,18 @@ impl Session {
             return true;
         }
         if !self.showing.own {
-            let served = self.cluster.sasl.served();
-            let server = mechanism.filter(|mechanism| served.contains(mechanism));
+            let all = self.cluster.sasl.served();
+            let server = mechanism.filter(|mechanism| all.contains(mechanism));
             match server.map(|mechanism| self.cluster.sasl.server(mechanism)) {
                 Some(Ok(server)) => {
                     self.showing.step = Step::Checked(server);
-                    self.answer_handshake(number, 0, &names(served));
+                    self.answer_handshake(number, 0, &names(all));
                 }
                 Some(Err(error)) => {
                     tracing::warn!(%error, "a client can't be checked");
                     self.set_state(number, State::Done(Answer::Close(error.to_string())));
                 }
-                None => self.unsupported(number, name, &names(served)),
+                None => self.unsupported(number, name, &names(all)),
             }
             return true;
         }
