@@ -32,6 +32,7 @@ mod tree;
 
 mod bounds;
 mod connect;
+mod drains;
 mod epoch;
 mod lease;
 mod loss;

@@ -15,7 +15,7 @@ const MOVED: &str = "kind=\"planned\",outcome=\"moved\"";
 const STAYED: &str = "kind=\"planned\",outcome=\"stayed\"";
 
 /// Three servers, of which the first leads, and a client on `server`; every server's mode is known.
-async fn three(server: u8, top: &str, cluster: &str) -> (Bed, Client) {
+pub async fn three(server: u8, top: &str, cluster: &str) -> (Bed, Client) {
     let bed = Bed::with(3, top, cluster).await;
     bed.fake.create("/a");
     bed.fake.create("/b");
@@ -53,25 +53,6 @@ async fn a_drain_moves_a_session_and_nothing_is_in_flight() {
     bed.fake.set("/a", "x");
     client.until("the event", |client| client.events.len() == 1).await;
     assert_eq!((moves(&bed, MOVED).await, moves(&bed, "unplanned").await), (1.0, 0.0));
-    bed.end(client).await;
-}
-
-/// New clients go elsewhere while a server is drained, and come back afterwards.
-#[tokio::test]
-async fn nobody_goes_to_a_drained_server() {
-    let (bed, client) = three(2, "", "").await;
-    bed.drained(3).await;
-    for _ in 0..6 {
-        let other = bed.client().await;
-        assert!(bed.on(&other) != 3);
-    }
-    let phase = |status: &Value, id: usize| status["members"][id - 1]["phase"].clone();
-    assert_eq!(phase(&bed.status().await, 3), "drained");
-    assert_eq!(bed.drain(3, false).await, 200);
-    assert_eq!(phase(&bed.status().await, 3), "serving");
-    let back = bed.client_on(3).await;
-    drop(back);
-    assert_eq!(bed.http("PUT", "/v1/clusters/z/members/10.0.0.1:1/drain").await.0, 404);
     bed.end(client).await;
 }
 
@@ -278,27 +259,6 @@ async fn who_waits_for_its_turn_is_served() {
     bed.settled().await;
 }
 
-/// Nobody else is there: the session stays, and works.
-#[tokio::test]
-async fn without_another_server_it_stays() {
-    let (bed, mut client) = three(2, "", "").await;
-    bed.fake.down(1).await;
-    bed.fake.down(3).await;
-    bed.drain(3, true).await; // servers are looked at more often then
-    let down = |status: &Value, id: usize| status["members"][id - 1]["state"] == "down";
-    bed.until("the others are down", |status| down(status, 1) && down(status, 3)).await;
-    bed.drain(3, false).await;
-    bed.drain(2, true).await;
-    client.did(GET_DATA, &read("/a", false)).await;
-    client.did(SET_DATA, &set_data("/a", "x", -1)).await;
-    assert_eq!(bed.on(&client), 2);
-    // One comes back: then it goes.
-    bed.fake.up(3).await;
-    eventually("it has moved", || bed.fake.place(client.session) == Some(3)).await;
-    client.did(GET_DATA, &read("/a", false)).await;
-    bed.end(client).await;
-}
-
 /// The others accept and say nothing: the session stays where it is, works, and goes when one of them answers.
 #[tokio::test]
 async fn refused_elsewhere_it_stays() {
@@ -336,62 +296,6 @@ async fn lost_while_it_moves() {
     bed.fake.set("/a", "x");
     client.until("the event", |client| client.events.len() == 1).await;
     assert_eq!(bed.fake.seen(SET_DATA).len(), 1);
-    bed.end(client).await;
-}
-
-/// While the leader is drained writes wait, wherever their session is; reads don't. When another one leads, they go.
-#[tokio::test]
-async fn writes_wait_for_the_next_leader() {
-    let (bed, mut client) = three(2, "", "").await;
-    bed.drained(1).await;
-    client.did(GET_DATA, &read("/a", false)).await;
-    client.send(SET_DATA, &set_data("/a", "x", -1)).await;
-    client.send(GET_DATA, &read("/a", false)).await;
-    bed.holding(1).await;
-    assert!(bed.fake.seen(SET_DATA).is_empty());
-    client.pong().await;
-    bed.fake.down(1).await;
-    bed.fake.server(3, |server| server.mode = "leader");
-    assert_eq!((client.answer().await.err, client.answer().await.err), (0, 0));
-    assert_eq!(bed.fake.seen(SET_DATA).len(), 1);
-    bed.end(client).await;
-}
-
-/// A write that is under way keeps the drain of a leader open; those behind it wait.
-#[tokio::test]
-async fn a_leader_can_go_when_no_write_is_under_way() {
-    let (bed, mut client) = three(2, "", "").await;
-    let gate = gate();
-    bed.fake.script(2, SET_DATA, Act::AnswerLater(gate.clone()));
-    client.send(SET_DATA, &set_data("/a", "x", -1)).await;
-    eventually("it is under way", || bed.fake.seen(SET_DATA).len() == 1).await;
-    for _ in 0..20 {
-        assert_eq!(bed.drain(1, true).await, 202);
-    }
-    gate.add_permits(1);
-    assert_eq!(client.answer().await.err, 0);
-    bed.drained(1).await;
-    bed.end(client).await;
-}
-
-/// A controller that changes its mind, or dies: writes go on after `hold.max`, or at once.
-#[tokio::test]
-async fn writes_do_not_wait_for_ever() {
-    let (bed, mut client) = three(2, "hold.max = \"1s\"", "").await;
-    bed.drained(1).await;
-    let began = std::time::Instant::now();
-    client.did(SET_DATA, &set_data("/a", "x", -1)).await;
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(10), "{took:?}");
-    bed.drain(1, false).await;
-
-    let (other, mut client2) = three(2, "", "").await;
-    other.drained(1).await;
-    client2.send(SET_DATA, &set_data("/a", "x", -1)).await;
-    other.holding(1).await;
-    other.drain(1, false).await;
-    assert_eq!(client2.answer().await.err, 0);
-    other.end(client2).await;
     bed.end(client).await;
 }
 
