@@ -121,6 +121,54 @@ async fn a_new_server_that_is_behind_catches_up() {
     }
 }
 
+/// One node changes before the new server has set the watches, and again behind everything that the old one was to tell: two
+/// events, where they have no zxid too, whether an old follower is asked or an old leader ended.
+#[tokio::test]
+async fn two_changes_of_one_node_are_told_twice() {
+    for (old, has_zxid) in [(2, true), (2, false), (1, true), (1, false)] {
+        let (bed, mut client) = three(old, "", "").await;
+        bed.fake.world().events_have_zxid = has_zxid;
+        client.did(ADD_WATCH, &path_and("/a", 0)).await;
+        client.did(SYNC, &path("/")).await;
+        let (attaching, syncing) = (gate(), gate());
+        for id in [1, 2, 3].into_iter().filter(|id| *id != old) {
+            bed.fake.attach(id, Attach::Later(attaching.clone()));
+            // Something else happens before the old server answers; a leader shows no more than that.
+            bed.fake.script(
+                id,
+                SET_WATCHES2,
+                then(move |world| {
+                    world.set("/b", "other");
+                    let zxid = world.tree.zxid;
+                    world.servers.get_mut(&1).unwrap().lag = (old == 1).then(|| (zxid, Vec::new()));
+                }),
+            );
+            bed.fake.script(id, SYNC, Act::Wait(syncing.clone()));
+        }
+        bed.fake.forget();
+        bed.drain(old, true).await;
+        eventually("a new server is asked", || bed.fake.attaches().len() == 1).await;
+        bed.fake.set("/a", "before");
+        client.until("the first", |client| client.events.len() == 1).await;
+        attaching.add_permits(1);
+        eventually("the new one is to catch up", || bed.fake.seen(SYNC).len() == 1).await;
+        if old == 1 {
+            eventually("the old one is gone", || bed.fake.connections(client.session) == 1).await;
+        }
+        bed.fake.set("/a", "behind");
+        syncing.add_permits(1);
+        client.did(GET_DATA, &read("/a", false)).await;
+        client.pong().await;
+        assert_eq!(client.events.len(), 2, "old {old}, zxids: {has_zxid}, {:?}", client.events);
+        bed.fake.world().catch_up(1);
+        bed.drained(old).await;
+        bed.fake.set("/a", "last");
+        client.until("the last", |client| client.events.len() >= 3).await;
+        assert_eq!(client.events.len(), 3);
+        bed.end(client).await;
+    }
+}
+
 /// What the old server has told a persistent watch, and the new one tells again since a one-shot watch was on the same node: one
 /// event. That the second has no zxid, on 3.9 too, is in `DataTree.setWatches`.
 #[tokio::test]

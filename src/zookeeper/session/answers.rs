@@ -33,7 +33,7 @@ impl Session {
     pub(super) fn on_event(&mut self, event: Event, at: Moment) {
         match event {
             Event::Answer(due, header, frame) => self.on_answer(due, header, frame, at),
-            Event::Watch(header, frame) => self.on_watch(header, frame),
+            Event::Watch(header, frame) => self.on_watch(header, frame, at),
             Event::Lost(reason) => self.on_lost(&reason, at),
         }
     }
@@ -49,6 +49,9 @@ impl Session {
         }
         self.lease_answered(&due, at);
         self.answered = self.answered.max(header.zxid);
+        if let Phase::Moving(moving) = &mut self.phase {
+            moving.answered(header.zxid);
+        }
         match due.who {
             Who::Ping => {
                 // It shows nothing of the tree, and no other server could take a session that has seen this much.
@@ -113,11 +116,11 @@ impl Session {
     }
 
     /// A watch fired.
-    fn on_watch(&mut self, header: ReplyHeader, frame: Bytes) {
+    fn on_watch(&mut self, header: ReplyHeader, frame: Bytes, at: Moment) {
         if let Phase::Moving(moving) = &mut self.phase
-            && moving.keeps(header, &frame)
+            && moving.keeps(header, &frame, &self.watches)
         {
-            return;
+            return self.gauge(at);
         }
         self.tell(frame);
     }

@@ -12,6 +12,7 @@ mod intake;
 mod leases;
 mod lost;
 mod moving;
+mod parting;
 mod settle;
 mod slot;
 #[cfg(test)]
