@@ -167,7 +167,10 @@ impl Session {
             match slot.state {
                 State::Done(Reply::Frame(frame)) => self.push_frame(frame),
                 State::Done(Reply::Made(frame)) => self.out.push(build::not_before(&frame, self.zxid)),
-                State::Done(Reply::Close(reason)) => {
+                State::Done(Reply::Close(reason, counted)) => {
+                    if let Some(why) = counted.filter(|_| self.ending.is_none()) {
+                        self.lease_close(why);
+                    }
                     self.close(reason);
                     // It gets no answer, so that nothing may come behind it: that would be taken for its answer.
                     self.cancel_holds();

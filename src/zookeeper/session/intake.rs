@@ -98,7 +98,7 @@ impl Session {
                 let state = self.refuse(header.xid, code);
                 self.take(header, op, frame, state, at);
                 let reason = format!("it sent an operation that there is none of: {}", header.opcode);
-                self.take(header, op, Bytes::new(), State::Done(Reply::Close(reason)), at);
+                self.take(header, op, Bytes::new(), State::Done(Reply::Close(reason, None)), at);
                 return Ok(());
             }
         };
