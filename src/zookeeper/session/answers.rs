@@ -93,7 +93,7 @@ impl Session {
             self.ensemble.count_error(header.err);
         }
         let frame = if header.err == 0 && config_node::is_asked_for(code, slot.payload()) {
-            show_config(&frame, &self.client, &self.ensemble).unwrap_or(frame)
+            show_config(code, slot.payload(), &frame, &self.client, &self.ensemble).unwrap_or(frame)
         } else {
             frame
         };
@@ -231,10 +231,16 @@ impl Session {
 }
 
 /// An answer with the ensemble's list of servers, as if each of them were here.
-fn show_config(frame: &Bytes, client: &Stream, ensemble: &Ensemble) -> Option<Bytes> {
+fn show_config(
+    code: i32,
+    asked: &[u8],
+    frame: &Bytes,
+    client: &Stream,
+    ensemble: &Ensemble,
+) -> Option<Bytes> {
     let own = client.local_addr()?;
     let host = ensemble.settings().zookeeper.advertise.clone().unwrap_or_else(|| own.ip().to_string());
-    let body = config_node::shown(reply_body(frame), &HostPort { host, port: own.port() })?;
+    let body = config_node::shown(code, asked, reply_body(frame), &HostPort { host, port: own.port() })?;
     let mut shown = BytesMut::from(frame.get(..frame.len() - reply_body(frame).len())?);
     shown.extend_from_slice(&body);
     Some(shown.freeze())
