@@ -59,12 +59,17 @@ fn welcome(stream: TcpStream, peer: SocketAddr, ensemble: &Arc<Ensemble>, drain:
         return;
     }
     let life = Session::new(Arc::clone(ensemble), Stream::Tcp(stream), drain.clone()).run();
+    let ensemble = Arc::clone(ensemble);
     tokio::spawn(async move {
         match life.await {
             End::Client | End::Drained | End::Word => tracing::debug!(%peer, "client connection ended"),
             End::Broken(error) => tracing::debug!(%peer, %error, "client connection broke"),
-            End::Rejected(reason) => {
+            // As often as somebody likes.
+            End::Rejected(reason) if ensemble.may_warn() => {
                 tracing::warn!(%peer, reason, "client connection closed: not a ZooKeeper client's bytes");
+            }
+            End::Rejected(reason) => {
+                tracing::debug!(%peer, reason, "client connection closed: not a ZooKeeper client's bytes");
             }
             End::Closed(reason) => tracing::warn!(%peer, %reason, "client connection closed"),
         }

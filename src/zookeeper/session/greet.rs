@@ -41,7 +41,9 @@ impl Session {
         // Asking for very little is asking for the servers' least; one attach is no hold.
         let bound =
             asked.mul_f64(OPENING_SHARE).min(settings.hold.max).max(settings.zookeeper.attach_timeout);
-        if self.ensemble.is_dead() {
+        // The servers' own bounds, as they are if nobody has set them.
+        let tick = settings.zookeeper.tick_time;
+        if self.ensemble.is_dead(asked.clamp(tick * 2, tick * 20)) {
             self.ensemble.metrics.clients_refused.inc();
             return Err(End::Closed("no server has answered for longer than a session lasts".to_owned()));
         }
