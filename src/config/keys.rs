@@ -175,7 +175,7 @@ pub(super) const KAFKA: &[Key<Kafka>] = &[
     key!(bootstrap, Required, r#"["kafka-1.example.net:9092"]"#, Now, |f, r| read::servers(f, r)),
     key!(broker_ports, Required, r#""19092-19191""#, Restart, |f, r| read::port_range(f, r)),
     key!(node_ports, Default, "{}", Restart, |f, r| read::node_ports(f, r)),
-    key!(advertise, Optional, r#""sidecar.example.net""#, NextClient, |f, r| {
+    key!(advertise, Optional, r#""sidecar.example.net""#, Now, |f, r| {
         read::advertised_host(f, r).map(Some)
     }),
     key!(client_id, Default, r#""evenkeel""#, Restart, |f, r| read::text(f, r)),
@@ -239,8 +239,8 @@ pub(super) const ZOOKEEPER: &[Key<ZooKeeper>] = &[
         read::duration(f, r, MS, DAY).map(Some)
     }),
     key!(jute_maxbuffer, Default, r#""1MiB""#, NextClient, |f, r| read::size(f, r, JUTE_LEAST, FRAME_MOST)),
-    key!(persistent_watches, Default, r#""close""#, NextClient, |f, r| read::persistent_watches(f, r)),
-    key!(unknown_outcome, Default, r#""error""#, NextClient, |f, r| read::unknown_outcome(f, r)),
+    key!(persistent_watches, Default, r#""close""#, Now, |f, r| read::persistent_watches(f, r)),
+    key!(unknown_outcome, Default, r#""error""#, Now, |f, r| read::unknown_outcome(f, r)),
     key!(four_letter_words, Default, "[]", Now, |f, r| read::four_letter_words(f, r)),
     key!(follow_config, Default, "false", Now, |f, r| read::flag(f, r)),
     key!(advertise, Optional, r#""sidecar.example.net""#, NextClient, |f, r| {

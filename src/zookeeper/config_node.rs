@@ -5,7 +5,7 @@
 //! clients connect; a wildcard there means the host in front.
 
 use crate::config::HostPort;
-use crate::zookeeper::wire::{Request, Stat, Writer, opcode, reply};
+use crate::zookeeper::wire::{Op, Reader, Request, Stat, Writer, opcode, reply};
 use bytes::Bytes;
 
 /// The node.
@@ -19,19 +19,59 @@ pub fn is_asked_for(code: i32, payload: &[u8]) -> bool {
             Request::decode(code, payload),
             Ok(Request::GetData { path: Some(path), .. }) if path.0 == PATH
         ),
+        opcode::MULTI_READ => matches!(
+            Request::decode(code, payload),
+            Ok(Request::MultiRead(parts)) if parts.iter().any(|part| is_the_node(&part))
+        ),
         _ => false,
     }
 }
 
-/// The body of such an answer, with every server's client address replaced, so that a client that follows the list (Curator does)
-/// stays here. Nothing if it can't be read: then it passes as it is.
-pub fn shown(body: &[u8], here: &HostPort) -> Option<Bytes> {
-    let (data, stat) = reply::data(body).ok()?;
+fn is_the_node(part: &Op<'_>) -> bool {
+    matches!(part, Op::GetData { path: Some(path) } if path.0 == PATH)
+}
+
+/// The body of the answer to such a request, with every server's client address replaced, so that a client that follows the list
+/// (Curator does) stays here. Nothing if it can't be read: then it passes as it is.
+pub fn shown(code: i32, payload: &[u8], body: &[u8], here: &HostPort) -> Option<Bytes> {
+    if code != opcode::MULTI_READ {
+        let (data, stat) = reply::data(body).ok()?;
+        return Some(show(data, stat, Writer::record(), here)?.finish());
+    }
+    let Ok(Request::MultiRead(parts)) = Request::decode(code, payload) else { return None };
+    let (mut reader, mut writer) = (Reader::new(body), Writer::record());
+    for part in parts.iter() {
+        // The header of each part: its type, or −1 for an error, whether this is the end, and the error (`MultiResponse`).
+        let (kind, done, err) =
+            (reader.i32("type").ok()?, reader.bool("done").ok()?, reader.i32("err").ok()?);
+        writer = writer.i32(kind).bool(done).i32(err);
+        let start = reader.at();
+        writer = match (kind, &part) {
+            (opcode::GET_DATA, Op::GetData { .. }) => {
+                let (data, stat) = (reader.buffer("data").ok()?, Stat::read(&mut reader).ok()?);
+                if is_the_node(&part) {
+                    show(data, stat, writer, here)?
+                } else {
+                    writer.raw(reader.since(start))
+                }
+            }
+            (opcode::GET_CHILDREN, Op::GetChildren { .. }) => {
+                reader.names("children").ok()?;
+                writer.raw(reader.since(start))
+            }
+            (-1, _) => writer.i32(reader.i32("err").ok()?),
+            _ => return None,
+        };
+    }
+    Some(writer.raw(reader.rest()).finish())
+}
+
+fn show(data: Option<&[u8]>, stat: Stat, writer: Writer, here: &HostPort) -> Option<Writer> {
     let text = std::str::from_utf8(data?).ok()?;
     let lines: Vec<String> = text.split('\n').map(|line| show_line(line, here)).collect();
     let data = lines.join("\n");
     let stat = Stat { data_length: i32::try_from(data.len()).ok()?, ..stat };
-    Some(stat.write(Writer::record().buffer(Some(data.as_bytes()))).finish())
+    Some(stat.write(writer.buffer(Some(data.as_bytes()))))
 }
 
 fn show_line(line: &str, here: &HostPort) -> String {
@@ -127,7 +167,7 @@ mod tests {
         let data = "server.1=zk-1:2888:3888:participant;0.0.0.0:2181\nserver.2=zk-2:2888:3888:participant\nversion=5";
         let stat = Stat { data_length: i32::try_from(data.len()).unwrap(), version: 5, ..Stat::default() };
         let body = stat.write(Writer::record().buffer(Some(data.as_bytes()))).finish();
-        let shown = shown(&body, &at("127.0.0.1", 22181)).unwrap();
+        let shown = shown(opcode::GET_DATA, &[], &body, &at("127.0.0.1", 22181)).unwrap();
         let (text, stat) = reply::data(&shown).unwrap();
         let text = text.unwrap();
         assert_eq!(
@@ -135,7 +175,32 @@ mod tests {
             "server.1=zk-1:2888:3888:participant;127.0.0.1:22181\nserver.2=zk-2:2888:3888:participant;127.0.0.1:22181\nversion=5"
         );
         assert_eq!((stat.data_length, stat.version), (i32::try_from(text.len()).unwrap(), 5));
-        assert_eq!(super::shown(&body[..body.len() - 1], &at("h", 1)), None);
+        assert_eq!(super::shown(opcode::GET_DATA, &[], &body[..body.len() - 1], &at("h", 1)), None);
+    }
+
+    #[test]
+    fn one_of_several_reads_is_shown_like_one_alone() {
+        let part = |w: Writer, kind: i32, path: &[u8]| w.i32(kind).bool(false).i32(-1).text(path).bool(false);
+        let end = |w: Writer| w.i32(-1).bool(true).i32(-1).finish();
+        let asks = part(part(Writer::record(), opcode::GET_CHILDREN, b"/"), opcode::GET_DATA, b"/gone");
+        let asked = end(part(part(asks, opcode::GET_DATA, PATH), opcode::GET_DATA, b"/a"));
+        assert!(is_asked_for(opcode::MULTI_READ, &asked));
+        assert!(!is_asked_for(opcode::MULTI_READ, &end(part(Writer::record(), opcode::GET_DATA, b"/a"))));
+        let answer = |list: &str| {
+            let stat = Stat { data_length: i32::try_from(list.len()).unwrap(), ..Stat::default() };
+            let head = |w: Writer, kind: i32| w.i32(kind).bool(false).i32(0);
+            let children =
+                head(Writer::record(), opcode::GET_CHILDREN).names([&b"a"[..], b"zookeeper"].into_iter());
+            let gone = children.i32(-1).bool(false).i32(-101).i32(-101);
+            let node = stat.write(head(gone, opcode::GET_DATA).buffer(Some(list.as_bytes())));
+            let plain = "server.1=a:1:2;x:3";
+            end(Stat::default().write(head(node, opcode::GET_DATA).buffer(Some(plain.as_bytes()))))
+        };
+        let real = answer("server.1=zk-1:2888:3888:participant;0.0.0.0:2181\nversion=5");
+        let here = at("127.0.0.1", 22181);
+        let due = answer("server.1=zk-1:2888:3888:participant;127.0.0.1:22181\nversion=5");
+        assert_eq!(shown(opcode::MULTI_READ, &asked, &real, &here), Some(due));
+        assert_eq!(shown(opcode::MULTI_READ, &asked, &real[..real.len() - 100], &here), None);
     }
 
     #[test]

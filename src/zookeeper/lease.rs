@@ -34,12 +34,9 @@
 
 #[cfg(test)]
 mod model;
-mod outage;
 #[cfg(test)]
 mod tests;
 mod touches;
-
-pub use outage::Outage;
 
 use super::mistake::{Mistake, made};
 use crate::time::Boot;

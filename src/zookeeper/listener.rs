@@ -71,11 +71,15 @@ fn welcome(stream: TcpStream, peer: SocketAddr, ensemble: &Arc<Ensemble>, drain:
                 stream
             }
         };
-        match Session::new(ensemble, stream, drain).run().await {
+        match Session::new(Arc::clone(&ensemble), stream, drain).run().await {
             End::Client | End::Drained | End::Word => tracing::debug!(%peer, "client connection ended"),
             End::Broken(error) => tracing::debug!(%peer, %error, "client connection broke"),
-            End::Rejected(reason) => {
+            // As often as somebody likes.
+            End::Rejected(reason) if ensemble.may_warn() => {
                 tracing::warn!(%peer, reason, "client connection closed: not a ZooKeeper client's bytes");
+            }
+            End::Rejected(reason) => {
+                tracing::debug!(%peer, reason, "client connection closed: not a ZooKeeper client's bytes");
             }
             End::Closed(reason) => tracing::warn!(%peer, %reason, "client connection closed"),
         }

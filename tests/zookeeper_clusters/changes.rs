@@ -8,7 +8,8 @@ fn refitted(version: ZooKeeperVersion, refit: Refit) {
     let mut libraries = ZooKeeperLibrary::here(version, |text| println!("{text}"));
     libraries.retain(|library| matches!(library, ZooKeeperLibrary::Kazoo | ZooKeeperLibrary::Java(_)));
     let mut load = Load::new(&libraries);
-    // The leader takes every connection with it when it goes, and what a persistent watch would have told in that gap nobody can tell.
+    // No client has a persistent watch here: the leader takes every connection with it when it goes, and Evenkeel closes those of such
+    // clients then. Planned moves with persistent watches, and what the leader's stop costs them, are shown by the announced rolls.
     load.trees = false;
     let ending = refit.run(version, &load, &Sidecar::binary().unwrap(), |text| println!("{text}")).unwrap();
     let rows = &ending.rows;

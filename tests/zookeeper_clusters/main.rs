@@ -6,12 +6,18 @@
 
 mod changes;
 mod chaos;
+mod cut;
 mod direct;
 mod driven;
 mod epoch;
 mod gates;
 mod lease;
+#[allow(dead_code, reason = "requests for more tests than these")]
+#[path = "../zookeeper_proxy/make.rs"]
+mod make;
 mod moves;
+mod operations;
+mod plain;
 mod rolls;
 mod sasl;
 mod script;

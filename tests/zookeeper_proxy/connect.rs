@@ -168,6 +168,36 @@ async fn while_the_ensemble_is_dead_nobody_is_let_in() {
     bed.end(client).await;
 }
 
+/// Another setting is for the next clients: a reattach asks for what was granted.
+#[tokio::test]
+async fn a_reattach_asks_for_what_was_granted() {
+    let bed = Bed::over(Fake::start(1).await, "", "session.min_upstream_timeout = \"20s\"").await;
+    bed.ready().await;
+    let mut stretched = Client::open(bed.listen, LONG / 2, Some(false)).await;
+    let asked = |bed: &Bed| bed.fake.attaches().pop().unwrap().request.timeout;
+    let granted = asked(&bed);
+    assert_eq!(granted, 20_000.max(LONG / 2));
+    for cluster in ["session.min_upstream_timeout = \"50s\"", ""] {
+        bed.reload(&[1], "", cluster).await;
+        let wanted = if cluster.is_empty() { LONG } else { 50_000.max(LONG) };
+        let end = Instant::now() + PATIENCE;
+        loop {
+            drop(Client::open(bed.listen, LONG, Some(false)).await);
+            if asked(&bed) == wanted {
+                break;
+            }
+            assert!(Instant::now() < end, "the settings never came");
+        }
+        bed.fake.forget();
+        bed.fake.hang_up(1);
+        stretched.did(SYNC, &path("/")).await;
+        let own = |seen: &crate::fake::SeenAttach| seen.request.session == stretched.session;
+        let again = bed.fake.attaches().into_iter().find(own).unwrap();
+        assert_eq!(again.request.timeout, granted, "{cluster}");
+    }
+    bed.end(stretched).await;
+}
+
 /// The ensemble may be asked for more than the client asks for; the client is told its own.
 #[tokio::test]
 async fn a_longer_time_out_upstream_is_the_clients_own_to_the_client() {

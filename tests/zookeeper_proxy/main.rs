@@ -34,6 +34,7 @@ mod tunnel;
 
 mod bounds;
 mod connect;
+mod drains;
 mod encrypted;
 mod epoch;
 mod lease;

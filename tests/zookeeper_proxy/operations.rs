@@ -2,7 +2,7 @@
 //! having received it, before or behind the deed.
 //!
 //! Every test goes over the whole table, so that a new row is tried as well; one whose behaviour differs from what it says
-//! fails. The same rows on real ensembles with a real kill are in `tests/zookeeper_clusters`.
+//! fails. The same rows on a real ensemble with a real kill are in `tests/zookeeper_clusters/operations.rs`.
 
 use crate::bed::Bed;
 use crate::client::{Answer, Client};

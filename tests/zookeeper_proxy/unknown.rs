@@ -199,6 +199,25 @@ async fn who_cant_be_told_is_closed() {
     }
 }
 
+/// Of several such operations under way the first ends the connection, and that is one connection.
+#[tokio::test]
+async fn a_connection_is_closed_once() {
+    let (bed, mut client) = two("", None).await;
+    let gate = crate::fake::gate();
+    bed.fake.script(2, DELETE, Act::AnswerLater(gate.clone()));
+    client.send(DELETE, &delete("/d", 0)).await;
+    client.send(CREATE, &create("/a/s-", "", SEQUENTIAL)).await;
+    client.send(CREATE, &create("/a/s-", "", SEQUENTIAL)).await;
+    crate::bed::eventually("all are there", || bed.fake.seen(CREATE).len() == 2).await;
+    // The node is gone, and its parent has another child: by whom, nobody can tell.
+    bed.fake.write(CREATE, &create("/a/s-", "", SEQUENTIAL));
+    bed.fake.down(2).await;
+    client.closed().await;
+    assert!(bed.metric("unknown_outcomes_total", "\"closed\"").await >= 2.0, "several are unknown");
+    assert_eq!(bed.metric("zookeeper_lease_closes_total", "unknown_outcome").await, 1.0);
+    bed.end(client).await;
+}
+
 /// Many at once: those that were done, up to some one, and none behind it. Each is answered in its order, none is done twice.
 #[tokio::test]
 async fn a_pipeline_is_done_as_it_was_sent() {

@@ -1,18 +1,18 @@
 //! Drains: sessions leave a server before it stops.
 
-use super::servers::Drain;
+use super::servers::{Drain, Servers};
 use super::{Ensemble, lock};
 use crate::config::HostPort;
 use crate::time::now;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How far a drain has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrainState {
     /// The server is not drained.
     Off,
-    /// So much is left: sessions that could be elsewhere, and where the server's end would take every client's connection (see
+    /// So much is left: sessions that another server is to take, and where the server's end would take every client's connection (see
     /// [`Servers::is_quiet`](super::Servers::is_quiet)), those with writes under way.
     Draining {
         /// How many.
@@ -57,17 +57,27 @@ impl Ensemble {
     }
 
     fn state_of(&self, at: &HostPort) -> Option<DrainState> {
-        let now = now();
-        let servers = lock(&self.servers);
-        let server = servers.get(at)?;
+        let writing = self.writes_waited_for();
+        self.read(|servers| servers.drain_state(at, writing, now()))
+    }
+
+    /// Sessions whose writes keep the drain of a server open.
+    pub(super) fn writes_waited_for(&self) -> usize {
+        if self.is_quiet() { self.writing.load(Relaxed) } else { 0 }
+    }
+}
+
+impl Servers {
+    /// How far the drain of a server has come; `writing`: sessions with writes that keep it open. Nothing if there is no such server.
+    pub(super) fn drain_state(&self, at: &HostPort, writing: usize, now: Instant) -> Option<DrainState> {
+        let server = self.get(at)?;
         let Some(drain) = server.drained else { return Some(DrainState::Off) };
         if now >= drain.until {
             return Some(DrainState::Expired);
         }
         let unknown = server.looked.is_none_or(|looked| looked < drain.since);
-        let leaving = if servers.has_other(at, now) { server.sessions } else { 0 };
-        drop(servers);
-        let writing = if self.is_quiet() { self.writing.load(Relaxed) } else { 0 };
+        // The only server is waited for to be back. Where there are others, one will take the sessions, if not at this moment.
+        let leaving = if self.all().len() > 1 { server.sessions } else { 0 };
         let left = (leaving + writing).max(usize::from(unknown));
         Some(if left == 0 { DrainState::Drained } else { DrainState::Draining { left } })
     }

@@ -41,10 +41,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 use turns::Turns;
 
-/// The session time-out that is assumed before one was granted: what the servers' defaults give to who asks for more
-/// than they allow is 40 s, to who asks for less 4 s.
-const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The configuration that concerns one ensemble, replaced whole by a reload.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -91,8 +87,8 @@ pub struct Ensemble {
     /// Sessions with writes that are not answered.
     writing: AtomicUsize,
     followed: Notify,
-    /// The shortest time-out granted to a session that is served, in milliseconds; 0 for none yet.
-    granted_ms: AtomicU64,
+    /// When something that clients bring about was warned of last.
+    warned: Mutex<Option<Instant>>,
     bypassed: AtomicBool,
     not_ready: Mutex<Option<Block>>,
     facts: Mutex<Option<Arc<Facts>>>,
@@ -163,7 +159,7 @@ impl Ensemble {
             quiet: AtomicBool::new(false),
             writing: AtomicUsize::new(0),
             followed: Notify::new(),
-            granted_ms: AtomicU64::new(0),
+            warned: Mutex::default(),
             bypassed: AtomicBool::new(false),
             not_ready: Mutex::new(Some(not_ready)),
             facts: Mutex::default(),
@@ -366,22 +362,21 @@ impl Ensemble {
         refusing
     }
 
-    /// A session was granted this time-out.
-    pub fn granted(&self, timeout: Duration) {
-        let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
-        let shorter = |known: u64| (known == 0 || ms < known).then_some(ms);
-        let _ = self.granted_ms.fetch_update(Relaxed, Relaxed, shorter);
-    }
-
-    /// Whether no server has served for longer than a session lasts: then a new client is turned away at once, since an
+    /// Whether no server has served for longer than a session of this time-out lasts: then its client is turned away at once, since an
     /// accepted connection is a sign of life to some (Java from 3.9.3 on).
-    pub fn is_dead(&self) -> bool {
-        let lasts = match self.granted_ms.load(Relaxed) {
-            0 => USUAL_TIMEOUT,
-            ms => Duration::from_millis(ms),
-        };
+    pub fn is_dead(&self, lasts: Duration) -> bool {
         let since = lock(&self.servers).all_down_since();
         since.is_some_and(|since| now().saturating_duration_since(since) > lasts)
+    }
+
+    /// Whether something that clients bring about as often as they like is worth a warning now: one a second is.
+    pub fn may_warn(&self) -> bool {
+        let (mut warned, now) = (lock(&self.warned), now());
+        let may = warned.is_none_or(|warned| now >= warned + Duration::from_secs(1));
+        if may {
+            *warned = Some(now);
+        }
+        may
     }
 
     /// A server's answer to a four-letter word; nothing if no server answers in time.

@@ -1,6 +1,6 @@
 //! What `GET /v1/clusters/{c}` says of an ensemble.
 
-use super::{Ensemble, Health};
+use super::{DrainState, Ensemble, Health};
 use crate::zookeeper::words::{Known, Mode};
 use serde_json::{Value, json};
 
@@ -39,6 +39,7 @@ impl Ensemble {
     /// Servers with their health, what they are and who is on them, and what is held.
     pub fn status_json(&self) -> Value {
         let (settings, now) = (self.settings(), crate::time::now());
+        let writing = self.writes_waited_for();
         let members = self.read(|servers| {
             let each = servers.all().iter().map(|server| {
                 let state = match server.health {
@@ -47,11 +48,11 @@ impl Ensemble {
                     Health::Unknown => "untried",
                 };
                 let mode = server.mode.map(Mode::name);
-                let phase = match (server.is_drained(now), server.health, server.sessions) {
-                    (_, Health::Down(_), _) => "down",
-                    (true, _, 0) => "drained",
-                    (true, ..) => "draining",
-                    (false, ..) => "serving",
+                let phase = match (server.health, servers.drain_state(&server.at, writing, now)) {
+                    (Health::Down(_), _) => "down",
+                    (_, Some(DrainState::Drained)) => "drained",
+                    (_, Some(DrainState::Draining { .. })) => "draining",
+                    (_, Some(DrainState::Off | DrainState::Expired) | None) => "serving",
                 };
                 let metrics = self.metrics.member(&server.at.to_string());
                 json!({

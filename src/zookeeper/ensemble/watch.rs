@@ -135,9 +135,9 @@ pub(super) async fn ask_word(ensemble: &Ensemble, at: &HostPort, word: [u8; 4]) 
 const AGAIN: Duration = Duration::from_millis(2);
 
 /// Waits until the server at `peer` says that it has applied this transaction: then it has queued what that one makes it tell
-/// (`DataTree.processTxn` triggers watches before it counts the transaction as processed). Answers whether it says so; not if it
-/// says nothing of the kind, as when the word is not allowed.
-pub async fn has_reached(ensemble: Arc<Ensemble>, at: HostPort, peer: SocketAddr, zxid: i64) -> bool {
+/// (`DataTree.processTxn` triggers watches before it counts the transaction as processed). Answers how far it has come; nothing if
+/// it says nothing of the kind, as when the word is not allowed.
+pub async fn has_reached(ensemble: Arc<Ensemble>, at: HostPort, peer: SocketAddr, zxid: i64) -> Option<i64> {
     let settings = ensemble.settings();
     let options = ConnectOptions::of(&settings.net);
     let secure = Secure { tls: &ensemble.tls, options: &settings.zookeeper.tls };
@@ -148,13 +148,14 @@ pub async fn has_reached(ensemble: Arc<Ensemble>, at: HostPort, peer: SocketAddr
             stream.write_all(b"srvr").await.ok()?;
             let mut text = Vec::new();
             stream.take(ANSWER_MOST).read_to_end(&mut text).await.ok()?;
-            if read_zxid(&String::from_utf8_lossy(&text))? >= zxid {
-                return Some(());
+            let reached = read_zxid(&String::from_utf8_lossy(&text))?;
+            if reached >= zxid {
+                return Some(reached);
             }
             tokio::time::sleep(AGAIN).await;
         }
     };
-    tokio::time::timeout(BOUND, asked).await.ok().flatten().is_some()
+    tokio::time::timeout(BOUND, asked).await.ok().flatten()
 }
 
 /// What a server says of itself: version, mode, and whether it serves. One that refuses the word is there all the same.

@@ -148,17 +148,6 @@ fn a_longer_timeout_upstream_ends_on_the_clients_clock() {
     assert!(!short.must_end_session(at(1_000_000)));
 }
 
-#[test]
-fn an_outage_refuses_new_clients_when_it_is_longer_than_the_timeout() {
-    let mut outage = Outage::default();
-    assert!(!outage.refuses(SECOND, at(0)));
-    outage.seen(at(0));
-    outage.seen(at(900));
-    assert!(!outage.refuses(SECOND, at(1000)) && outage.refuses(SECOND, at(1001)));
-    outage.over();
-    assert!(!outage.refuses(SECOND, at(1001)));
-}
-
 /// Runs every 20 ms for a while, without a word from anybody.
 fn runs(lease: &mut Lease, from: u64, until: u64) {
     for ms in (from..until).step_by(20) {

@@ -64,6 +64,17 @@ An answer `NoAuth` to a verifying read tells nothing.
 | multi | as its parts | one part is proved done | | one part is proved not done; or there are only checks | otherwise |
 | reconfig | `/zookeeper/config` | | | the configuration is older than `Z0` | otherwise |
 
+## Order
+
+A session's requests take effect in the order in which they were sent, but for two cases. Both need several requests of one
+client under way when its server is lost, of which an earlier one is sent again behind a later one that took effect:
+
+- A **read** before a write: it shows what that write has done (`exists`, then `create` of the same node: the node is there).
+- A **write** that was not done, though the server may have reached and rejected it (`NoAuth`, say), before one whose outcome is unknown:
+  if that one was done, and what stood in the way of the first is gone by then, the first is done behind it.
+
+A client that waits for each answer, as synchronous calls do, never meets either.
+
 ";
 
 /// The whole file.

@@ -33,7 +33,7 @@ impl Session {
     pub(super) fn on_event(&mut self, event: Event, at: Moment) {
         match event {
             Event::Answer(due, header, frame) => self.on_answer(due, header, frame, at),
-            Event::Watch(header, frame) => self.on_watch(header, frame),
+            Event::Watch(header, frame) => self.on_watch(header, frame, at),
             Event::Lost(reason) => self.on_lost(&reason, at),
         }
     }
@@ -49,6 +49,9 @@ impl Session {
         }
         self.lease_answered(&due, at);
         self.answered = self.answered.max(header.zxid);
+        if let Phase::Moving(moving) = &mut self.phase {
+            moving.answered(header.zxid);
+        }
         match due.who {
             Who::Ping => {
                 // It shows nothing of the tree, and no other server could take a session that has seen this much.
@@ -90,7 +93,7 @@ impl Session {
             self.ensemble.count_error(header.err);
         }
         let frame = if header.err == 0 && config_node::is_asked_for(code, slot.payload()) {
-            show_config(&frame, &self.client, &self.ensemble).unwrap_or(frame)
+            show_config(code, slot.payload(), &frame, &self.client, &self.ensemble).unwrap_or(frame)
         } else {
             frame
         };
@@ -120,11 +123,11 @@ impl Session {
     }
 
     /// A watch fired.
-    fn on_watch(&mut self, header: ReplyHeader, frame: Bytes) {
+    fn on_watch(&mut self, header: ReplyHeader, frame: Bytes, at: Moment) {
         if let Phase::Moving(moving) = &mut self.phase
-            && moving.keeps(header, &frame)
+            && moving.keeps(header, &frame, &self.watches)
         {
-            return;
+            return self.gauge(at);
         }
         self.tell(frame);
     }
@@ -171,7 +174,10 @@ impl Session {
             match slot.state {
                 State::Done(Reply::Frame(frame)) => self.push_frame(frame),
                 State::Done(Reply::Made(frame)) => self.out.push(build::not_before(&frame, self.zxid)),
-                State::Done(Reply::Close(reason)) => {
+                State::Done(Reply::Close(reason, counted)) => {
+                    if let Some(why) = counted.filter(|_| self.ending.is_none()) {
+                        self.lease_close(why);
+                    }
                     self.close(reason);
                     // It gets no answer, so that nothing may come behind it: that would be taken for its answer.
                     self.cancel_holds();
@@ -232,10 +238,16 @@ impl Session {
 }
 
 /// An answer with the ensemble's list of servers, as if each of them were here.
-fn show_config(frame: &Bytes, client: &Stream, ensemble: &Ensemble) -> Option<Bytes> {
+fn show_config(
+    code: i32,
+    asked: &[u8],
+    frame: &Bytes,
+    client: &Stream,
+    ensemble: &Ensemble,
+) -> Option<Bytes> {
     let own = client.local_addr()?;
     let host = ensemble.settings().zookeeper.advertise.clone().unwrap_or_else(|| own.ip().to_string());
-    let body = config_node::shown(reply_body(frame), &HostPort { host, port: own.port() })?;
+    let body = config_node::shown(code, asked, reply_body(frame), &HostPort { host, port: own.port() })?;
     let mut shown = BytesMut::from(frame.get(..frame.len() - reply_body(frame).len())?);
     shown.extend_from_slice(&body);
     Some(shown.freeze())

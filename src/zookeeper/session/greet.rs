@@ -20,14 +20,12 @@ const OPENING_SHARE: f64 = 0.6;
 /// Who a session is.
 #[derive(Clone)]
 pub(super) struct Identity {
-    /// What the client asked for: repeated at each reattach.
+    /// What the client asked for: repeated at each reattach, but for the time-out.
     pub request: ConnectRequest,
     /// What it was given.
     pub session: i64,
     /// Its password.
     pub password: Bytes,
-    /// The time-out that the ensemble granted.
-    pub granted: Duration,
     /// Whether an error −4 fails one call of this client's library, as far as that can be told: a library that knows of
     /// read-only mode (the byte at the end of its request) knows it; the Go library doesn't, and has no such byte.
     pub copes: bool,
@@ -43,7 +41,9 @@ impl Session {
         // Asking for very little is asking for the servers' least; one attach is no hold.
         let bound =
             asked.mul_f64(OPENING_SHARE).min(settings.hold.max).max(settings.zookeeper.attach_timeout);
-        if self.ensemble.is_dead() {
+        // The servers' own bounds, as they are if nobody has set them.
+        let tick = settings.zookeeper.tick_time;
+        if self.ensemble.is_dead(asked.clamp(tick * 2, tick * 20)) {
             self.ensemble.metrics.clients_refused.inc();
             return Err(End::Closed("no server has answered for longer than a session lasts".to_owned()));
         }
@@ -54,7 +54,6 @@ impl Session {
             copes: request.read_only.is_some(),
             session: request.session,
             password: request.password.clone(),
-            granted: Duration::ZERO,
             request,
         });
         let wish = Wish { request: upstream.encode(), avoid: None, only_other: false, pause: Duration::ZERO };
@@ -74,14 +73,17 @@ impl Session {
         }
     }
 
-    /// What a reattach asks for.
+    /// What a reattach asks for: the time-out that was granted at first, whatever the settings say by now.
     pub(super) fn reattach_request(&self) -> Option<Bytes> {
         let identity = self.identity.as_ref()?;
+        let granted = self.lease.as_ref().and_then(|lease| i32::try_from(lease.granted().as_millis()).ok());
         let request = ConnectRequest {
             last_zxid: self.zxid,
             session: identity.session,
             password: identity.password.clone(),
-            ..self.for_server(&identity.request)
+            read_only: identity.request.read_only.map(|_| false),
+            timeout: granted.unwrap_or(identity.request.timeout),
+            ..identity.request.clone()
         };
         Some(request.encode())
     }
@@ -115,15 +117,13 @@ impl Session {
         let Some(identity) = &mut self.identity else { return };
         identity.session = response.session;
         identity.password = response.password.clone();
-        identity.granted = Duration::from_millis(u64::try_from(response.timeout).unwrap_or(0));
-        let granted = identity.granted;
+        let granted = Duration::from_millis(u64::try_from(response.timeout).unwrap_or(0));
         let own = Duration::from_millis(u64::try_from(identity.request.timeout).unwrap_or(0));
         let settings = self.ensemble.settings();
         // Only where we asked for more than the client did is it told less than was granted: what it asked for, but not less
         // than servers grant to anyone (`minSessionTimeout`, two ticks).
         let stretched = settings.zookeeper.session.min_upstream_timeout.is_some();
         let told = if stretched { granted.min(own.max(settings.zookeeper.tick_time * 2)) } else { granted };
-        self.ensemble.granted(granted);
         let grant = Grant { session: response.session, timeout: granted };
         self.start_lease(sent, grant, told, at);
         // The frame as it came, unless the client is told a shorter time-out than the ensemble's.

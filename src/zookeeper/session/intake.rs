@@ -84,10 +84,15 @@ impl Session {
             Forward::Checked => match Request::decode(header.opcode, request_payload(&frame)) {
                 Ok(_) => State::Waiting,
                 Err(fault) => {
-                    tracing::warn!(
-                        operation = name_of(header.opcode), %fault,
-                        "a write that no server can decode is refused here: it would stop a 3.9 ensemble"
+                    let (operation, text) = (
+                        name_of(header.opcode),
+                        "a write that no server can decode is refused here: it would stop a 3.9 ensemble",
                     );
+                    if self.ensemble.may_warn() {
+                        tracing::warn!(operation, %fault, "{text}");
+                    } else {
+                        tracing::debug!(operation, %fault, "{text}");
+                    }
                     self.ensemble.count_poison(header.opcode);
                     self.refuse(header.xid, errors::MARSHALLING_ERROR)
                 }
@@ -101,7 +106,7 @@ impl Session {
                 let state = self.refuse(header.xid, code);
                 self.take(header, op, frame, state, at);
                 let reason = format!("it sent an operation that there is none of: {}", header.opcode);
-                self.take(header, op, Bytes::new(), State::Done(Reply::Close(reason)), at);
+                self.take(header, op, Bytes::new(), State::Done(Reply::Close(reason, None)), at);
                 return Ok(());
             }
         };

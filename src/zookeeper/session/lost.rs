@@ -96,7 +96,10 @@ impl Session {
                 metrics.replays.inc(ReplayVerdict::Unknown);
                 State::Waiting
             }
-            (_, Loss::Handshake) => State::Done(Reply::Close("its authentication was cut off".to_owned())),
+            (_, Loss::Handshake) => State::Done(Reply::Close(
+                "its authentication was cut off".to_owned(),
+                Some(CloseReason::Auth),
+            )),
             (_, Loss::Verify(_) | Loss::Reattach | Loss::Never | Loss::Refused) => {
                 slot.z0 = answered;
                 State::Unknown

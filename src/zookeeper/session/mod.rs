@@ -12,6 +12,7 @@ mod intake;
 mod leases;
 mod lost;
 mod moving;
+mod parting;
 mod proof;
 mod settle;
 mod slot;
@@ -49,6 +50,9 @@ const KEEP_SLOTS: usize = 64;
 
 /// For what a client sent before it went to be written to its server.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A client that has said nothing, or has not taken the answer to a four-letter word, after so long is none.
+const GREETING: Duration = Duration::from_secs(10);
 
 /// The answer to a four-letter word, on its way.
 type Asking = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
@@ -138,7 +142,7 @@ pub struct Session {
     /// The challenge that it was given here, by SASL.
     offer: Option<Offer>,
     upstream: Option<Upstream>,
-    /// When it was attached to its server.
+    /// When it was attached to its server; at first, when its client connected.
     attached_at: Instant,
     /// So many servers in a row were lost as soon as they had the session, with nothing answered.
     unlucky: u32,
@@ -276,6 +280,9 @@ impl Session {
             if self.is_draining && self.slots.is_empty() && self.out.is_empty() {
                 return Poll::Ready(End::Drained);
             }
+            if matches!(self.phase, Phase::Greeting) && at.now >= self.attached_at + GREETING {
+                return Poll::Ready(End::Broken(std::io::ErrorKind::TimedOut.into()));
+            }
             if !moved {
                 self.arm(cx, at);
                 return Poll::Pending;
@@ -396,6 +403,9 @@ impl Session {
 
     fn arm(&mut self, cx: &mut Context<'_>, at: Moment) {
         self.plan_wakes(at);
+        if matches!(self.phase, Phase::Greeting) {
+            self.wake_before(self.attached_at + GREETING);
+        }
         if let Some(since) = self.eof {
             self.wake_before(since + LAST_WORDS);
         }

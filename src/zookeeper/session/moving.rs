@@ -12,22 +12,22 @@
 //! what was before it. So the new one catches up with the leader (`sync`), unless the old one is known to have told nothing that the
 //! new one did not have. And before the new one is asked, if a persistent watch was told something since the last answer, a ping to
 //! the old one finds out how far that was: no server that hasn't come so far takes the session then, and tells it again.
+//!
+//! What both have told is known by its zxid; where events have none (before 3.9), by the zxids of answers (see [`Overlap`]). If those
+//! don't settle it yet, a follower is asked again, and the new server behind it, until they do. An old leader has answered nothing since
+//! it was left: what it says of itself on another connection before and behind its end says what it may have told.
 
 use super::leases::OWN_XID;
-use super::upstream::{Event, Own, Upstream, Who};
+use super::upstream::{Own, Upstream};
 use super::{Moment, Phase, Session};
 use crate::config::HostPort;
 use crate::metrics::zookeeper::{CloseReason, MoveKind, MoveOutcome};
-use crate::net::PREFIX;
 use crate::zookeeper::ensemble::{self, Attached, Wish, attach, has_reached};
 use crate::zookeeper::lease::{Grant, Lease, Reattach};
-use crate::zookeeper::watches::Overlap;
-use crate::zookeeper::wire::{
-    ConnectResponse, ReplyHeader, build, is_before_first, opcode, request_header, xid,
-};
+use crate::zookeeper::watches::{Overlap, Watches};
+use crate::zookeeper::wire::{ConnectResponse, ReplyHeader, build, is_before_first, xid};
 use crate::zookeeper::words::Mode;
 use bytes::Bytes;
-use std::cmp::Ordering;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,29 +37,26 @@ use std::time::{Duration, Instant};
 /// What is under way must be answered, and another server found, within this; else the session stays and tries again later.
 const BOUND: Duration = Duration::from_secs(1);
 /// How long an old leader is listened to that doesn't say how far it has come.
-const LISTEN: Duration = Duration::from_millis(50);
+pub(super) const LISTEN: Duration = Duration::from_millis(50);
 /// How long an old server may take to catch up, as far as it says how far it is.
-const CATCH_UP: Duration = Duration::from_secs(1);
-/// Between pings to an old follower that has not caught up.
-const AGAIN: Duration = Duration::from_millis(2);
+pub(super) const CATCH_UP: Duration = Duration::from_secs(1);
 /// Before another try, at least; twice that at most.
 const LATER: Duration = Duration::from_secs(1);
 
 /// The turn of a move, waited for.
 pub(super) type Turn = Pin<Box<dyn Future<Output = Option<ensemble::Turn>> + Send>>;
 
-/// Whether an old leader has come far enough, asked.
-type Asked = Pin<Box<dyn Future<Output = bool> + Send>>;
+/// How far an old leader has come, asked until it is far enough.
+pub(super) type Asked = Pin<Box<dyn Future<Output = Option<i64>> + Send>>;
 
 /// How far a move has come.
-enum Step {
+pub(super) enum Step {
     /// What is under way is to be answered; then, if need be, so much is asked of the old server, one after the other.
     Quiet { told_since: bool, ask: &'static [Own] },
     /// Another server is asked.
     Attaching,
-    /// The new server has the session and is setting its watches: so many answers are due, and so many of those to requests with
-    /// one-shot watches.
-    Watching { old: Box<Upstream>, due: usize, ones: usize, newest: i64 },
+    /// The new server has the session and is setting its watches: so many answers are due.
+    Watching { old: Box<Upstream>, due: usize, newest: i64 },
     /// The old connection is drained until it has reached this zxid; from a moment on, if it may lead, its end is as good.
     Draining {
         old: Box<Upstream>,
@@ -68,20 +65,25 @@ enum Step {
         enough: Option<Instant>,
         asked: Option<Asked>,
     },
-    /// The old connection is gone, and may have told what the new server has yet to learn.
-    CatchingUp,
+    /// The old server may have told what the new one has yet to learn. The old connection is gone, or is not listened to; how far it
+    /// had come at most is asked.
+    CatchingUp { old: Option<(Box<Upstream>, i64)>, asked: Option<Asked>, learnt: bool },
 }
 
 /// A planned move.
 pub(super) struct Move {
-    step: Step,
+    pub(super) step: Step,
     started: Instant,
     /// When this step must be over.
-    deadline: Instant,
+    pub(super) deadline: Instant,
     /// What both connections have told.
-    overlap: Overlap,
-    /// All watches were set in one request, so that what is known of the new server is of one moment.
-    at_once: bool,
+    pub(super) overlap: Overlap,
+    /// How far an old leader said that it had come, before it was asked for its end.
+    pub(super) reached: Option<i64>,
+    /// The new server is being asked how far it has come.
+    pub(super) gauging: bool,
+    /// Until then it is found out what both servers have told, if need be.
+    pub(super) settle_by: Option<Instant>,
     /// The server that is left.
     left: HostPort,
     /// Its turn; the next one's when it is over.
@@ -100,19 +102,32 @@ impl Move {
     }
 
     /// An event of the server that counts. The new one's waits until the old one has told everything. Answers whether it does.
-    pub(super) fn keeps(&mut self, header: ReplyHeader, frame: &Bytes) -> bool {
+    pub(super) fn keeps(&mut self, header: ReplyHeader, frame: &Bytes, watches: &Watches) -> bool {
         match self.step {
-            Step::Watching { ones: 1.., .. } => self.overlap.again(header.zxid, frame.clone()),
-            Step::Watching { .. } | Step::Draining { .. } | Step::CatchingUp => {
-                self.overlap.newer(header.zxid, frame.clone());
+            // Up to here the old one will be listened to.
+            Step::Watching { .. } => self.overlap.again(header.zxid, frame.clone()),
+            Step::Draining { .. } | Step::CatchingUp { .. } => {
+                self.overlap.newer(header.zxid, frame.clone(), watches);
             }
             Step::Quiet { .. } | Step::Attaching => {
                 // The old server's: the new one may not have it yet, and will tell it.
-                self.overlap.older(header.zxid, frame);
+                self.overlap.older(header.zxid, frame, watches);
                 return false;
             }
         }
         true
+    }
+
+    /// The server that counts answered something.
+    pub(super) fn answered(&mut self, zxid: i64) {
+        match self.step {
+            Step::Quiet { .. } | Step::Attaching => self.overlap.older_answered(zxid),
+            Step::Watching { .. } => {}
+            Step::Draining { .. } | Step::CatchingUp { .. } => {
+                self.overlap.newer_answered(zxid);
+                self.gauging = false;
+            }
+        }
     }
 }
 
@@ -169,7 +184,9 @@ impl Session {
             started: at.now,
             deadline: at.now + BOUND,
             overlap: Overlap::default(),
-            at_once: false,
+            reached: None,
+            gauging: false,
+            settle_by: None,
             turn,
         }));
         true
@@ -210,12 +227,30 @@ impl Session {
             }
             Step::Attaching => self.give_up_if_late(at),
             Step::Watching { .. } | Step::Draining { .. } => self.poll_old(cx, at),
-            Step::CatchingUp if at.now < moving.deadline => false,
-            Step::CatchingUp => {
-                self.on_lost("the new server does not catch up", at);
+            Step::CatchingUp { asked: asked @ Some(_), .. } => {
+                let most = match asked.as_mut().map(|asked| asked.as_mut().poll(cx)) {
+                    Some(Poll::Ready(most)) => most,
+                    _ if moving.settle_by.is_none_or(|when| when <= at.now) => None,
+                    _ => return self.lose_if_late(at),
+                };
+                *asked = None;
+                if most.is_some() {
+                    moving.overlap.older_ended(moving.reached.unwrap_or(0), most);
+                }
+                self.finish_if_learnt(at);
                 true
             }
+            Step::CatchingUp { .. } => self.lose_if_late(at),
         }
+    }
+
+    /// The new server has the session, and doesn't get on.
+    fn lose_if_late(&mut self, at: Moment) -> bool {
+        if !matches!(&self.phase, Phase::Moving(moving) if moving.deadline <= at.now) {
+            return false;
+        }
+        self.on_lost("the new server does not catch up", at);
+        true
     }
 
     /// It takes too long: the session stays where it is, for now.
@@ -245,36 +280,27 @@ impl Session {
             Reattach::Another => return self.refuse_grant(CloseReason::OtherSession),
         }
         let Some(old) = self.upstream.take() else { return };
-        let (due, ones) = self.restore(&mut new, at);
+        let due = self.restore(&mut new, at);
         self.upstream = Some(new);
         let told = self.lease.as_ref().map_or(Duration::ZERO, Lease::told);
         let Phase::Moving(moving) = &mut self.phase else { return };
         // As long as a server may take for what follows an attach: many watches take a while.
         moving.deadline = at.now + BOUND.max(told / 3);
-        moving.at_once = due <= 1;
-        moving.step = Step::Watching { old: Box::new(old), due, ones, newest: 0 };
+        moving.step = Step::Watching { old: Box::new(old), due, newest: 0 };
         if due == 0 {
-            self.catch_up(at);
+            self.catch_up(false, at);
         }
     }
 
-    /// Authentications and watches, again, on a new connection. Answers how many answers about watches are due, and of those how
-    /// many until all one-shot ones are set: they come first, and the request in which persistent ones begin may have both.
-    pub(super) fn restore(&self, upstream: &mut Upstream, at: Moment) -> (usize, usize) {
+    /// Authentications and watches, again, on a new connection. Answers how many answers about watches are due.
+    pub(super) fn restore(&self, upstream: &mut Upstream, at: Moment) -> usize {
         self.authenticate(upstream, at);
         let frames = self.watches.rearm(self.told);
         let due = frames.len();
-        let has_persistent = |frame: &Bytes| {
-            frame
-                .get(PREFIX..)
-                .and_then(|frame| request_header(frame).ok())
-                .is_some_and(|header| header.opcode == opcode::SET_WATCHES2)
-        };
-        let ones = frames.iter().position(has_persistent).map_or(due, |at| at + 1);
         for frame in frames {
             upstream.ask(frame, xid::SET_WATCHES, Own::Watches, at.boot);
         }
-        (due, ones)
+        due
     }
 
     /// The client's authentications, again.
@@ -289,15 +315,16 @@ impl Session {
     pub(super) fn watches_moved(&mut self, header: ReplyHeader, at: Moment) {
         let Phase::Moving(moving) = &mut self.phase else { return };
         let step = std::mem::replace(&mut moving.step, Step::Attaching);
-        let Step::Watching { mut old, due, ones, newest } = step else {
+        let Step::Watching { mut old, due, newest } = step else {
             moving.step = step;
             return;
         };
         let newest = newest.max(header.zxid);
         if due > 1 {
-            moving.step = Step::Watching { old, due: due - 1, ones: ones.saturating_sub(1), newest };
+            moving.step = Step::Watching { old, due: due - 1, newest };
             return;
         }
+        moving.overlap.newer_answered(newest);
         let mode = self.ensemble.read(|servers| servers.get(old.place().at()).and_then(|server| server.mode));
         let (bound, ping_at, enough) = match mode {
             Some(Mode::Leader | Mode::Standalone) => (LISTEN, None, Some(at.now)),
@@ -319,102 +346,8 @@ impl Session {
         moving.step = Step::Draining { old, until: newest, ping_at, enough, asked };
     }
 
-    /// What the old server still has to tell.
-    fn poll_old(&mut self, cx: &mut Context<'_>, at: Moment) -> bool {
-        let Phase::Moving(moving) = &mut self.phase else { return false };
-        let (Step::Watching { old, .. } | Step::Draining { old, .. }) = &mut moving.step else {
-            return false;
-        };
-        match old.poll(cx, !self.out.is_full()) {
-            Poll::Ready(Event::Watch(header, frame)) => {
-                moving.overlap.older(header.zxid, &frame);
-                self.tell(frame);
-                true
-            }
-            Poll::Ready(Event::Answer(due, header, _)) => {
-                debug_assert_eq!(due.who, Who::Own(Own::Ping), "nothing else was under way");
-                let Step::Draining { until, ping_at, .. } = &mut moving.step else { return true };
-                match header.zxid.cmp(until) {
-                    Ordering::Equal => {
-                        if moving.at_once {
-                            moving.overlap.are_apart();
-                        }
-                        self.finish_move(at);
-                    }
-                    Ordering::Greater => self.catch_up(at),
-                    Ordering::Less => *ping_at = Some(at.now + AGAIN),
-                }
-                true
-            }
-            Poll::Ready(Event::Lost(reason)) => {
-                tracing::debug!(reason, "the old connection ended while it was drained");
-                self.finish_early(at);
-                true
-            }
-            Poll::Pending => {
-                if let Step::Draining { ping_at, enough, asked, .. } = &mut moving.step
-                    && let Some(Poll::Ready(reached)) = asked.as_mut().map(|asked| asked.as_mut().poll(cx))
-                {
-                    *asked = None;
-                    if reached {
-                        // Whatever there was to tell is under way, and the answer, or the end, behind it.
-                        *ping_at = Some(at.now);
-                    } else if let Some(began) = *enough {
-                        moving.deadline = began + LISTEN;
-                    }
-                }
-                if let Step::Draining { old, ping_at, .. } = &mut moving.step
-                    && ping_at.is_some_and(|when| when <= at.now)
-                {
-                    *ping_at = None;
-                    old.ask(build::ping(), xid::PING, Own::Ping, at.boot);
-                    return true;
-                }
-                if at.now < moving.deadline {
-                    return false;
-                }
-                if let Step::Draining { asked: Some(_), enough, .. } = &mut moving.step {
-                    *enough = None; // it is behind, or says nothing at all
-                }
-                if matches!(moving.step, Step::Watching { .. }) {
-                    self.on_lost("the new server does not set the watches", at);
-                } else {
-                    self.finish_early(at);
-                }
-                true
-            }
-        }
-    }
-
-    /// The old connection ends, or is given up, before it is known to have told everything. An old leader that saw nothing but
-    /// silence closes by itself now and then; what it had to tell it has told. Otherwise it is as with an unplanned loss: what
-    /// one-shot watches wait for the new server tells, and what persistent ones would have told is gone.
-    fn finish_early(&mut self, at: Moment) {
-        let Phase::Moving(moving) = &self.phase else { return };
-        let told_all = matches!(moving.step, Step::Draining { enough: Some(enough), .. } if enough <= at.now);
-        if !told_all && self.may_miss_events() {
-            return self.close_for_watches();
-        }
-        self.catch_up(at);
-    }
-
-    /// The old connection is let go, and the new server learns of everything that it may have told.
-    fn catch_up(&mut self, at: Moment) {
-        let (Phase::Moving(moving), Some(upstream)) = (&mut self.phase, &mut self.upstream) else { return };
-        moving.step = Step::CatchingUp;
-        moving.deadline = at.now + CATCH_UP;
-        upstream.ask(build::sync(OWN_XID, b"/"), OWN_XID, Own::CatchUp, at.boot);
-    }
-
-    /// The new server has learnt of it.
-    pub(super) fn caught_up(&mut self, at: Moment) {
-        if matches!(&self.phase, Phase::Moving(moving) if matches!(moving.step, Step::CatchingUp)) {
-            self.finish_move(at);
-        }
-    }
-
     /// The move is over: what the new server has told meanwhile follows, and what is held goes on.
-    fn finish_move(&mut self, at: Moment) {
+    pub(super) fn finish_move(&mut self, at: Moment) {
         let Phase::Moving(moving) = std::mem::replace(&mut self.phase, Phase::Serving) else { return };
         let took = at.now.saturating_duration_since(moving.started);
         moving.turn.took(&moving.left, took);
@@ -433,6 +366,7 @@ impl Session {
             Phase::Moving(moving) => {
                 let ping = match &moving.step {
                     Step::Draining { ping_at, .. } => *ping_at,
+                    Step::CatchingUp { asked: Some(_), .. } => moving.settle_by,
                     _ => None,
                 };
                 Some(ping.map_or(moving.deadline, |ping| ping.min(moving.deadline)))

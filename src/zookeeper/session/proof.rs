@@ -53,7 +53,7 @@ impl Session {
                 let reason = format!(
                     "SASL: credentials of {username:?} are held, and those must be the client's: {why}"
                 );
-                self.take(header, op, Bytes::new(), State::Done(Reply::Close(reason)), at);
+                self.take(header, op, Bytes::new(), State::Done(Reply::Close(reason, None)), at);
             }
         }
         true

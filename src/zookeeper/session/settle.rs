@@ -174,14 +174,13 @@ impl Session {
         slot.state = State::Done(if told {
             Reply::Made(build::error_reply(slot.xid, zxid, errors::CONNECTION_LOSS))
         } else {
-            Reply::Close("the outcome of an operation can't be known".to_owned())
+            let reason = "the outcome of an operation can't be known".to_owned();
+            Reply::Close(reason, Some(CloseReason::UnknownOutcome))
         });
         let action = if told { UnknownAction::Error } else { UnknownAction::Closed };
         self.ensemble.metrics.unknown_outcomes.inc(action);
         if told {
             self.ensemble.count_error(errors::CONNECTION_LOSS);
-        } else {
-            self.lease_close(CloseReason::UnknownOutcome);
         }
     }
 

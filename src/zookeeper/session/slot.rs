@@ -1,6 +1,7 @@
 //! One request of a client, from its arrival to its answer.
 
 use crate::hold::Ticket;
+use crate::metrics::zookeeper::CloseReason;
 use crate::zookeeper::operations::{Loss, Operation};
 use crate::zookeeper::tally::name_of;
 use crate::zookeeper::wire::{opcode, request_payload};
@@ -56,8 +57,8 @@ pub(super) enum Reply {
     Made(Bytes),
     /// Nothing more: it has had its answer.
     Nothing,
-    /// The end of its connection, for this reason.
-    Close(String),
+    /// The end of its connection, for this reason; and how that is counted, if it is.
+    Close(String, Option<CloseReason>),
 }
 
 impl Slot {

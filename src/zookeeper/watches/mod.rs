@@ -84,11 +84,17 @@ impl Watches {
         if ended_by(event.kind).iter().any(|list| self.has(*list, path)) {
             return Awaited::Once;
         }
+        if self.lasts(event) { Awaited::Always } else { Awaited::No }
+    }
+
+    /// Whether a persistent watch is told of this event, whoever else is.
+    pub fn lasts(&self, event: &WatchEvent<'_>) -> bool {
+        let path = event.path.0;
         // A recursive watch tells of nodes that come, go and change, not of the lists of their children.
         let recursive = event.kind != EventType::NodeChildrenChanged
             && std::iter::successors(Some(path), |path| parent(path))
                 .any(|path| self.has(List::Recursive, path));
-        if recursive || self.has(List::Persistent, path) { Awaited::Always } else { Awaited::No }
+        recursive || self.has(List::Persistent, path)
     }
 
     /// Whether events can be lost without a trace while there is no connection.

@@ -106,45 +106,125 @@ fn what_both_servers_told_of_a_one_shot_watch_is_told_once() {
     watches.answered(opcode::GET_DATA, &ask(b"/b"), 0);
     let mut overlap = Overlap::default();
     // Deleted and made again: the new server knows of a change only.
-    overlap.older(-1, &frame(EventType::NodeDeleted, b"/a", -1));
+    overlap.older(-1, &frame(EventType::NodeDeleted, b"/a", -1), &watches);
     watches.fired(&event(EventType::NodeDeleted, b"/a"));
-    overlap.newer(-1, frame(EventType::NodeDataChanged, b"/a", -1));
-    overlap.newer(-1, frame(EventType::NodeDataChanged, b"/b", -1));
+    overlap.newer(-1, frame(EventType::NodeDataChanged, b"/a", -1), &watches);
+    overlap.newer(-1, frame(EventType::NodeDataChanged, b"/b", -1), &watches);
     let (left, dropped) = overlap.left(&watches);
     assert_eq!(left, [(-1, frame(EventType::NodeDataChanged, b"/b", -1))]);
     assert_eq!(dropped, 1);
 }
 
+/// A persistent watch on everything; `nodes`: the node that each transaction changes, from 1 on, if any. The new server sets the
+/// watches behind `set`; the old one tells what happens up to `until`, the new one everything.
+struct Passage {
+    watches: Watches,
+    overlap: Overlap,
+    /// What follows the headers of all events.
+    events: Vec<Bytes>,
+    /// What the old server told.
+    heard: Vec<Bytes>,
+}
+
+impl Passage {
+    /// What the client is told in all.
+    fn told(&self) -> Vec<Bytes> {
+        let left = self.overlap.clone().left(&self.watches).0;
+        self.heard.iter().cloned().chain(left.into_iter().map(|(_, frame)| frame.slice(16..))).collect()
+    }
+}
+
+/// `named`: whether the old server's events have zxids, and the new one's.
+fn passage(
+    nodes: &[Option<u8>],
+    named: (bool, bool),
+    (set, until): (usize, usize),
+    cuts: &[(bool, bool)],
+) -> Passage {
+    let mut watches = Watches::default();
+    watches.answered(opcode::ADD_WATCH, &add(b"/", 1), 0);
+    let (mut overlap, mut events, mut heard) = (Overlap::default(), Vec::new(), Vec::new());
+    for (at, node) in nodes.iter().enumerate() {
+        let zxid = i64::try_from(at).unwrap() + 1;
+        if at == set {
+            overlap.newer_answered(zxid - 1);
+        }
+        if let Some(node) = node {
+            let event = |zxid| frame(EventType::NodeDataChanged, format!("/n{node}").as_bytes(), zxid);
+            let [of_old, of_new] = [named.0, named.1].map(|named| if named { zxid } else { -1 });
+            if at < until {
+                overlap.older(of_old, &event(of_old), &watches);
+                heard.push(event(-1).slice(16..));
+            }
+            if at >= set {
+                overlap.newer(of_new, event(of_new), &watches);
+            }
+            events.push(event(-1).slice(16..));
+        }
+        let (old, new) = cuts[at % cuts.len()];
+        if old && at < until {
+            overlap.older_answered(zxid);
+        }
+        if new && at >= set {
+            overlap.newer_answered(zxid);
+        }
+    }
+    overlap.newer_answered(i64::try_from(nodes.len()).unwrap());
+    Passage { watches, overlap, events, heard }
+}
+
 proptest! {
-    /// A persistent watch, and changes of which the old server tells up to one and the new one from another on: each is
-    /// told once, in order, whether events have their zxid (3.9) or not (3.8).
+    /// A persistent watch, and nodes that change many times: as soon as answers settle what both servers have told, or events have
+    /// their zxid (3.9), each is told once, in order; and whatever the answers say, none is lost while the old server answers.
     #[test]
     fn of_a_persistent_watch_each_change_is_told_once(
-        changes in prop::collection::vec(0u8..30, 0..12), set in 0usize..12, more in 0usize..12, named in any::<bool>(),
+        nodes in prop::collection::vec(prop::option::weighted(0.7, 0u8..2), 1..14), named in any::<(bool, bool)>(),
+        at in (0usize..14, 0usize..14), cuts in prop::collection::vec((any::<bool>(), any::<bool>()), 14),
     ) {
-        // Without a zxid two alike can't be told apart: there each node changes once.
-        let mut seen = HashSet::new();
-        let changes: Vec<u8> = changes.into_iter().filter(|node| named || seen.insert(*node)).collect();
-        let set = set.min(changes.len());
-        let until = (set + more).min(changes.len());
-        let mut watches = Watches::default();
-        watches.answered(opcode::ADD_WATCH, &add(b"/", 1), 0);
-        let told: Vec<(i64, Bytes)> = changes.iter().enumerate().map(|(at, node)| {
-            let zxid = if named { i64::try_from(at).unwrap() + 1 } else { -1 };
-            (zxid, frame(EventType::NodeDataChanged, format!("/n{node}").as_bytes(), zxid))
-        }).collect();
-        let mut overlap = Overlap::default();
-        let mut heard = Vec::new();
-        for (zxid, event) in &told[..until] {
-            overlap.older(*zxid, event);
-            heard.push((*zxid, event.clone()));
+        let (set, until) = (at.0.min(nodes.len()), at.0.max(at.1).min(nodes.len()));
+        let mut passage = passage(&nodes, named, (set, until), &cuts);
+        if set == nodes.len() {
+            passage.overlap.newer_answered(i64::try_from(set).unwrap());
         }
-        for (zxid, event) in &told[set..] {
-            overlap.newer(*zxid, event.clone());
+        let all = passage.told();
+        if named == (true, true) || passage.overlap.is_settled() {
+            prop_assert_eq!(&all, &passage.events);
         }
-        let (left, dropped) = overlap.left(&watches);
-        heard.extend(left);
-        prop_assert_eq!(heard, told);
-        prop_assert_eq!(dropped, until - set);
+        prop_assert!(all.len() >= passage.events.len(), "lost: {:?} of {:?}", all, passage.events);
+        // One answer of the old server, behind everything that it tells, with the zxid of one of the new one's, settles it.
+        if cuts[(until.max(1) - 1) % cuts.len()].1 && until > set {
+            passage.overlap.older_answered(i64::try_from(until).unwrap());
+            prop_assert!(passage.overlap.is_settled(), "{:?}", passage.overlap);
+            prop_assert!(passage.overlap.is_whole());
+        }
     }
+
+    /// The same with an old server whose end is known to lie between two transactions.
+    #[test]
+    fn an_end_between_two_transactions_settles_it_too(
+        nodes in prop::collection::vec(prop::option::weighted(0.7, 0u8..2), 1..14), at in (0usize..14, 0usize..14),
+    ) {
+        let (set, until) = (at.0.min(nodes.len() - 1), at.0.max(at.1).min(nodes.len()));
+        let mut passage = passage(&nodes, (false, false), (set, until), &[(false, true)]);
+        let zxid = i64::try_from(until).unwrap();
+        passage.overlap.older_ended(zxid, Some(zxid));
+        if until > set {
+            prop_assert!(passage.overlap.is_settled());
+            prop_assert_eq!(passage.told(), passage.events);
+        }
+    }
+}
+
+/// A change from before the watches were set, and one from behind everything that the old server told, on one node.
+#[test]
+fn two_changes_of_one_node_are_not_taken_for_one() {
+    let mut passage = passage(&[Some(0), None, None, Some(0)], (false, false), (2, 3), &[(false, false)]);
+    assert!(!passage.overlap.is_settled());
+    passage.overlap.older_answered(3);
+    assert!(!passage.overlap.is_settled(), "what the new server told by then isn't known");
+    assert_eq!(passage.overlap.clone().left(&passage.watches).0.len(), 1, "better twice than never");
+    passage.overlap.older(-1, &frame(EventType::NodeDataChanged, b"/n0", -1), &passage.watches);
+    passage.overlap.older_answered(4);
+    assert!(passage.overlap.is_whole());
+    assert_eq!(passage.overlap.left(&passage.watches), (Vec::new(), 1));
 }

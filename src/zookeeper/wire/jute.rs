@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What was read between an earlier place and here.
-    pub(super) fn since(&self, start: usize) -> &'a [u8] {
+    pub fn since(&self, start: usize) -> &'a [u8] {
         self.buf.get(start..self.at).unwrap_or_default()
     }
 

@@ -1,11 +1,14 @@
 //! How connections end, and that none goes on without anything to do.
 
 use super::bed::{Bed, PATIENCE};
-use crate::zookeeper::session::End;
+use crate::net::Stream;
+use crate::zookeeper::session::{End, Session};
 use crate::zookeeper::wire::{ConnectRequest, Writer, opcode};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, sleep};
 
 /// More often than this in a second and it spins.
 const OFTEN: usize = 200;
@@ -109,5 +112,23 @@ async fn the_end_of_a_session_reaches_a_server_though_its_client_has_gone() {
         assert!(matches!(end, End::Client), "{end:?}");
         drop(peer);
         bed.is_balanced();
+    }
+}
+
+/// A connection on which nothing is said, and one whose answer to a four-letter word nobody takes.
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_is_let_go() {
+    for word in [None, Some(b"srvr")] {
+        let bed = Bed::new(1).await;
+        let (mut client, ours) = tokio::io::duplex(4);
+        let session = Session::new(Arc::clone(&bed.ensemble), Stream::Memory(ours), bed.holder.clone());
+        if let Some(word) = word {
+            client.write_all(word).await.unwrap();
+        }
+        let began = Instant::now();
+        let end = tokio::time::timeout(Duration::from_secs(60), session.run()).await.expect("never let go");
+        assert!(matches!(end, End::Broken(_)), "{end:?}");
+        assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+        drop(client);
     }
 }

@@ -20,8 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const DOMAIN: &str = "zk.test";
 /// Where servers serve clients.
 const PORT: u16 = 2181;
-/// The loss of a leader takes every connection along: without it clients with persistent watches would be let go then.
-const KEYS: &str = "persistent_watches = \"keep\"\n";
 
 /// What is made of an ensemble of three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +56,7 @@ impl Refit {
         let ensemble = Ensemble::with(spec)?;
         let dns = DnsServer::start(1)?;
         let (mut top, mut servers) = (super::story::LOG.to_owned(), ensemble.servers());
-        let mut keys = format!("tick_time = \"{}ms\"\n{KEYS}", spec.tick_ms);
+        let mut keys = format!("tick_time = \"{}ms\"\n", spec.tick_ms);
         match self {
             Self::Names => {
                 for id in ensemble.ids() {

@@ -7,7 +7,8 @@ use super::{Bench, Finding};
 
 pub(super) fn run(bench: &Bench, version: ZooKeeperVersion, refit: Refit) -> Result<Finding> {
     let mut load = Load::new(&ZooKeeperLibrary::here(version, |text| bench.say(text)));
-    // The leader takes every connection with it when it goes, and what a persistent watch would have told in that gap nobody can tell.
+    // No client has a persistent watch here: the leader takes every connection with it when it goes, and Evenkeel closes those of such
+    // clients then. Planned moves with persistent watches, and what the leader's stop costs them, are shown by the announced rolls.
     load.trees = false;
     let ending = refit.run(version, &load, &bench.binary, |text| bench.say(text))?;
     let mut breaches = breaches_of(&ending.rows, 0);

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use self::judge::{Made, Told};
 use self::session::Session;
-use self::writer::Writer;
+use self::writer::{HOT, Writer};
 use super::wire::Out;
 use crate::{Error, Result, wait};
 
@@ -38,7 +38,7 @@ pub struct Size {
     pub sessions: usize,
     /// Those of them that share their watched nodes.
     pub group: usize,
-    /// The time between two changes at a group's nodes.
+    /// The time between two changes at a group's nodes; a hot one of its own is changed as often besides.
     pub change_every: Duration,
     /// The beat.
     pub beat: Duration,
@@ -343,6 +343,7 @@ impl All {
                     group.states.of(kind).store(zxid, Relaxed);
                 }
             }
+            writer.create(&format!("{}{HOT}", group.root)).await?;
             self.write(number, writer);
         }
         let mut sessions = Vec::new();

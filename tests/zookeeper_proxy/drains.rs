@@ -1,0 +1,123 @@
+//! Drains of servers: who goes where, what waits, and when a server may stop.
+
+use crate::bed::eventually;
+use crate::fake::{Act, gate};
+use crate::make::*;
+use crate::moves::three;
+use serde_json::Value;
+use std::time::Duration;
+
+fn phase(status: &Value, id: usize) -> Value {
+    status["members"][id - 1]["phase"].clone()
+}
+
+/// New clients go elsewhere while a server is drained, and come back afterwards.
+#[tokio::test]
+async fn nobody_goes_to_a_drained_server() {
+    let (bed, client) = three(2, "", "").await;
+    bed.drained(3).await;
+    for _ in 0..6 {
+        let other = bed.client().await;
+        assert!(bed.on(&other) != 3);
+    }
+    assert_eq!(phase(&bed.status().await, 3), "drained");
+    assert_eq!(bed.drain(3, false).await, 200);
+    assert_eq!(phase(&bed.status().await, 3), "serving");
+    let back = bed.client_on(3).await;
+    drop(back);
+    assert_eq!(bed.http("PUT", "/v1/clusters/z/members/10.0.0.1:1/drain").await.0, 404);
+    bed.end(client).await;
+}
+
+/// Nobody else is there: the session stays, and works.
+#[tokio::test]
+async fn without_another_server_it_stays() {
+    let (bed, mut client) = three(2, "", "").await;
+    bed.fake.down(1).await;
+    bed.fake.down(3).await;
+    bed.drain(3, true).await; // servers are looked at more often then
+    let down = |status: &Value, id: usize| status["members"][id - 1]["state"] == "down";
+    bed.until("the others are down", |status| down(status, 1) && down(status, 3)).await;
+    bed.drain(3, false).await;
+    assert_eq!(bed.drain(2, true).await, 202, "its session is still there");
+    assert_eq!(phase(&bed.status().await, 2), "draining");
+    client.did(GET_DATA, &read("/a", false)).await;
+    client.did(SET_DATA, &set_data("/a", "x", -1)).await;
+    assert_eq!(bed.on(&client), 2);
+    // One comes back: then it goes.
+    bed.fake.up(3).await;
+    eventually("it has moved", || bed.fake.place(client.session) == Some(3)).await;
+    bed.drained(2).await;
+    assert_eq!(phase(&bed.status().await, 2), "drained");
+    client.did(GET_DATA, &read("/a", false)).await;
+    bed.end(client).await;
+}
+
+/// The only server there is: nobody could be elsewhere, and it may go as soon as nothing is under way.
+#[tokio::test]
+async fn the_only_server_is_drained_with_its_sessions() {
+    let bed = crate::bed::Bed::new(1).await;
+    let mut client = bed.client_on(1).await;
+    bed.drained(1).await;
+    assert_eq!(phase(&bed.status().await, 1), "drained");
+    bed.drain(1, false).await;
+    client.did(GET_DATA, &read("/", false)).await;
+    bed.end(client).await;
+}
+
+/// While the leader is drained writes wait, wherever their session is; reads don't. When another one leads, they go.
+#[tokio::test]
+async fn writes_wait_for_the_next_leader() {
+    let (bed, mut client) = three(2, "", "").await;
+    bed.drained(1).await;
+    client.did(GET_DATA, &read("/a", false)).await;
+    client.send(SET_DATA, &set_data("/a", "x", -1)).await;
+    client.send(GET_DATA, &read("/a", false)).await;
+    bed.holding(1).await;
+    assert!(bed.fake.seen(SET_DATA).is_empty());
+    client.pong().await;
+    bed.fake.down(1).await;
+    bed.fake.server(3, |server| server.mode = "leader");
+    assert_eq!((client.answer().await.err, client.answer().await.err), (0, 0));
+    assert_eq!(bed.fake.seen(SET_DATA).len(), 1);
+    bed.end(client).await;
+}
+
+/// A write that is under way keeps the drain of a leader open; those behind it wait.
+#[tokio::test]
+async fn a_leader_can_go_when_no_write_is_under_way() {
+    let (bed, mut client) = three(2, "", "").await;
+    let gate = gate();
+    bed.fake.script(2, SET_DATA, Act::AnswerLater(gate.clone()));
+    client.send(SET_DATA, &set_data("/a", "x", -1)).await;
+    eventually("it is under way", || bed.fake.seen(SET_DATA).len() == 1).await;
+    for _ in 0..20 {
+        assert_eq!(bed.drain(1, true).await, 202);
+        assert_eq!(phase(&bed.status().await, 1), "draining", "a write is under way");
+    }
+    gate.add_permits(1);
+    assert_eq!(client.answer().await.err, 0);
+    bed.drained(1).await;
+    bed.end(client).await;
+}
+
+/// A controller that changes its mind, or dies: writes go on after `hold.max`, or at once.
+#[tokio::test]
+async fn writes_do_not_wait_for_ever() {
+    let (bed, mut client) = three(2, "hold.max = \"1s\"", "").await;
+    bed.drained(1).await;
+    let began = std::time::Instant::now();
+    client.did(SET_DATA, &set_data("/a", "x", -1)).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    bed.drain(1, false).await;
+
+    let (other, mut client2) = three(2, "", "").await;
+    other.drained(1).await;
+    client2.send(SET_DATA, &set_data("/a", "x", -1)).await;
+    other.holding(1).await;
+    other.drain(1, false).await;
+    assert_eq!(client2.answer().await.err, 0);
+    other.end(client2).await;
+    bed.end(client).await;
+}
