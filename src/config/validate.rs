@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::admin;
 use super::clusters::{Kafka, Tls};
 use super::kinds::{Face, faces};
 use super::report::Report;
@@ -25,7 +26,8 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     for (index, zookeeper) in config.zookeeper.iter().enumerate() {
         tls(&format!("zookeeper[{index}].tls"), &zookeeper.tls, report);
     }
-    sockets::check(&config.admin.listen, &clusters, report);
+    admin::check(&config.admin, report);
+    sockets::check(&config.admin, &clusters, report);
 }
 
 /// `a` must not be above `b`.

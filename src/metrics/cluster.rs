@@ -5,7 +5,8 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 use super::Metrics;
 use super::clients::{ClientGuard, ClientInfo};
 use super::closed::{
-    Bytes, ConnectOutcome, Connects, Direction, ErrorCounters, FramesRejected, HoldEnded, HoldReleased,
+    Bytes, ClientRefusals, ConnectOutcome, Connects, Direction, ErrorCounters, FramesRejected, HoldEnded,
+    HoldReleased,
 };
 use super::protocol::{OTHER, Protocol};
 use super::series::Series;
@@ -82,6 +83,10 @@ pub struct ClusterMetrics {
     pub hold_headroom_seconds: Histogram,
     /// `client_connections`.
     pub client_connections: IntGauge,
+    /// `client_connections_limit`.
+    pub client_connections_limit: IntGauge,
+    /// `client_refused_total`.
+    pub client_refused: ClientRefusals,
     /// `client_errors_total`.
     pub client_errors: ErrorCounters,
     /// `masked_errors_total`.
@@ -111,6 +116,8 @@ impl ClusterMetrics {
             hold_seconds: series.histogram("hold_seconds"),
             hold_headroom_seconds: series.histogram("hold_headroom_seconds"),
             client_connections: series.gauge("client_connections"),
+            client_connections_limit: series.gauge("client_connections_limit"),
+            client_refused: ClientRefusals::new(series.counters("client_refused_total")),
             client_errors: errors("client_errors_total"),
             masked_errors: errors("masked_errors_total"),
             bypass: series.gauge("bypass"),

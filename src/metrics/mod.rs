@@ -12,6 +12,7 @@ mod cluster;
 mod document;
 mod fleet;
 mod kafka;
+mod process;
 mod protocol;
 mod series;
 #[cfg(test)]
@@ -30,8 +31,8 @@ use prometheus::{
 use catalogue::{Kind, PREFIX, Scope, Spec};
 pub use clients::ClientGuard;
 pub use closed::{
-    Bytes, ConnectOutcome, Connects, Direction, ErrorCounters, FrameRejection, FramesRejected, HoldEnd,
-    HoldEnded, HoldReleased, ReleaseOutcome,
+    Bytes, ClientRefusal, ClientRefusals, ConnectOutcome, Connects, Direction, ErrorCounters, FrameRejection,
+    FramesRejected, HoldEnd, HoldEnded, HoldReleased, ReleaseOutcome,
 };
 pub use cluster::{ApiMetrics, ClusterMetrics, MemberMetrics};
 pub use document::markdown;
@@ -40,6 +41,7 @@ pub use kafka::{
     ApiVersionsInUse, BrokerMetrics, Dropped, DroppedBy, GuardOutcome, Guarded, HoldStarted, HoldTrigger,
     KafkaMetrics, Library, ReplayVerdict, Replays, UnknownAction, UnknownOutcomes, api_name,
 };
+pub use process::{AdminMetrics, AdminRefusal, AdminRefusals, LimitMetrics};
 pub use protocol::{DISCONNECTED, OTHER, Protocol, TIMEOUT};
 pub use upgrade::{UpgradeGate, UpgradeGates, UpgradeMetrics, UpgradePhase, UpgradePhases};
 pub use zookeeper::{ServerMetrics, ZooKeeperMetrics};

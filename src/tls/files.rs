@@ -7,36 +7,65 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, crypto};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// Sessions that are kept to be resumed: more than a cluster has members.
 const SESSIONS: usize = 256;
 
 /// When a file was changed last, and how long it is; none if it isn't there.
-pub(super) type Stamp = Option<(SystemTime, u64)>;
+type Stamp = Option<(SystemTime, u64)>;
 
 /// What was made of which files.
 #[derive(Debug)]
-pub(super) struct Loaded {
+struct Loaded<S> {
     options: Options,
-    pub(super) stamps: [Stamp; 3],
-    pub(super) settings: Arc<ClientConfig>,
+    stamps: [Stamp; 3],
+    settings: Arc<S>,
 }
 
-impl Loaded {
-    pub(super) fn new(options: &Options, stamps: [Stamp; 3], settings: Arc<ClientConfig>) -> Self {
-        Self { options: options.clone(), stamps, settings }
+/// Settings that are read when they are first needed, and again when a file has changed.
+#[derive(Debug)]
+pub(super) struct Kept<S>(Mutex<Option<Loaded<S>>>);
+
+impl<S> Kept<S> {
+    /// Nothing read yet.
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(None))
     }
 
-    /// Whether it was made of these files, whatever is in them now.
-    pub(super) fn is_of(&self, options: &Options) -> bool {
-        self.options == *options
+    /// What is to be used now. A file that has changed and can't be used leaves what was, and is said once.
+    pub(super) fn now(
+        &self,
+        options: &Options,
+        load: fn(&Options) -> Result<Arc<S>, TlsError>,
+    ) -> Result<Arc<S>, TlsError> {
+        let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamps = stamps(options);
+        // Those that were made of other files are of no use, whatever is in these.
+        if let Some(known) = loaded.as_mut().filter(|known| known.options == *options) {
+            if known.stamps != stamps {
+                known.stamps = stamps;
+                match load(options) {
+                    Ok(settings) => {
+                        tracing::info!(files = %names(options), "TLS files have changed and were read again");
+                        known.settings = settings;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a TLS file has changed and can't be used; what was read before stays");
+                    }
+                }
+            }
+            return Ok(Arc::clone(&known.settings));
+        }
+        let settings = load(options)?;
+        *loaded = Some(Loaded { options: options.clone(), stamps, settings: Arc::clone(&settings) });
+        Ok(settings)
     }
 }
 
 /// How the files look from outside. A link is followed, as Kubernetes changes mounted secrets by one.
-pub(super) fn stamps(options: &Options) -> [Stamp; 3] {
+fn stamps(options: &Options) -> [Stamp; 3] {
     [&options.ca, &options.certificate, &options.key].map(|path| {
         let file = std::fs::metadata(path.as_ref()?).ok()?;
         Some((file.modified().ok()?, file.len()))
@@ -44,7 +73,7 @@ pub(super) fn stamps(options: &Options) -> [Stamp; 3] {
 }
 
 /// The files, for a log line.
-pub(super) fn names(options: &Options) -> String {
+fn names(options: &Options) -> String {
     let all = [&options.ca, &options.certificate, &options.key];
     let all: Vec<String> = all.iter().filter_map(|path| Some(path.as_ref()?.display().to_string())).collect();
     all.join(", ")
@@ -69,14 +98,20 @@ pub(super) fn load(options: &Options) -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::new(settings))
 }
 
+/// The authorities of a file.
+pub(super) fn roots_of(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        let added = roots.add(certificate);
+        added.map_err(|error| wrong(path, format!("holds a certificate that can't be used: {error}")))?;
+    }
+    Ok(roots)
+}
+
 fn roots(options: &Options) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &options.ca {
-        for certificate in certificates(path)? {
-            let added = roots.add(certificate);
-            added.map_err(|error| wrong(path, format!("holds a certificate that can't be used: {error}")))?;
-        }
-        return Ok(roots);
+        return roots_of(path);
     }
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
@@ -87,7 +122,7 @@ fn roots(options: &Options) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let all = read.map_err(|error| wrong(path, text(&error)))?;
     if all.is_empty() {
@@ -96,7 +131,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(all)
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
         PemError::NoItemsFound => {
             let why = "holds no private key in PEM that is not encrypted (-----BEGIN PRIVATE KEY-----)";
@@ -107,7 +142,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 /// What is wrong between a key and its certificate.
-fn pair(error: &rustls::Error, certificate: &Path) -> String {
+pub(super) fn pair(error: &rustls::Error, certificate: &Path) -> String {
     match error {
         rustls::Error::InconsistentKeys(_) => {
             format!("is not the key of the certificate in {}", certificate.display())
@@ -123,6 +158,6 @@ fn text(error: &PemError) -> String {
     }
 }
 
-fn wrong(path: &Path, why: String) -> TlsError {
+pub(super) fn wrong(path: &Path, why: String) -> TlsError {
     TlsError::File { path: path.to_owned(), why }
 }

@@ -1,4 +1,4 @@
-//! Floor 2, `tls`: encrypted connections to members.
+//! Floor 2, `tls`: encrypted connections to members, and a listener's side of others (`server`).
 //!
 //! What it is: the files of a cluster's `[….tls]` table become a client's settings (`files`), read again when they change; a
 //! handshake that fails says why in one line (`why`). Sessions are resumed on reconnect, as long as the files stay.
@@ -6,17 +6,19 @@
 //! May import: `config`. Must never: show what is in a key file, or go on without a check of the peer's certificate.
 
 mod files;
+mod server;
 mod why;
 
 use crate::config::Tls as Options;
+use files::Kept;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+pub use server::{Accepted, Server};
 pub use tokio_rustls::client::TlsStream;
 pub use why::{explain, is_alert, is_of_tls};
 
@@ -34,6 +36,9 @@ pub enum TlsError {
     /// The system has no certificates of authorities.
     #[error("no certificate of an authority was found on this system; name a file of them as tls.ca ({0})")]
     NoRoots(String),
+    /// A listener has no certificate of its own.
+    #[error("a listener needs a certificate and its key")]
+    NoCertificate,
     /// The peer's name can't stand in a certificate.
     #[error("{0:?} is no name that a certificate can be checked against")]
     Name(String),
@@ -48,15 +53,21 @@ pub enum TlsError {
 }
 
 /// The settings that a cluster's connections are encrypted with; read when they are first needed, and again when a file has changed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tls {
-    loaded: Mutex<Option<files::Loaded>>,
+    loaded: Kept<rustls::ClientConfig>,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Tls {
     /// Nothing read yet.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { loaded: Kept::new() }
     }
 
     /// Encrypts a fresh connection to the peer called `host`, whose certificate must be good for that name. There is no bound in time.
@@ -71,35 +82,10 @@ impl Tls {
         addr: SocketAddr,
     ) -> Result<Box<TlsStream<TcpStream>>, TlsError> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
-        let settings = self.settings(options)?;
+        let settings = self.loaded.now(options, files::load)?;
         let connected = TlsConnector::from(settings).connect(name, stream).await;
         let failed = |error: io::Error| TlsError::Handshake { addr, why: explain(&error, options, host) };
         connected.map(Box::new).map_err(failed)
-    }
-
-    /// What is to be used now. A file that has changed and can't be used leaves what was, and is said once.
-    fn settings(&self, options: &Options) -> Result<Arc<rustls::ClientConfig>, TlsError> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamps = files::stamps(options);
-        if let Some(known) = loaded.as_mut().filter(|known| known.is_of(options)) {
-            if known.stamps == stamps {
-                return Ok(Arc::clone(&known.settings));
-            }
-            match files::load(options) {
-                Ok(settings) => {
-                    tracing::info!(files = %files::names(options), "TLS files have changed and were read again");
-                    *known = files::Loaded::new(options, stamps, settings);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a TLS file has changed and can't be used; what was read before stays");
-                    known.stamps = stamps;
-                }
-            }
-            return Ok(Arc::clone(&known.settings));
-        }
-        let settings = files::load(options)?;
-        *loaded = Some(files::Loaded::new(options, stamps, Arc::clone(&settings)));
-        Ok(settings)
     }
 }
 

@@ -48,6 +48,8 @@ const MOVES: usize = 12;
 pub struct Settings {
     /// `[net]`.
     pub net: config::Net,
+    /// `[limits]`.
+    pub limits: config::Limits,
     /// `[hold]`.
     pub hold: config::Hold,
     /// `[retry]`.

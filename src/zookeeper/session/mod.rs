@@ -21,7 +21,7 @@ mod upstream;
 use crate::lifecycle::Drain;
 use crate::metrics::ClientGuard;
 use crate::metrics::zookeeper::HoldTrigger;
-use crate::net::{FrameReader, Stream, WriteQueue};
+use crate::net::{FrameReader, Late, Patience, Stream, WriteQueue};
 use crate::time::{Boot, boot, now};
 use crate::zookeeper::ensemble::{Attached, Ensemble};
 use crate::zookeeper::lease::Lease;
@@ -69,6 +69,8 @@ pub enum End {
     Rejected(String),
     /// It was closed from here, as a server that is lost would close it.
     Closed(String),
+    /// The client did nothing for too long.
+    Late(Late),
 }
 
 /// The present moment, on both clocks.
@@ -102,6 +104,7 @@ pub struct Session {
     client: Stream,
     reader: FrameReader,
     out: WriteQueue,
+    patience: Patience,
     phase: Phase,
     identity: Option<Identity>,
     slots: VecDeque<Slot>,
@@ -172,6 +175,7 @@ impl Session {
             client,
             reader: FrameReader::new(settings.zookeeper.jute_maxbuffer),
             out: WriteQueue::new(settings.net.write_queue),
+            patience: Patience::new(&settings.limits, now()),
             phase: Phase::Greeting,
             identity: None,
             slots: VecDeque::new(),
@@ -272,6 +276,10 @@ impl Session {
                 return Poll::Ready(End::Drained);
             }
             if !moved {
+                let awaited = self.awaited(at);
+                if let Some(late) = self.patience.poll(cx, awaited, at.now) {
+                    return Poll::Ready(End::Late(late));
+                }
                 self.arm(cx, at);
                 return Poll::Pending;
             }

@@ -38,7 +38,7 @@ impl Session {
             is_draining, mode, lost, eof, left, wake_at: _, armed: _,
             // Made anew by each look; of Fetch alone, which isn't sent here; or of no weight for what it does.
             cluster: _, client: _, host: _, ahead: _, watermarks: _, guard: _, in_use: _, client_info: _, _connected: _,
-            rng: _, timer: _, drain: _, draining: _,
+            rng: _, timer: _, drain: _, draining: _, patience: _,
         } = self;
         assert!(out.is_empty() && reader.buffered() == 0 && !eof && !left && !is_draining && lost.is_none());
         let node = home.port.and_then(|port| cluster.node_at(port)).unwrap();
