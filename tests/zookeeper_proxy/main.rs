@@ -34,6 +34,7 @@ mod bounds;
 mod connect;
 mod epoch;
 mod lease;
+mod limits;
 mod loss;
 mod moves;
 mod operations;
