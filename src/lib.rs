@@ -4,7 +4,7 @@
 //! (`tests/floors.rs` enforces it, `ARCHITECTURE.md` gives the reasons):
 //!
 //! 1. base: [`config`], [`metrics`], [`telemetry`], [`lifecycle`], [`time`]
-//! 2. platform: [`net`], [`dns`], [`tls`]
+//! 2. platform: [`net`], [`dns`], [`tls`], [`sasl`]
 //! 3. resilience: [`retry`], [`hold`]; `upstream` (members and their health for every protocol) has its place here, and
 //!    comes with the second protocol
 //! 4. protocols: [`kafka`], [`zookeeper`]
@@ -25,6 +25,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod net;
 pub mod retry;
+pub mod sasl;
 pub mod telemetry;
 pub mod time;
 pub mod tls;

@@ -18,11 +18,15 @@ use evenkeel::admin::{Door, client, prestop};
 use evenkeel::app::{App, Exit, Reload};
 use evenkeel::config::{self, Config, LogFormat, Problems};
 use evenkeel::lifecycle::Signals;
-use evenkeel::{telemetry, tls};
+use evenkeel::zookeeper::sasl as zookeeper_sasl;
+use evenkeel::{sasl, telemetry, tls};
 
+#[path = "main/credentials.rs"]
+mod credentials;
 #[path = "main/fleets.rs"]
 mod fleets;
 
+use credentials::Credentials;
 use fleets::{Status, Upgrade};
 
 /// Between two looks at a drain.
@@ -121,30 +125,6 @@ struct Sidecar {
     credentials: Credentials,
 }
 
-/// What lets us in.
-#[derive(Args, Clone)]
-struct Credentials {
-    /// A file whose first line is the token that is sent.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Certificates of the authorities that issue the listener's (PEM): it is asked by TLS.
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// Our own certificate (PEM).
-    #[arg(long, value_name = "FILE", requires = "key")]
-    certificate: Option<PathBuf>,
-    /// Its private key (PEM, not encrypted).
-    #[arg(long, value_name = "FILE", requires = "certificate")]
-    key: Option<PathBuf>,
-}
-
-impl From<Credentials> for client::Credentials {
-    fn from(own: Credentials) -> Self {
-        let Credentials { token_file, ca, certificate, key } = own;
-        Self { token_file, ca, certificate, key, name: None }
-    }
-}
-
 #[derive(Clone, Copy, ValueEnum)]
 enum Switch {
     On,
@@ -177,6 +157,9 @@ fn check(path: &Path) -> ExitCode {
     match load(path) {
         Ok(config) => match usable(&config) {
             Ok(()) => {
+                for warning in config::warnings(&config) {
+                    eprintln!("evenkeel: warning: {warning}");
+                }
                 println!("ok: {}: {}", path.display(), summary(&config));
                 ExitCode::SUCCESS
             }
@@ -192,6 +175,18 @@ fn usable(config: &Config) -> Result<(), String> {
     let zookeeper = config.zookeeper.iter().map(|cluster| (&cluster.name, &cluster.tls));
     for (name, options) in kafka.chain(zookeeper).filter(|(_, options)| options.enabled) {
         tls::check(options).map_err(|error| format!("{name}: tls: {error}"))?;
+    }
+    for cluster in &config.kafka {
+        sasl::check(&cluster.sasl).map_err(|error| format!("{}: sasl: {error}", cluster.name))?;
+    }
+    let kafka = config.kafka.iter().map(|cluster| (&cluster.name, &cluster.listen_tls));
+    let zookeeper = config.zookeeper.iter().map(|cluster| (&cluster.name, &cluster.listen_tls));
+    for (name, files) in kafka.chain(zookeeper).filter_map(|(name, tls)| Some((name, tls.files()?))) {
+        tls::check_listener(&files).map_err(|error| format!("{name}: listen_tls: {error}"))?;
+    }
+    for cluster in &config.zookeeper {
+        zookeeper_sasl::check(&cluster.sasl)
+            .map_err(|error| format!("{}: sasl.password_file: {error}", cluster.name))?;
     }
     Door::control(&config.admin).map(drop)
 }
@@ -369,6 +364,9 @@ fn start(config: Config, path: &Path) -> Result<Exit, String> {
         LogFormat::Json => telemetry::Format::Json,
     };
     let telemetry = telemetry::init(format, &config.log.level).map_err(|error| format!("log: {error}"))?;
+    for warning in config::warnings(&config) {
+        tracing::warn!("{warning}");
+    }
     let files = open_files();
     let runtime = runtime(config.worker_threads).map_err(|error| format!("no runtime: {error}"))?;
     let path = path.to_owned();

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// Lowest first. A name is a folder or a file of `src/`; those that don't exist yet have their place all the same.
 const FLOORS: &[&[&str]] = &[
     &["config", "metrics", "telemetry", "lifecycle", "time"],
-    &["net", "dns", "tls"],
+    &["net", "dns", "tls", "sasl"],
     &["upstream", "retry", "hold"],
     &["kafka", "zookeeper"],
     &["admin", "upgrade"],
@@ -28,6 +28,9 @@ const FLOORS: &[&[&str]] = &[
 const NEIGHBOURS: &[(&str, &str)] = &[
     ("net", "dns"),        // a connect resolves its name anew
     ("net", "tls"),        // a stream is plain or encrypted
+    ("sasl", "net"),       // tokens are got over HTTP
+    ("sasl", "dns"),       // through the resolver that everyone uses
+    ("sasl", "tls"),       // https
     ("upstream", "retry"), // a member's health is found out with back-off and a budget
     ("admin", "upgrade"),  // routes show and change the plan
     ("driver", "fleet"),   // a roll is driven through the sidecars that there are

@@ -164,19 +164,27 @@ fn run_refuses_what_check_refuses_in_the_same_words() {
 }
 
 #[test]
-fn a_file_for_tls_that_can_not_be_used_is_named() {
-    let folder = Folder::new("tls");
-    let file = folder.write(&format!(
-        "{}tls.enabled = true\ntls.ca = \"/nonexistent/ca.pem\"\n",
-        config("info", "21010-21019")
-    ));
-    for command in ["check", "run"] {
-        let output = once(&[command], &file);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        let text = String::from_utf8(output.stderr).unwrap();
-        let wanted = ": tls: /nonexistent/ca.pem: can't be read: No such file or directory (os error 2)\n";
-        assert!(text.ends_with(wanted), "{command}: {text}");
+fn a_file_that_can_not_be_used_is_named_and_a_secret_never_shown() {
+    let folder = Folder::new("files");
+    let password = folder.0.join("password");
+    std::fs::write(&password, "hunter2\nhunter3\n").unwrap();
+    let at = password.display();
+    let tls = "tls.enabled = true\ntls.ca = \"/nonexistent/ca.pem\"".to_owned();
+    let plain = format!("sasl.mechanism = \"PLAIN\"\nsasl.username = \"me\"\nsasl.password_file = '{at}'");
+    let unread = "tls: /nonexistent/ca.pem: can't be read: No such file or directory (os error 2)".to_owned();
+    let odd = format!("sasl: {at}: holds more than one line; write the secret alone");
+    for (keys, why) in [(&tls, unread), (&plain, odd)] {
+        let file = folder.write(&format!("{}{keys}\n", config("info", "21010-21019")));
+        for command in ["check", "run"] {
+            let output = once(&[command], &file);
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.code() == Some(1) && !text.contains("hunter"), "{command}: {text}");
+            assert!(text.ends_with(&format!(": {why}\n")), "{command}: {text}");
+        }
     }
+    std::fs::write(&password, "hunter2\n").unwrap();
+    let output = once(&["check"], &folder.0.join("evenkeel.toml"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("PLAIN without tls.enabled"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1000)]
     sessions: usize,
     /// Drains under the crowd, at least.
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 18)]
     drains: usize,
     /// Writes the results there too, as Markdown.
     #[arg(long)]

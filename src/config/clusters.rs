@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use super::sasl::Sasl;
 
 /// One Kafka cluster.
 ///
@@ -47,6 +49,10 @@ pub struct Kafka {
     pub raise_acks: RaiseAcks,
     /// How connections to brokers are encrypted.
     pub tls: Tls,
+    /// How connections to brokers prove who they are from.
+    pub sasl: Sasl,
+    /// How clients' connections are encrypted.
+    pub listen_tls: ListenTls,
 }
 
 /// How connections to the members of a cluster are encrypted.
@@ -60,6 +66,29 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// The private key of `certificate` (PEM, not encrypted).
     pub key: Option<PathBuf>,
+}
+
+/// How the connections of clients are encrypted: with a certificate and its key, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListenTls {
+    /// The listeners' certificate, and those between it and its authority (PEM); together with `key`.
+    pub certificate: Option<PathBuf>,
+    /// The private key of `certificate` (PEM, not encrypted).
+    pub key: Option<PathBuf>,
+    /// Certificates of the authorities one of which must have issued a client's (PEM); none: no client is asked for one.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl ListenTls {
+    /// The files of a listener, if it is encrypted.
+    pub fn files(&self) -> Option<Tls> {
+        (self.certificate.is_some() && self.key.is_some()).then(|| Tls {
+            enabled: true,
+            ca: self.client_ca.clone(),
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+        })
+    }
 }
 
 /// Whether producers without a producer id get one from Evenkeel.
@@ -117,6 +146,26 @@ pub struct ZooKeeper {
     pub reattach_concurrency: usize,
     /// How connections to servers are encrypted.
     pub tls: Tls,
+    /// How clients' connections are encrypted.
+    pub listen_tls: ListenTls,
+    /// As whom sessions authenticate themselves.
+    pub sasl: ZooKeeperSasl,
+}
+
+/// As whom sessions on `ZooKeeper` servers authenticate themselves, by SASL with DIGEST-MD5. Both keys, or none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ZooKeeperSasl {
+    /// The name that the servers know.
+    pub username: Option<String>,
+    /// The file that holds its password; read at each use.
+    pub password_file: Option<PathBuf>,
+}
+
+impl ZooKeeperSasl {
+    /// Both of them, if sessions are to authenticate themselves.
+    pub fn held(&self) -> Option<(&str, &Path)> {
+        self.username.as_deref().zip(self.password_file.as_deref())
+    }
 }
 
 /// What is asked of a ZooKeeper ensemble for each session.
@@ -230,6 +279,8 @@ impl Default for Kafka {
             idempotence: Idempotence::Inject,
             raise_acks: RaiseAcks::Acks1,
             tls: Tls::default(),
+            sasl: Sasl::default(),
+            listen_tls: ListenTls::default(),
         }
     }
 }
@@ -252,6 +303,8 @@ impl Default for ZooKeeper {
             attach_timeout: Duration::from_secs(1),
             reattach_concurrency: 64,
             tls: Tls::default(),
+            listen_tls: ListenTls::default(),
+            sasl: ZooKeeperSasl::default(),
         }
     }
 }

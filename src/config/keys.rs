@@ -217,6 +217,39 @@ pub(super) const KAFKA: &[Key<Kafka>] = &[
         read::file(f, r).map(Some)
     }),
     key!(tls.key, Optional, r#""/etc/evenkeel/client.key""#, NextConnect, |f, r| read::file(f, r).map(Some)),
+    key!(sasl.mechanism, Optional, r#""SCRAM-SHA-512""#, NextConnect, |f, r| read::mechanism(f, r).map(Some)),
+    key!(sasl.username, Optional, r#""evenkeel""#, NextConnect, |f, r| read::text(f, r).map(Some)),
+    key!(sasl.password_file, Optional, r#""/etc/evenkeel/password""#, NextConnect, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(sasl.token_file, Optional, r#""/var/run/evenkeel/token""#, NextConnect, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(
+        sasl.token_endpoint,
+        Optional,
+        r#""https://login.example.net/oauth2/token""#,
+        NextConnect,
+        |f, r| { read::url(f, r).map(Some) }
+    ),
+    key!(sasl.token_ca, Optional, r#""/etc/evenkeel/login-ca.pem""#, NextConnect, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(sasl.client_id, Optional, r#""evenkeel""#, NextConnect, |f, r| read::text(f, r).map(Some)),
+    key!(sasl.client_secret_file, Optional, r#""/etc/evenkeel/client-secret""#, NextConnect, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(sasl.scope, Optional, r#""kafka""#, NextConnect, |f, r| read::text(f, r).map(Some)),
+    key!(sasl.clients, Default, r#""held""#, NextClient, |f, r| read::sasl_clients(f, r)),
+    key!(listen_tls.certificate, Optional, r#""/etc/evenkeel/listen.pem""#, NextClient, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(listen_tls.key, Optional, r#""/etc/evenkeel/listen.key""#, NextClient, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(listen_tls.client_ca, Optional, r#""/etc/evenkeel/clients.pem""#, NextClient, |f, r| {
+        read::file(f, r).map(Some)
+    }),
 ];
 
 /// The keys of one `[[zookeeper]]`.
@@ -245,6 +278,19 @@ pub(super) const ZOOKEEPER: &[Key<ZooKeeper>] = &[
         read::file(f, r).map(Some)
     }),
     key!(tls.key, Optional, r#""/etc/evenkeel/client.key""#, NextConnect, |f, r| read::file(f, r).map(Some)),
+    key!(listen_tls.certificate, Optional, r#""/etc/evenkeel/listen.pem""#, NextClient, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(listen_tls.key, Optional, r#""/etc/evenkeel/listen.key""#, NextClient, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(listen_tls.client_ca, Optional, r#""/etc/evenkeel/clients.pem""#, NextClient, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(sasl.username, Optional, r#""evenkeel""#, NextConnect, |f, r| read::text(f, r).map(Some)),
+    key!(sasl.password_file, Optional, r#""/etc/evenkeel/password""#, NextConnect, |f, r| {
+        read::file(f, r).map(Some)
+    }),
 ];
 
 /// What is said of each key of a table of keys, in its order.

@@ -18,6 +18,7 @@ mod problem;
 mod read;
 mod reload;
 mod report;
+mod sasl;
 mod secret;
 mod sockets;
 mod suggest;
@@ -34,11 +35,12 @@ use std::path::Path;
 use report::Report;
 
 pub use clusters::{
-    HostPort, Idempotence, Kafka, LeaseMode, PersistentWatches, PortRange, RaiseAcks, Tls, UnknownOutcome,
-    ZooKeeper, ZooKeeperSession,
+    HostPort, Idempotence, Kafka, LeaseMode, ListenTls, PersistentWatches, PortRange, RaiseAcks, Tls,
+    UnknownOutcome, ZooKeeper, ZooKeeperSasl, ZooKeeperSession,
 };
 pub use problem::{Place, Problem, Problems};
 pub use reload::{Change, changes, merge_live};
+pub use sasl::{Clients as SaslClients, Endpoint, Mechanism, Sasl, warnings};
 pub use secret::Secret;
 pub use types::{Admin, AdminTls, Config, Dns, Hold, Limits, Log, LogFormat, Net, Retry, Shutdown};
 

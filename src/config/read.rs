@@ -12,6 +12,7 @@ use super::clusters::{
     HostPort, Idempotence, LeaseMode, PersistentWatches, PortRange, RaiseAcks, UnknownOutcome,
 };
 use super::report::Report;
+use super::sasl::{Clients, Endpoint, Mechanism};
 use super::tree::{Node, Value};
 use super::types::LogFormat;
 use super::{address, units};
@@ -210,6 +211,21 @@ pub(super) fn idempotence(field: &Field<'_>, report: &mut Report) -> Option<Idem
 /// Which acks are raised.
 pub(super) fn raise_acks(field: &Field<'_>, report: &mut Report) -> Option<RaiseAcks> {
     choice(field, report, &[("acks1", RaiseAcks::Acks1), ("off", RaiseAcks::Off)])
+}
+
+/// A mechanism of SASL.
+pub(super) fn mechanism(field: &Field<'_>, report: &mut Report) -> Option<Mechanism> {
+    choice(field, report, &Mechanism::ALL)
+}
+
+/// Whose credentials are used for clients.
+pub(super) fn sasl_clients(field: &Field<'_>, report: &mut Report) -> Option<Clients> {
+    choice(field, report, &[("held", Clients::Held), ("own", Clients::Own)])
+}
+
+/// An address of the web.
+pub(super) fn url(field: &Field<'_>, report: &mut Report) -> Option<Endpoint> {
+    field.string(report, "a string", Endpoint::parse)
 }
 
 /// Which answers prove a session.

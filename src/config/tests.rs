@@ -142,10 +142,27 @@ mod files {
 
     #[test]
     fn optional_keys_are_right_when_uncommented() {
-        let mut text = FULL.replace("tls.enabled = false", "tls.enabled = true");
-        for line in optional_lines(FULL) {
-            text = text.replace(&line, line.trim_start_matches("# "));
+        let token = ["token_endpoint", "token_ca", "client_id", "client_secret_file", "scope"];
+        let of = |line: &str, names: &[&str]| {
+            names.iter().any(|name| line.starts_with(&format!("# sasl.{name} = ")))
+        };
+        let uncommented = |without: &[&str]| {
+            let mut text = FULL.replace("tls.enabled = false", "tls.enabled = true");
+            for line in optional_lines(FULL).iter().filter(|line| !of(line, without)) {
+                text = text.replace(line.as_str(), line.trim_start_matches("# "));
+            }
+            text
+        };
+        // A mechanism has no use for what belongs to another, nor for two sources of tokens.
+        let bearer = |text: String| text.replace("\"SCRAM-SHA-512\"", "\"OAUTHBEARER\"");
+        let password = ["username", "password_file"];
+        for text in [
+            bearer(uncommented(&[&password[..], &["token_file"]].concat())),
+            bearer(uncommented(&[&password[..], &token].concat())),
+        ] {
+            assert!(parse(&text, "f", no_env()).is_ok());
         }
+        let text = uncommented(&[&token[..], &["token_file"]].concat());
         let config = parse(&text, "f", no_env()).unwrap();
         assert_eq!(config.state_dir, Some("/var/lib/evenkeel".into()));
         assert_eq!(config.kafka[0].advertise.as_deref(), Some("sidecar.example.net"));
@@ -289,12 +306,30 @@ mod table {
         assert_eq!(distinct.len(), names.len());
     }
 
+    /// What a token endpoint needs.
+    const ENDPOINT_ONLY: &str =
+        "sasl.mechanism = \"OAUTHBEARER\"\nsasl.client_id = \"c\"\nsasl.client_secret_file = \"s\"\n";
+    /// A whole one.
+    const ENDPOINT: &str = "sasl.mechanism = \"OAUTHBEARER\"\nsasl.client_id = \"c\"\nsasl.client_secret_file = \"s\"\n\
+        sasl.token_endpoint = \"https://a/t\"\n";
+
     /// A right cluster with what a key is of no use without.
     fn with_companions(kind: &Kind, path: &str) -> String {
         let lines = match path {
             "tls.ca" => "tls.enabled = true\n",
             "tls.certificate" => "tls.enabled = true\ntls.key = \"a.key\"\n",
             "tls.key" => "tls.enabled = true\ntls.certificate = \"a.pem\"\n",
+            "listen_tls.certificate" => "listen_tls.key = \"a.key\"\n",
+            "listen_tls.key" => "listen_tls.certificate = \"a.pem\"\n",
+            "listen_tls.client_ca" => "listen_tls.certificate = \"a.pem\"\nlisten_tls.key = \"a.key\"\n",
+            "sasl.username" if kind.table == "zookeeper" => "sasl.password_file = \"a.word\"\n",
+            "sasl.password_file" if kind.table == "zookeeper" => "sasl.username = \"a\"\n",
+            "sasl.mechanism" => "sasl.username = \"u\"\nsasl.password_file = \"p\"\n",
+            "sasl.username" => "sasl.mechanism = \"PLAIN\"\nsasl.password_file = \"p\"\n",
+            "sasl.password_file" => "sasl.mechanism = \"PLAIN\"\nsasl.username = \"u\"\n",
+            "sasl.token_file" => "sasl.mechanism = \"OAUTHBEARER\"\n",
+            "sasl.token_endpoint" => ENDPOINT_ONLY,
+            "sasl.token_ca" | "sasl.scope" | "sasl.client_id" | "sasl.client_secret_file" => ENDPOINT,
             _ => "",
         };
         format!("{}{lines}", right(kind))

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 
 use super::admin;
-use super::clusters::{Kafka, Tls};
+use super::clusters::{Kafka, ListenTls, Tls, ZooKeeperSasl};
 use super::kinds::{Face, faces};
 use super::report::Report;
+use super::sasl;
 use super::sockets;
 use super::types::Config;
 use super::units::{show_duration, show_size};
@@ -22,9 +23,13 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     }
     for (index, kafka) in config.kafka.iter().enumerate() {
         tls(&format!("kafka[{index}].tls"), &kafka.tls, report);
+        sasl::check(&format!("kafka[{index}].sasl"), &kafka.sasl, report);
+        listen_tls(&format!("kafka[{index}].listen_tls"), &kafka.listen_tls, report);
     }
     for (index, zookeeper) in config.zookeeper.iter().enumerate() {
         tls(&format!("zookeeper[{index}].tls"), &zookeeper.tls, report);
+        listen_tls(&format!("zookeeper[{index}].listen_tls"), &zookeeper.listen_tls, report);
+        digest(&format!("zookeeper[{index}].sasl"), &zookeeper.sasl, report);
     }
     admin::check(&config.admin, report);
     sockets::check(&config.admin, &clusters, report);
@@ -115,6 +120,40 @@ fn tls(base: &str, tls: &Tls, report: &mut Report) {
         }
         (None, Some(_)) if report.is_sound(&certificate) => {
             report.add_at(&key, "is of no use without its certificate; write tls.certificate as well");
+        }
+        _ => {}
+    }
+}
+
+/// A listener's files: none, or a certificate and its key.
+fn listen_tls(base: &str, tls: &ListenTls, report: &mut Report) {
+    let [certificate, key, ca] = ["certificate", "key", "client_ca"].map(|name| format!("{base}.{name}"));
+    match (&tls.certificate, &tls.key) {
+        (Some(_), None) if report.is_sound(&key) => {
+            report.add_at(&certificate, "is of no use without its key; write listen_tls.key as well");
+        }
+        (None, Some(_)) if report.is_sound(&certificate) => {
+            report.add_at(&key, "is of no use without its certificate; write listen_tls.certificate as well");
+        }
+        (None, None) if tls.client_ca.is_some() && report.is_sound(&certificate) && report.is_sound(&key) => {
+            report.add_at(
+                &ca,
+                "has no effect on plain listeners; write listen_tls.certificate and .key as well",
+            );
+        }
+        _ => {}
+    }
+}
+
+/// Credentials are a name and a password.
+fn digest(base: &str, sasl: &ZooKeeperSasl, report: &mut Report) {
+    let [username, password] = ["username", "password_file"].map(|name| format!("{base}.{name}"));
+    match (&sasl.username, &sasl.password_file) {
+        (Some(_), None) if report.is_sound(&password) => {
+            report.add_at(&username, "is of no use without its password; write sasl.password_file as well");
+        }
+        (None, Some(_)) if report.is_sound(&username) => {
+            report.add_at(&password, "is nobody's password; write sasl.username as well");
         }
         _ => {}
     }

@@ -2,14 +2,15 @@
 
 use super::event::Order;
 use super::plan::{PlanFile, split};
+use crate::config;
 use crate::dns::{DnsOptions, Resolver};
-use crate::kafka::manage::{Manager, orders};
+use crate::kafka::manage::{Access, Manager, orders};
 use crate::upgrade::kafka_level;
 use std::time::Duration;
 
 /// See the module.
 pub(super) struct Leaders {
-    resolver: Resolver,
+    access: Access,
     brokers: Vec<(String, u16)>,
 }
 
@@ -32,22 +33,35 @@ fn some(what: &str, list: &[orders::Order]) -> String {
     format!("{} partitions {what}, {first} for one", list.len())
 }
 
+/// The cluster in the sidecar's configuration that the plan names; without one, in plain text and without credentials.
+fn configured(plan: &PlanFile) -> Result<config::Kafka, String> {
+    let Some(path) = plan.kafka.as_ref().and_then(|kafka| kafka.config.as_deref()) else {
+        return Ok(config::Kafka::default());
+    };
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let loaded = config::load(path, variables).map_err(|problems| problems.to_string())?;
+    let found = loaded.kafka.into_iter().find(|kafka| kafka.name == plan.cluster);
+    found.ok_or_else(|| format!("{}: no [[kafka]] is called {:?}", path.display(), plan.cluster))
+}
+
 impl Leaders {
     /// Through the brokers that the plan names.
     ///
     /// # Errors
-    /// Names can't be resolved on this host.
+    /// Names can't be resolved on this host, or the configuration that says how brokers are connected can't be used.
     pub(super) fn new(plan: &PlanFile) -> Result<Self, String> {
         let (min_ttl, timeout) = (Duration::from_secs(2), Duration::from_secs(2));
         let resolver = Resolver::new(DnsOptions { servers: Vec::new(), min_ttl, timeout }, None);
         let resolver = resolver.map_err(|error| format!("dns: {error}"))?;
         let named = plan.kafka.as_ref().map_or(&[][..], |kafka| &kafka.bootstrap);
         let brokers = named.iter().filter_map(|address| split(address));
-        Ok(Self { resolver, brokers: brokers.map(|(host, port)| (host.to_owned(), port)).collect() })
+        let access = Access::new(resolver, &configured(plan)?);
+        Ok(Self { access, brokers: brokers.map(|(host, port)| (host.to_owned(), port)).collect() })
     }
 
     async fn connect(&self) -> Result<Manager, String> {
-        Manager::connect(&self.resolver, &self.brokers).await.map_err(|error| error.to_string())
+        Manager::connect(&self.access, &self.brokers).await.map_err(|error| error.to_string())
     }
 
     /// The replica orders that have to change for a member to lead nothing.
@@ -110,7 +124,7 @@ impl Leaders {
         let mut highest = to.and_then(kafka_level).unwrap_or(i16::MAX);
         let mut finalized = 0;
         for broker in layout.brokers.values() {
-            let one = Manager::connect(&self.resolver, std::slice::from_ref(broker)).await;
+            let one = Manager::connect(&self.access, std::slice::from_ref(broker)).await;
             let one = one.map_err(|error| error.to_string())?;
             let (supported, level) = one.levels().ok_or("the brokers have no metadata.version")?;
             highest = highest.min(supported);

@@ -115,18 +115,29 @@ fn welcome(
         (None, Ok(ip)) => ip.to_string(),
         (None, Err(_)) => return,
     };
-    let session = Session::new(Arc::clone(cluster), Stream::Tcp(stream), port, host, drain.clone());
-    let cluster = Arc::clone(cluster);
+    let (cluster, drain) = (Arc::clone(cluster), drain.clone());
+    let files = settings.kafka.listen_tls.files();
     tokio::spawn(async move {
         let _places = places;
-        match session.run().await {
+        let stream = match files {
+            None => Stream::Tcp(stream),
+            Some(files) => {
+                // On the heap: what a handshake needs is of no use to the session behind it.
+                let handshakes = &cluster.metrics.client_handshakes;
+                let entered = Box::pin(cluster.door.enter(stream, peer, files, &drain, handshakes)).await;
+                let Some(stream) = entered else { return };
+                stream
+            }
+        };
+        let metrics = Arc::clone(&cluster.metrics);
+        match Session::new(cluster, stream, port, host, drain).run().await {
             End::Client | End::Drained => tracing::debug!(%peer, "client connection ended"),
             End::Broken(error) => tracing::debug!(%peer, %error, "client connection broke"),
             End::Rejected(reason) => {
                 tracing::warn!(%peer, reason, "client connection closed: not a Kafka client's bytes");
             }
             End::Closed(reason) => tracing::warn!(%peer, reason, "client connection closed"),
-            End::Late(late) => late.tell(peer, &cluster.metrics.client_refused),
+            End::Late(late) => late.tell(peer, &metrics.client_refused),
         }
     });
 }

@@ -2,8 +2,9 @@
 //!
 //! Floor 4. Imports the floors below, never another protocol. [`operations`] is the table that decides, [`session`] the
 //! life of a client connection, [`cluster`] what all of them know together, [`order`] what keeps batches in order
-//! between them, [`wire`] the bytes. [`manage`] is for controllers: it changes a cluster.
+//! between them, [`wire`] the bytes, [`authenticate`] how connections prove who they are from. [`manage`] is for controllers: it changes a cluster.
 
+pub mod authenticate;
 pub mod channel;
 pub mod cluster;
 pub mod honest;

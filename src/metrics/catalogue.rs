@@ -2,7 +2,10 @@
 //!
 //! A metric is added here, or in its protocol's part of the table, and nowhere else; the handles look it up by name.
 
-use super::closed::{ClientRefusal, ConnectOutcome, Direction, FrameRejection, HoldEnd, ReleaseOutcome};
+use super::closed::{
+    ClientHandshake, ClientRefusal, ConnectOutcome, Direction, FrameRejection, HoldEnd, ReleaseOutcome,
+    TlsHandshake,
+};
 use super::protocol::Protocol;
 use super::upgrade::{UpgradeGate, UpgradePhase};
 use super::{fleet, kafka, process, zookeeper};
@@ -177,6 +180,14 @@ const COMMON: &[Spec] = &[
          another cluster.",
     ),
     m(
+        "upstream_handshakes_total",
+        Counter,
+        Member,
+        Closed(&[("kind", |_| TlsHandshake::LABELS.to_vec())]),
+        "Connections to the member that were encrypted: with a full handshake, or with the session of an earlier one, which costs \
+         both sides less.",
+    ),
+    m(
         "upstream_connect_seconds",
         Histogram(CONNECT),
         Member,
@@ -274,6 +285,13 @@ const COMMON: &[Spec] = &[
         Cluster,
         Closed(&[("reason", |_| ClientRefusal::LABELS.to_vec())]),
         "Connections of clients that were closed at a bound of `[limits]`, by its key.",
+    ),
+    m(
+        "client_handshakes_total",
+        Counter,
+        Cluster,
+        Closed(&[("outcome", |_| ClientHandshake::LABELS.to_vec())]),
+        "Handshakes of clients on encrypted listeners, by how they ended: `full` and `resumed` are let in.",
     ),
     m(
         "client_errors_total",

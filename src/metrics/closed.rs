@@ -91,8 +91,42 @@ closed_set! {
         WrongNode wrong_node = "wrong_node",
         /// Connected, and the TLS handshake failed, or a file for it can't be used.
         Tls tls = "tls",
+        /// Connected, and the member does not accept our credentials, or there are none that it would take, or they can't be read.
+        Sasl sasl = "sasl",
         /// Anything else.
         Error error = "error",
+    }
+}
+
+closed_set! {
+    /// How an encrypted connection to a member began.
+    TlsHandshake counted by TlsHandshakes {
+        /// Both sides proved who they are.
+        Full full = "full",
+        /// They went on with a session from before.
+        Resumed resumed = "resumed",
+    }
+}
+
+closed_set! {
+    /// How a client's handshake on an encrypted listener ended.
+    ClientHandshake counted by ClientHandshakes {
+        /// It is let in, with a handshake of its own.
+        Full full = "full",
+        /// It is let in, with a session from before.
+        Resumed resumed = "resumed",
+        /// It speaks something else than TLS.
+        NotTls not_tls = "not_tls",
+        /// It shows no certificate, or none that is good.
+        Certificate certificate = "certificate",
+        /// It doesn't trust the listener's.
+        Distrust distrust = "distrust",
+        /// It took too long.
+        Timeout timeout = "timeout",
+        /// It went, or anything else.
+        Broken broken = "broken",
+        /// The listener's own files can't be used.
+        Files files = "files",
     }
 }
 

@@ -5,8 +5,8 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 use super::Metrics;
 use super::clients::{ClientGuard, ClientInfo};
 use super::closed::{
-    Bytes, ClientRefusals, ConnectOutcome, Connects, Direction, ErrorCounters, FramesRejected, HoldEnded,
-    HoldReleased,
+    Bytes, ClientHandshakes, ClientRefusals, ConnectOutcome, Connects, Direction, ErrorCounters,
+    FramesRejected, HoldEnded, HoldReleased, TlsHandshake, TlsHandshakes,
 };
 use super::protocol::{OTHER, Protocol};
 use super::series::Series;
@@ -87,6 +87,8 @@ pub struct ClusterMetrics {
     pub client_connections_limit: IntGauge,
     /// `client_refused_total`.
     pub client_refused: ClientRefusals,
+    /// `client_handshakes_total`.
+    pub client_handshakes: ClientHandshakes,
     /// `client_errors_total`.
     pub client_errors: ErrorCounters,
     /// `masked_errors_total`.
@@ -118,6 +120,7 @@ impl ClusterMetrics {
             client_connections: series.gauge("client_connections"),
             client_connections_limit: series.gauge("client_connections_limit"),
             client_refused: ClientRefusals::new(series.counters("client_refused_total")),
+            client_handshakes: ClientHandshakes::new(series.counters("client_handshakes_total")),
             client_errors: errors("client_errors_total"),
             masked_errors: errors("masked_errors_total"),
             bypass: series.gauge("bypass"),
@@ -149,6 +152,8 @@ pub struct MemberMetrics {
     pub in_flight: IntGauge,
     /// `upstream_connect_total`.
     pub connects: Connects,
+    /// `upstream_handshakes_total`.
+    pub handshakes: TlsHandshakes,
     /// `upstream_connect_seconds`.
     pub connect_seconds: Histogram,
     /// `upstream_bytes_total{direction="sent"}`.
@@ -169,11 +174,19 @@ impl MemberMetrics {
             connections: series.gauge("upstream_connections"),
             in_flight: series.gauge("upstream_in_flight"),
             connects: Connects::new(series.counters("upstream_connect_total")),
+            handshakes: TlsHandshakes::new(series.counters("upstream_handshakes_total")),
             connect_seconds: series.histogram("upstream_connect_seconds"),
             bytes_sent: bytes.get(Direction::Sent).clone(),
             bytes_received: bytes.get(Direction::Received).clone(),
             retry_budget_exhausted: series.counter("retry_budget_exhausted_total"),
             upgrade_phase: UpgradePhases::new(series.gauges("upgrade_member_phase")),
+        }
+    }
+
+    /// Counts how a connection became encrypted, if it did.
+    pub fn handshake(&self, kind: Option<TlsHandshake>) {
+        if let Some(kind) = kind {
+            self.handshakes.inc(kind);
         }
     }
 

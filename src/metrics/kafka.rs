@@ -19,8 +19,8 @@ use versions::ApiVersionFamily;
 
 pub(super) use catalogue::CATALOGUE;
 pub use closed::{
-    Dropped, DroppedBy, GuardOutcome, Guarded, HoldStarted, HoldTrigger, Library, ReplayVerdict, Replays,
-    UnknownAction, UnknownOutcomes,
+    ClientSasl, ClientSasls, Dropped, DroppedBy, GuardOutcome, Guarded, HoldStarted, HoldTrigger, Library,
+    ReplayVerdict, Replays, SaslRenewal, SaslRenewals, UnknownAction, UnknownOutcomes,
 };
 pub use names::api_name;
 pub use versions::ApiVersionsInUse;
@@ -45,6 +45,10 @@ pub struct KafkaMetrics {
     pub kafka_raised_acks: IntCounter,
     /// `kafka_offset_guard_total`.
     pub kafka_offset_guard: Guarded,
+    /// `kafka_sasl_renewals_total`.
+    pub kafka_sasl_renewals: Arc<SaslRenewals>,
+    /// `kafka_client_sasl_total`.
+    pub kafka_client_sasl: ClientSasls,
     /// `kafka_leader_changes_total`.
     pub kafka_leader_changes: IntCounter,
     /// `kafka_unavailable_seconds`.
@@ -81,6 +85,8 @@ impl KafkaMetrics {
             kafka_injected_batches: series.counter("kafka_injected_batches_total"),
             kafka_raised_acks: series.counter("kafka_raised_acks_total"),
             kafka_offset_guard: Guarded::new(series.counters("kafka_offset_guard_total")),
+            kafka_sasl_renewals: Arc::new(SaslRenewals::new(series.counters("kafka_sasl_renewals_total"))),
+            kafka_client_sasl: ClientSasls::new(series.counters("kafka_client_sasl_total")),
             kafka_leader_changes: series.counter("kafka_leader_changes_total"),
             kafka_unavailable_seconds: series.histogram("kafka_unavailable_seconds"),
             times: Times::new(

@@ -31,15 +31,17 @@ use prometheus::{
 use catalogue::{Kind, PREFIX, Scope, Spec};
 pub use clients::ClientGuard;
 pub use closed::{
-    Bytes, ClientRefusal, ClientRefusals, ConnectOutcome, Connects, Direction, ErrorCounters, FrameRejection,
-    FramesRejected, HoldEnd, HoldEnded, HoldReleased, ReleaseOutcome,
+    Bytes, ClientHandshake, ClientHandshakes, ClientRefusal, ClientRefusals, ConnectOutcome, Connects,
+    Direction, ErrorCounters, FrameRejection, FramesRejected, HoldEnd, HoldEnded, HoldReleased,
+    ReleaseOutcome, TlsHandshake, TlsHandshakes,
 };
 pub use cluster::{ApiMetrics, ClusterMetrics, MemberMetrics};
 pub use document::markdown;
 pub use fleet::{FleetMetrics, FleetOutcome, FleetOutcomes, FleetState, FleetStates};
 pub use kafka::{
-    ApiVersionsInUse, BrokerMetrics, Dropped, DroppedBy, GuardOutcome, Guarded, HoldStarted, HoldTrigger,
-    KafkaMetrics, Library, ReplayVerdict, Replays, UnknownAction, UnknownOutcomes, api_name,
+    ApiVersionsInUse, BrokerMetrics, ClientSasl, ClientSasls, Dropped, DroppedBy, GuardOutcome, Guarded,
+    HoldStarted, HoldTrigger, KafkaMetrics, Library, ReplayVerdict, Replays, SaslRenewal, SaslRenewals,
+    UnknownAction, UnknownOutcomes, api_name,
 };
 pub use process::{AdminMetrics, AdminRefusal, AdminRefusals, LimitMetrics};
 pub use protocol::{DISCONNECTED, OTHER, Protocol, TIMEOUT};

@@ -19,7 +19,7 @@ pub(super) use catalogue::CATALOGUE;
 pub use closed::{
     AttachOutcome, Attaches, CloseReason, Closes, FenceOutcome, Fences, HoldStarted, HoldTrigger, Library,
     MoveKind, MoveOutcome, Moved, PerKind, Poison, PoisonRefused, ReadbackVerdict, Readbacks, ReplayVerdict,
-    Replays, UnknownAction, UnknownOutcomes, WatchKind, Watches, WordFate, Words,
+    Replays, SaslFate, Sasls, UnknownAction, UnknownOutcomes, WatchKind, Watches, WordFate, Words,
 };
 pub use names::operation_name;
 
@@ -74,6 +74,8 @@ pub struct ZooKeeperMetrics {
     pub poison_refused: PoisonRefused,
     /// `zookeeper_four_letter_words_total`.
     pub four_letter_words: Words,
+    /// `zookeeper_client_sasl_total`.
+    pub client_sasl: Sasls,
     times: Times,
     members: Members<ServerMetrics>,
 }
@@ -120,6 +122,7 @@ impl ZooKeeperMetrics {
             watch_events_dropped: counter("zookeeper_watch_events_dropped_total"),
             poison_refused: PoisonRefused::new(series.counters("zookeeper_poison_refused_total")),
             four_letter_words: Words::new(series.counters("zookeeper_four_letter_words_total")),
+            client_sasl: Sasls::new(series.counters("zookeeper_client_sasl_total")),
             times: Times::new(
                 series,
                 names::SLOTS,

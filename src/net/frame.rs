@@ -38,7 +38,7 @@ const COMPACT_BELOW: usize = READ_SIZE / 4;
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// The prefix claims more than this listener or upstream allows.
-    #[error("the peer announced a frame of {len} bytes; at most {max} are allowed")]
+    #[error("the peer announced a frame of {len} bytes; at most {max} are allowed{}", hint(*len))]
     TooLarge {
         /// What the prefix says, in bytes.
         len: usize,
@@ -62,6 +62,14 @@ pub enum FrameError {
     /// The socket's own error.
     #[error("reading failed: {0}")]
     Io(#[from] io::Error),
+}
+
+/// What a length that is none may be: the beginning of a TLS handshake (content type 22, version 3.1 to 3.3).
+fn hint(len: usize) -> &'static str {
+    match u32::try_from(len).unwrap_or(0).to_be_bytes() {
+        [22, 3, 1..=3, _] => " (it speaks TLS, and plain text is expected here)",
+        _ => "",
+    }
 }
 
 /// Reads frames off one stream. One reader for each direction of each connection.

@@ -1,7 +1,7 @@
 //! Floor 2, `net`: sockets, frames and write queues.
 //!
 //! What it is: everything between the kernel and a protocol's session. [`mod@listen`] and [`mod@connect`] make sockets with
-//! the options that a sidecar needs, [`mod@stream`] hides what kind of byte stream it is, [`mod@frame`] cuts it into frames,
+//! the options that a sidecar needs, [`mod@door`] encrypts what came in, [`mod@stream`] hides what kind of byte stream it is, [`mod@frame`] cuts it into frames,
 //! [`mod@write`] sends frames back, `pool` keeps read buffers for the next read; [`mod@crowd`] bounds how many clients there are, and
 //! [`mod@patience`] how long one is waited for.
 //!
@@ -11,6 +11,7 @@
 
 pub mod connect;
 pub mod crowd;
+pub mod door;
 pub mod frame;
 pub mod listen;
 pub mod patience;
@@ -21,6 +22,7 @@ pub mod write;
 
 pub use connect::{ConnectError, ConnectOptions, Connected, Secure, connect, secured};
 pub use crowd::{Crowd, Entrance, Place, Seldom};
+pub use door::Door;
 pub use frame::{FrameError, FrameReader, PREFIX, compact};
 pub use listen::{ListenError, ListenOptions, accept, accepted, accepts_failed, bind};
 pub use patience::{Awaited, Late, Patience};

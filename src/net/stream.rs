@@ -1,6 +1,6 @@
 //! One byte stream, whatever carries it: a TCP socket, one that is encrypted, or a pipe in memory for tests.
 //!
-//! May import: `tls`. Must never: buffer, or look at what passes.
+//! May import: `metrics`, `tls`. Must never: buffer, or look at what passes.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -11,7 +11,8 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::tls::TlsStream;
+use crate::metrics::TlsHandshake;
+use crate::tls::{ServedStream, TlsStream, is_resumed};
 
 /// A connection to a client or to a member.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A TCP socket to a member, encrypted.
     Tls(Box<TlsStream<TcpStream>>),
+    /// A TCP socket from a client, encrypted.
+    Served(Box<ServedStream>),
     /// One end of a pipe in memory: component tests run a whole session on it under a paused clock.
     Memory(DuplexStream),
 }
@@ -30,6 +33,7 @@ impl Stream {
         match self {
             Self::Tcp(s) => Some(s),
             Self::Tls(s) => Some(s.get_ref().0),
+            Self::Served(s) => Some(s.0.get_ref().0),
             Self::Memory(_) => None,
         }
     }
@@ -42,6 +46,8 @@ impl Stream {
             // Bytes that were decrypted and not read yet make no socket readable.
             Self::Tls(s) if !s.get_ref().1.wants_read() => Poll::Ready(Ok(())),
             Self::Tls(s) => s.get_ref().0.poll_read_ready(cx),
+            Self::Served(s) if !s.0.get_ref().1.wants_read() => Poll::Ready(Ok(())),
+            Self::Served(s) => s.0.get_ref().0.poll_read_ready(cx),
             Self::Memory(_) => Poll::Ready(Ok(())),
         }
     }
@@ -53,6 +59,16 @@ impl Stream {
         let ready = std::pin::pin!(s.ready(Interest::READABLE));
         let mut cx = Context::from_waker(Waker::noop());
         matches!(ready.poll(&mut cx), Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
+
+    /// How it came to be encrypted, if it is.
+    pub fn handshake(&self) -> Option<TlsHandshake> {
+        let kind = match self {
+            Self::Tls(s) => s.get_ref().1.handshake_kind(),
+            Self::Served(s) => s.0.get_ref().1.handshake_kind(),
+            Self::Tcp(_) | Self::Memory(_) => None,
+        };
+        Some(if is_resumed(kind?) { TlsHandshake::Resumed } else { TlsHandshake::Full })
     }
 
     /// The other side's address; none for a pipe, or for a socket that is already dead.
@@ -83,6 +99,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
             Self::Tls(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Served(s) => Pin::new(&mut s.0).poll_read(cx, buf),
             Self::Memory(s) => Pin::new(s).poll_read(cx, buf),
         }
     }
@@ -93,6 +110,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_write(cx, buf),
             Self::Tls(s) => Pin::new(s).poll_write(cx, buf),
+            Self::Served(s) => Pin::new(&mut s.0).poll_write(cx, buf),
             Self::Memory(s) => Pin::new(s).poll_write(cx, buf),
         }
     }
@@ -105,6 +123,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
             Self::Tls(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+            Self::Served(s) => Pin::new(&mut s.0).poll_write_vectored(cx, bufs),
             Self::Memory(s) => Pin::new(s).poll_write_vectored(cx, bufs),
         }
     }
@@ -113,6 +132,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Tcp(s) => s.is_write_vectored(),
             Self::Tls(s) => s.is_write_vectored(),
+            Self::Served(s) => s.0.is_write_vectored(),
             Self::Memory(s) => s.is_write_vectored(),
         }
     }
@@ -121,6 +141,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_flush(cx),
             Self::Tls(s) => Pin::new(s).poll_flush(cx),
+            Self::Served(s) => Pin::new(&mut s.0).poll_flush(cx),
             Self::Memory(s) => Pin::new(s).poll_flush(cx),
         }
     }
@@ -129,6 +150,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_shutdown(cx),
             Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Served(s) => Pin::new(&mut s.0).poll_shutdown(cx),
             Self::Memory(s) => Pin::new(s).poll_shutdown(cx),
         }
     }

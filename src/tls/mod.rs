@@ -1,16 +1,18 @@
-//! Floor 2, `tls`: encrypted connections to members, and a listener's side of others (`server`).
+//! Floor 2, `tls`: encrypted connections to members, a listener's side of clients' (`clients`), and that of controllers' (`server`).
 //!
 //! What it is: the files of a cluster's `[….tls]` table become a client's settings (`files`), read again when they change; a
 //! handshake that fails says why in one line (`why`). Sessions are resumed on reconnect, as long as the files stay.
 //!
 //! May import: `config`. Must never: show what is in a key file, or go on without a check of the peer's certificate.
 
+mod clients;
 mod files;
 mod server;
 mod why;
 
 use crate::config::Tls as Options;
 use files::Kept;
+use rustls::HandshakeKind;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +20,7 @@ use std::path::PathBuf;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+pub use clients::{Clients, Fault, NoClient, ServedStream, check_listener};
 pub use server::{Accepted, Server};
 pub use tokio_rustls::client::TlsStream;
 pub use why::{explain, is_alert, is_of_tls};
@@ -87,6 +90,11 @@ impl Tls {
         let failed = |error: io::Error| TlsError::Handshake { addr, why: explain(&error, options, host) };
         connected.map(Box::new).map_err(failed)
     }
+}
+
+/// Whether a handshake went on with a session from before.
+pub fn is_resumed(kind: HandshakeKind) -> bool {
+    !matches!(kind, HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest)
 }
 
 /// Whether these files can be used.

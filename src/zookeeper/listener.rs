@@ -71,18 +71,29 @@ fn welcome(
         tracing::debug!(%peer, %error, "a client was gone before it was served");
         return;
     }
-    let life = Session::new(Arc::clone(ensemble), Stream::Tcp(stream), drain.clone()).run();
-    let ensemble = Arc::clone(ensemble);
+    let (ensemble, drain) = (Arc::clone(ensemble), drain.clone());
+    let files = settings.zookeeper.listen_tls.files();
     tokio::spawn(async move {
         let _places = places;
-        match life.await {
+        let stream = match files {
+            None => Stream::Tcp(stream),
+            Some(files) => {
+                // On the heap: what a handshake needs is of no use to the session behind it.
+                let handshakes = &ensemble.metrics.client_handshakes;
+                let entered = Box::pin(ensemble.door.enter(stream, peer, files, &drain, handshakes)).await;
+                let Some(stream) = entered else { return };
+                stream
+            }
+        };
+        let metrics = Arc::clone(&ensemble.metrics);
+        match Session::new(ensemble, stream, drain).run().await {
             End::Client | End::Drained | End::Word => tracing::debug!(%peer, "client connection ended"),
             End::Broken(error) => tracing::debug!(%peer, %error, "client connection broke"),
             End::Rejected(reason) => {
                 tracing::warn!(%peer, reason, "client connection closed: not a ZooKeeper client's bytes");
             }
             End::Closed(reason) => tracing::warn!(%peer, %reason, "client connection closed"),
-            End::Late(late) => late.tell(peer, &ensemble.metrics.client_refused),
+            End::Late(late) => late.tell(peer, &metrics.client_refused),
         }
     });
 }

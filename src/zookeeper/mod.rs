@@ -3,6 +3,7 @@
 //!
 //! Floor 4. Imports the floors below, never another protocol. [`wire`] is the bytes, [`operations`] says what each request
 //! means, [`lease`] how long a client may go on believing in its session, [`watches`] what it waits for, [`outcome`] what became of a write;
+//! [`sasl`] proves who a session is from,
 //! [`session`] is the life of one client connection, [`ensemble`] what all of them share.
 
 pub mod config_node;
@@ -12,6 +13,7 @@ pub mod listener;
 mod mistake;
 pub mod operations;
 pub mod outcome;
+pub mod sasl;
 pub mod service;
 pub mod session;
 mod tally;

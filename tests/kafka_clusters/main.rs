@@ -14,6 +14,7 @@ mod gates;
 mod newer_groups;
 mod operations;
 mod rolls;
+mod sasl;
 mod tls;
 mod upgrade;
 mod zookeeper_mode;
@@ -22,9 +23,6 @@ use std::path::Path;
 
 use testbed::scene::{is, unbalanced};
 use testbed::{Report, Sidecar};
-
-/// Unknown outcomes that a planned stop may cost at 200 records a second.
-const UNKNOWN_PER_STOP: usize = 3;
 
 /// The binary that Cargo built for this test.
 fn binary() -> &'static Path {
@@ -43,7 +41,7 @@ fn is_zero(count: f64) -> bool {
 
 /// A planned fault kept its promise, and Evenkeel's account adds up. Ends the load's story: its clients are gone.
 fn assert_planned(report: &Report, sidecar: &Sidecar) {
-    let found = report.breaches_of_planned(UNKNOWN_PER_STOP);
+    let found = report.breaches_of_planned();
     let figures = figures(report);
     println!("{figures}");
     assert!(found.is_empty(), "{found:#?}\n{figures}\nits log ends with:\n{}", sidecar.log_tail(40));

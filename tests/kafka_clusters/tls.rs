@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use testbed::keys::{Authority, replace};
-use testbed::{Cluster, KafkaVersion, Load, Roll, Scene, Sidecar, Spec, wait};
+use testbed::python::PythonClient;
+use testbed::{Cluster, KafkaVersion, Library, Load, Roll, Scene, Sidecar, Spec, wait};
 
 use crate::{assert_planned, binary, metric};
 
@@ -90,6 +91,63 @@ fn a_roll_over_tls_with_renewed_certificates_and_another_authority() {
     let log = fs::read_to_string(scene.sidecar.log()).unwrap();
     assert!(log.contains("TLS files have changed and were read again"), "{log}");
     assert!(!log.contains("PRIVATE KEY"), "{log}");
+}
+
+/// Encrypted on both sides: clients check that they speak to the sidecar, which checks that it speaks to brokers.
+#[test]
+fn a_roll_with_encrypted_clients() {
+    let authority = Authority::new("all").unwrap();
+    let cluster = encrypted(KafkaVersion::V3_9_2, &authority, authority.pem());
+    let file = |name: &str| cluster.folder().join(name);
+    let (ca, own, listen) = (file("ca.pem"), file("sidecar.pem"), file("listen.pem"));
+    let here: IpAddr = [127, 0, 0, 1].into();
+    replace(&ca, authority.pem()).unwrap();
+    for (path, pair) in
+        [(&own, authority.issue("sidecar.test", &[])), (&listen, authority.issue("localhost", &[here]))]
+    {
+        let pair = pair.unwrap();
+        replace(&path.with_extension("key"), &pair.key).unwrap();
+        replace(path, &pair.certificate).unwrap();
+    }
+    let keys = format!(
+        "{}\nlisten_tls.certificate = '{}'\nlisten_tls.key = '{}'",
+        keys_of(&ca, &own),
+        listen.display(),
+        listen.with_extension("key").display()
+    );
+    let (mut sidecar, front) = Sidecar::kafka_with(binary(), &cluster.bootstrap(), "", &keys).unwrap();
+    sidecar.wait_ready(Duration::from_secs(60)).unwrap();
+    let mut scene = Scene { sidecar, front, cluster };
+    let ca = ca.display().to_string();
+    let java = [
+        ("security.protocol", "SSL"),
+        ("ssl.truststore.type", "PEM"),
+        ("ssl.truststore.location", ca.as_str()),
+    ];
+    let plain = java.iter().fold(Load::java("java"), |spec, (key, value)| spec.set(key, value));
+    let librdkafka = Load::java("librdkafka")
+        .library(Library::Python(PythonClient::Confluent))
+        .set("security.protocol", "SSL")
+        .set("ssl.ca.location", &ca);
+    let through = [scene.front.listen.to_string()];
+    let producers = [plain, librdkafka];
+    let mut load = Load::of(&mut scene.cluster, "both-sides", &through, &producers, &java).unwrap();
+    load.roll(&mut scene.cluster, Roll::Soft).unwrap();
+    load.go_on().unwrap();
+    let report = load.finish(&mut scene.cluster).unwrap();
+    assert_planned(&report, &scene.sidecar);
+    let count = |name: &str, label: &str| metric(&scene.sidecar, name, &[label]);
+    for failed in ["not_tls", "certificate", "distrust", "timeout", "files"] {
+        let failed = count("client_handshakes_total", &format!("outcome=\"{failed}\""));
+        assert!(crate::is_zero(failed), "{failed} clients were not let in:\n{}", scene.sidecar.log_tail(40));
+    }
+    let [full, resumed] =
+        ["full", "resumed"].map(|kind| count("client_handshakes_total", &format!("outcome=\"{kind}\"")));
+    assert!(full > 0.0, "no client connected in full");
+    let [up_full, up_resumed] =
+        ["full", "resumed"].map(|kind| count("upstream_handshakes_total", &format!("kind=\"{kind}\"")));
+    println!("clients: {full} full, {resumed} resumed; brokers: {up_full} full, {up_resumed} resumed");
+    assert!(up_resumed > 0.0, "of {up_full} connections to brokers none was resumed");
 }
 
 #[test]

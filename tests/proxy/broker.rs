@@ -7,6 +7,7 @@
 //! coordinator that isn't one says (16); `LeaveGroup` repeated (25); an unknown fetch session (70); a lower leader epoch
 //! than the leader's (74), a higher one (75); an unknown version of `ApiVersions` is answered in v0 form with (35).
 
+use crate::asks::{Asked, Turn};
 use crate::fake::{Act, Seen, World};
 use crate::{log, make};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -31,6 +32,7 @@ enum Reply {
 }
 
 pub async fn connection(world: Arc<Mutex<World>>, node: i32, mut stream: TcpStream) {
+    let mut asked = Asked::default();
     while let Some(frame) = read_frame(&mut stream).await {
         let Ok(header) = wire::request_header(&frame) else { return };
         let (key, version, correlation) = (header.api_key, header.api_version, header.correlation_id);
@@ -53,7 +55,18 @@ pub async fn connection(world: Arc<Mutex<World>>, node: i32, mut stream: TcpStre
         let decoded = if supported { wire::decode_request(&frame).ok() } else { None };
         let (mut drip, mut torn, mut wrong, mut body) = (false, false, false, None);
         let mut later = None;
+        let asks = world.lock().unwrap().brokers[&node].asks.clone();
+        let turn = decoded.as_ref().map(|(_, request)| asked.turn(asks.as_ref(), key, request));
+        let is_last = matches!(turn, Some(Turn::Last(_)));
         let reply = match (act, decoded) {
+            _ if matches!(turn, Some(Turn::Close)) => Reply::Close,
+            (None, Some(_)) if !matches!(turn, Some(Turn::Serve)) => {
+                later = world.lock().unwrap().brokers[&node].slow_handshakes.clone();
+                match turn {
+                    Some(Turn::Answer(answer) | Turn::Last(answer)) => Reply::Answer(answer),
+                    _ => Reply::Close,
+                }
+            }
             (_, None) if key == 18 => {
                 answer_version = 0;
                 let mut answer = make::response(18);
@@ -118,7 +131,7 @@ pub async fn connection(world: Arc<Mutex<World>>, node: i32, mut stream: TcpStre
             continue;
         }
         let end = if torn { bytes.len() / 2 } else { bytes.len() };
-        if stream.write_all(&bytes[..end]).await.is_err() || torn {
+        if stream.write_all(&bytes[..end]).await.is_err() || torn || is_last {
             return;
         }
     }

@@ -3,6 +3,7 @@
 //! What a broker does with a request is in `broker.rs`. The log of a partition is shared, as if it were replicated in no
 //! time; only the leader serves it.
 
+use crate::asks::Asks;
 use crate::broker;
 use crate::log::Identities;
 use bytes::Bytes;
@@ -122,6 +123,10 @@ pub struct Broker {
     pub always: HashMap<i16, Act>,
     /// How long a Produce with acks=all waits for the followers.
     pub followers: Duration,
+    /// Whom it takes; none: it asks nobody.
+    pub asks: Option<Asks>,
+    /// Its answers to handshakes wait here.
+    pub slow_handshakes: Option<Gate>,
     running: Option<(watch::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -181,6 +186,8 @@ impl Fake {
             scripts: HashMap::new(),
             always: HashMap::new(),
             followers: Duration::ZERO,
+            asks: None,
+            slow_handshakes: None,
             running: None,
         };
         self.world().brokers.insert(node, broker);
@@ -193,6 +200,13 @@ impl Fake {
 
     pub fn broker<R>(&self, node: i32, with: impl FnOnce(&mut Broker) -> R) -> R {
         with(self.world().brokers.get_mut(&node).unwrap())
+    }
+
+    /// From now on all brokers ask who is there.
+    pub fn ask(&self, asks: &Asks) {
+        for broker in self.world().brokers.values_mut() {
+            broker.asks = Some(asks.clone());
+        }
     }
 
     pub fn addr(&self, node: i32) -> SocketAddr {

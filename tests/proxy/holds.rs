@@ -1,9 +1,12 @@
 //! Holding has bounds, in time and in bytes; nothing leaks and nothing is dropped.
 
 use crate::bed::{Bed, eventually};
-use crate::fake::Fake;
+use crate::fake::{Act, Fake};
 use crate::make::*;
 use std::time::{Duration, Instant};
+
+/// `DescribeAcls`: its answer is passed on as it comes.
+const DESCRIBE_ACLS: i16 = 29;
 
 async fn leaderless(top: &str) -> Bed {
     let fake = Fake::start(&[1, 2]).await;
@@ -26,6 +29,29 @@ async fn at_the_bound_the_client_gets_the_true_error() {
     assert!(took >= Duration::from_millis(690) && took < Duration::from_secs(3), "{took:?}");
     assert_eq!(bed.held().await["expired"], 1);
     assert!(bed.fake.texts("t", 0).is_empty());
+    bed.balanced().await;
+}
+
+/// What a client sees is counted, wherever it comes from: the last true answer at the bound, and an error that is nobody's to mend.
+#[tokio::test]
+async fn what_the_client_sees_is_counted() {
+    let fake = Fake::start(&[1]).await;
+    fake.topic("t", &[1]);
+    let bed = Bed::over(fake, "hold.max = \"400ms\"", "").await;
+    bed.ready().await;
+    let mut client = bed.client_of(1).await;
+    let asked = [
+        (HEARTBEAT, 4, of_group(HEARTBEAT), 15),
+        (LIST_OFFSETS, 5, list_offsets(), 29),
+        (DESCRIBE_CLUSTER, 0, request(DESCRIBE_CLUSTER), 31),
+        (DESCRIBE_ACLS, 2, request(DESCRIBE_ACLS), 31),
+    ];
+    for (count, (key, version, body, code)) in (1..).zip(asked) {
+        bed.fake.always(1, key, Act::Fail(code));
+        assert_eq!(codes(&client.ask(key, version, &body).await), [code], "{key}");
+        assert_eq!(bed.metric("evenkeel_client_errors_total").await, f64::from(count), "{key}");
+    }
+    assert_eq!(bed.held().await["expired"], 1);
     bed.balanced().await;
 }
 

@@ -21,6 +21,7 @@
     reason = "a test says what it expects, and nobody imports it"
 )]
 
+mod asks;
 mod bed;
 mod broker;
 mod client;
@@ -30,11 +31,14 @@ mod make;
 mod reads;
 mod tables;
 mod trial;
+#[path = "../tunnel/mod.rs"]
+mod tunnel;
 
 mod addresses;
 mod backlog;
 mod bypass;
 mod drain;
+mod encrypted;
 mod fetch;
 mod fetch_errors;
 mod gaps;
@@ -51,6 +55,8 @@ mod members;
 mod operations;
 mod order;
 mod produce;
+mod sasl;
+mod showing;
 mod steady;
 mod topics;
 mod unknown;

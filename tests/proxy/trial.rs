@@ -10,7 +10,7 @@ use evenkeel::kafka::wire::schema::{Kind, StructDef};
 use evenkeel::kafka::wire::{self, Struct};
 
 /// Errors that tell the client something true about itself: no row spares it these.
-pub const NEVER_SPARED: [i16; 5] = [29, 30, 31, 44, 89];
+pub const NEVER_SPARED: [i16; 6] = [29, 30, 31, 44, 53, 89];
 /// `kafka-9` in answers: a broker at an address that clients must not see.
 pub const REAL_HOST: &str = "127.0.0.99";
 

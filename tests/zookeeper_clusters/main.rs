@@ -13,6 +13,7 @@ mod gates;
 mod lease;
 mod moves;
 mod rolls;
+mod sasl;
 mod script;
 mod shield;
 mod small;

@@ -1,7 +1,7 @@
 //! Clients behind Evenkeel don't notice a roll.
 
 use testbed::zookeeper::{
-    Course, Excuse, Load, Through, ZooKeeperLibrary, breaches_of, closes, table, unaccounted,
+    Course, Ending, Excuse, Load, Through, ZooKeeperLibrary, breaches_of, closes, table, unaccounted,
 };
 use testbed::{EnsembleSpec, Roll, Sidecar, ZooKeeperVersion};
 
@@ -10,7 +10,12 @@ fn roll(version: ZooKeeperVersion, how: Roll, announced: bool) {
 }
 
 fn roll_of(spec: EnsembleSpec, how: Roll, announced: bool) {
-    let mut load = Load::new(&ZooKeeperLibrary::here(spec.version, |text| println!("{text}")));
+    let load = Load::new(&ZooKeeperLibrary::here(spec.version, |text| println!("{text}")));
+    roll_with(spec, load, how, announced);
+}
+
+fn roll_with(spec: EnsembleSpec, mut load: Load, how: Roll, announced: bool) -> Ending {
+    let plants = load.libraries.iter().filter(|library| library.plants()).count();
     // Nobody can tell what a persistent watch would have told in a gap, so that its client is let go then: when its server is
     // lost, or the leader, which takes all connections with it. Where moves are planned, only the latter is left.
     load.trees = announced;
@@ -25,6 +30,15 @@ fn roll_of(spec: EnsembleSpec, how: Roll, announced: bool) {
     breaches.extend(unaccounted(rows, ending.closed("persistent_watches").unwrap()));
     let log = ending.sidecar.as_ref().unwrap().log_tail(60);
     assert!(breaches.is_empty(), "{breaches:#?}\n{}\n{log}", table(rows));
+    if spec.secure {
+        let handshakes = |kind: &str| {
+            let sidecar = ending.sidecar.as_ref().unwrap();
+            sidecar.metric_sum("evenkeel_upstream_handshakes_total", &[&format!("kind=\"{kind}\"")]).unwrap()
+        };
+        let (full, resumed) = (handshakes("full"), handshakes("resumed"));
+        println!("connections to servers: {full} with a full handshake, {resumed} resumed");
+        assert!(resumed > 0.0, "of {full} connections to servers none was resumed");
+    }
     for row in rows {
         assert!(row.writes.done > 50 && row.watches.told > 10, "{}", table(rows));
         let closed = row.sessions.closed > 0;
@@ -32,7 +46,8 @@ fn roll_of(spec: EnsembleSpec, how: Roll, announced: bool) {
         let tree = row.tree.as_ref().map_or(usize::MAX, |tree| tree.due);
         assert!(tree > 10, "too few changes below its persistent watch\n{}", table(rows));
     }
-    assert_eq!(rows.iter().filter(|row| row.tree.is_some()).count(), if announced { 2 } else { 0 });
+    assert_eq!(rows.iter().filter(|row| row.tree.is_some()).count(), if announced { plants } else { 0 });
+    ending
 }
 
 #[test]
@@ -49,6 +64,44 @@ fn an_announced_roll_of_3_9_is_not_noticed() {
 #[test]
 fn an_announced_roll_over_tls_is_not_noticed() {
     roll_of(EnsembleSpec::new(ZooKeeperVersion::V3_9_5).secure(), Roll::Soft, true);
+}
+
+/// Servers that serve nobody who hasn't proved to be a certain user; Evenkeel does so on each connection. The clients know nothing of it, authenticate
+/// themselves besides (digest), and make nodes that are only for those that their sessions are.
+fn with_sasl(version: ZooKeeperVersion, how: Roll, announced: bool) {
+    let mut load = Load::new(&[ZooKeeperLibrary::Kazoo, ZooKeeperLibrary::Java(version)]);
+    load.own = true;
+    roll_with(EnsembleSpec::new(version).sasl(), load, how, announced);
+}
+
+/// Java's own client proves to Evenkeel that it is the same user, and outlives the servers.
+#[test]
+fn a_client_with_sasl_of_its_own_does_not_notice_a_roll() {
+    let version = ZooKeeperVersion::V3_9_5;
+    let mut load = Load::new(&[ZooKeeperLibrary::Java(version)]);
+    (load.own, load.proves) = (true, true);
+    let ending = roll_with(EnsembleSpec::new(version).sasl(), load, Roll::Soft, false);
+    let count = |fate: &str| {
+        let label = format!("fate=\"{fate}\"");
+        ending
+            .sidecar
+            .as_ref()
+            .unwrap()
+            .metric_sum("evenkeel_zookeeper_client_sasl_total", &[&label])
+            .unwrap()
+    };
+    assert!(count("answered") >= 1.0, "it never proved itself");
+    assert!(count("refused") + count("passed") < 1.0);
+}
+
+#[test]
+fn an_announced_roll_with_sasl_of_3_9_is_not_noticed() {
+    with_sasl(ZooKeeperVersion::V3_9_5, Roll::Soft, true);
+}
+
+#[test]
+fn a_hard_roll_with_sasl_of_3_8_is_not_noticed() {
+    with_sasl(ZooKeeperVersion::V3_8_6, Roll::Hard, false);
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub struct Client {
     pub events: Vec<(EventType, String)>,
     pub pongs: usize,
     pub authenticated: Vec<(i32, i32)>,
+    /// What came with the last of them.
+    pub token: Bytes,
     /// The last event's frame.
     pub told: Option<Bytes>,
 }
@@ -70,6 +72,7 @@ impl Client {
             events: Vec::new(),
             pongs: 0,
             authenticated: Vec::new(),
+            token: Bytes::new(),
             told: None,
         }
     }
@@ -167,6 +170,7 @@ impl Client {
                 self.pongs += 1;
             } else {
                 self.authenticated.push((header.xid, header.err));
+                self.token = Bytes::copy_from_slice(reply_body(&frame));
             }
             return None;
         }

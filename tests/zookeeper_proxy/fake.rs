@@ -100,10 +100,15 @@ pub struct Conn {
     pub session: i64,
     pub out: mpsc::UnboundedSender<Out>,
     pub watches: Watches,
+    /// The nonce of its SASL challenge, and whose it is.
+    pub nonce: Option<String>,
+    pub proved: Option<String>,
 }
 
 pub struct Server {
     pub addr: SocketAddr,
+    /// The name and password that each connection has to have, if any.
+    pub wants: Option<(&'static str, &'static str)>,
     /// As `srvr` says it.
     pub mode: &'static str,
     pub frozen: watch::Sender<bool>,
@@ -237,6 +242,7 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server {
             addr: listener.local_addr().unwrap(),
+            wants: None,
             mode,
             frozen: watch::Sender::new(false),
             scripts: HashMap::new(),

@@ -29,15 +29,19 @@ mod make;
 mod server;
 mod told;
 mod tree;
+#[path = "../tunnel/mod.rs"]
+mod tunnel;
 
 mod bounds;
 mod connect;
+mod encrypted;
 mod epoch;
 mod lease;
 mod limits;
 mod loss;
 mod moves;
 mod operations;
+mod sasl;
 mod shield;
 mod steady;
 mod unknown;

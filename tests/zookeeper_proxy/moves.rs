@@ -259,9 +259,9 @@ async fn who_waits_for_its_turn_is_served() {
     bed.fake.forget();
     bed.drain(2, true).await;
     let moving = || bed.fake.attaches().iter().filter(|seen| seen.request.session != 0).count();
-    eventually("some move", || moving() >= 12).await;
+    eventually("some move", || moving() >= 2).await;
     let moving: Vec<i64> = bed.fake.attaches().iter().map(|seen| seen.request.session).collect();
-    assert_eq!(moving.len(), 12, "no more at once");
+    assert_eq!(moving.len(), 2, "no more at once, as long as nobody knows how many get on with each other");
     for client in clients.iter_mut().filter(|client| bed.on(client) == 2) {
         if !moving.contains(&client.session) {
             client.did(GET_DATA, &read("/a", false)).await;

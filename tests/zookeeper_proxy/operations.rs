@@ -187,8 +187,8 @@ async fn each_that_was_lost_and_done() {
                 let ephemeral = matches!(row.opcode, CREATE | CREATE2);
                 let proved = match by {
                     Verify::Create => ephemeral,
-                    Verify::SetData | Verify::Multi => true,
-                    Verify::Delete | Verify::SetAcl | Verify::Reconfig => false,
+                    Verify::Multi => true, // it makes an ephemeral node
+                    Verify::SetData | Verify::Delete | Verify::SetAcl | Verify::Reconfig => false,
                 };
                 assert_eq!(err, if proved { 0 } else { -4 }, "{}", row.name);
                 assert_eq!(trial.times(), 1, "{}", row.name);

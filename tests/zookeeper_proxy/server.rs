@@ -8,6 +8,7 @@
 //! a lone `check`, stop an ensemble.
 
 use crate::fake::{Act, Attach, Conn, Known, Out, Seen, SeenAttach, World};
+use crate::sasl;
 use crate::told::Watches;
 use bytes::{BufMut, Bytes, BytesMut};
 use evenkeel::zookeeper::wire::{
@@ -141,7 +142,10 @@ fn attach(
     if world.conns.get(&before).is_some_and(|old| old.server == id) {
         world.send(before, Out::Close);
     }
-    world.conns.insert(conn, Conn { server: id, session, out, watches: Watches::default() });
+    world.conns.insert(
+        conn,
+        Conn { server: id, session, out, watches: Watches::default(), nonce: None, proved: None },
+    );
     let mut response = ConnectResponse { protocol: 0, timeout, session, password, read_only };
     match act {
         Some(Attach::Timeout(timeout)) => response.timeout = *timeout,
@@ -276,6 +280,15 @@ fn serve(world: &mut World, conn: u64, code: i32, payload: &[u8]) -> Option<(i32
     let owns = world.sessions[&session].owner == conn;
     if !owns && matches!(world.servers[&id].mode, "leader" | "standalone") {
         return None;
+    }
+    let wants = world.servers[&id].wants;
+    if let Some(wanted) = wants.filter(|_| code == opcode::SASL) {
+        let answer = sasl::step(world.conns.get_mut(&conn)?, payload, wanted);
+        // As a server with `sessionRequireClientSASLAuth`.
+        return Some(answer.map_or((-124, Vec::new(), true), |body| (0, body, false)));
+    }
+    if wants.is_some() && code != opcode::AUTH && world.conns[&conn].proved.is_none() {
+        return Some((-124, Vec::new(), true)); // AuthenticationHelper.enforceAuthentication
     }
     let Ok(request) = Request::decode(code, payload) else {
         let writes = [1, 2, 5, 7, 14, 15, 16, 19, 21].contains(&code);

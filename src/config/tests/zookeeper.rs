@@ -23,7 +23,9 @@ fn every_key_is_read() {
          unknown_outcome = \"close\"\nfour_letter_words = [\"mntr\", \"stat\"]\nfollow_config = true\n\
          advertise = \"::1\"\nattach_timeout = \"500ms\"\nreattach_concurrency = 8\n\
          [zookeeper.session]\nmin_upstream_timeout = \"30s\"\n\
-         [zookeeper.tls]\nenabled = true\nca = \"ca.pem\"\ncertificate = \"us.pem\"\nkey = \"us.key\"\n"
+         [zookeeper.tls]\nenabled = true\nca = \"ca.pem\"\ncertificate = \"us.pem\"\nkey = \"us.key\"\n\
+         [zookeeper.listen_tls]\ncertificate = \"here.pem\"\nkey = \"here.key\"\nclient_ca = \"them.pem\"\n\
+         [zookeeper.sasl]\nusername = \"us\"\npassword_file = \"us.word\"\n"
     );
     let expected = ZooKeeper {
         name: "coord".to_owned(),
@@ -46,6 +48,12 @@ fn every_key_is_read() {
             certificate: Some("us.pem".into()),
             key: Some("us.key".into()),
         },
+        listen_tls: ListenTls {
+            certificate: Some("here.pem".into()),
+            key: Some("here.key".into()),
+            client_ca: Some("them.pem".into()),
+        },
+        sasl: ZooKeeperSasl { username: Some("us".to_owned()), password_file: Some("us.word".into()) },
     };
     assert_eq!(read(&text, &[]).zookeeper, [expected]);
 }
@@ -118,6 +126,25 @@ fn wrong_values_are_named() {
             "tls = { enabled = true, key = \"us.key\" }",
             "tls.key: is of no use without its certificate; write tls.certificate as well",
         ),
+        (
+            "listen_tls.certificate = \"a.pem\"",
+            "listen_tls.certificate: is of no use without its key; write listen_tls.key as well",
+        ),
+        (
+            "listen_tls.key = \"a.key\"",
+            "listen_tls.key: is of no use without its certificate; write listen_tls.certificate as well",
+        ),
+        ("listen_tls.client_ca = \"a.pem\"", "listen_tls.client_ca: has no effect on plain listeners"),
+        (
+            "sasl.username = \"us\"",
+            "sasl.username: is of no use without its password; write sasl.password_file as well",
+        ),
+        (
+            "sasl.password_file = \"f\"",
+            "sasl.password_file: is nobody's password; write sasl.username as well",
+        ),
+        ("sasl.username = \"\"", "sasl.username: "),
+        ("sasl.password = \"x\"", "sasl.password: "),
         ("tls.enabled = 1", "tls.enabled: is an integer, not a boolean"),
     ]);
     for fine in ["jute_maxbuffer = 1024", "attach_timeout = \"50ms\"", "reattach_concurrency = 100000"] {

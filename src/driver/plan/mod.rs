@@ -163,6 +163,9 @@ pub struct Sidecars {
 pub struct Brokers {
     /// `HOST:PORT` of some brokers.
     pub bootstrap: Vec<String>,
+    /// A sidecar's configuration file, whose cluster of this name says how they are connected (`tls`, `sasl`).
+    #[serde(default)]
+    pub config: Option<PathBuf>,
 }
 
 /// How long things may take, in seconds.

@@ -44,7 +44,7 @@ fn everything_wrong_is_told_with_its_key() {
     wrong(&|plan| plan.sidecars.dns = Some("a:1".to_owned()), "one of the two");
     wrong(&|plan| plan.sidecars = Sidecars { dns: Some("a".to_owned()), ..Sidecars::default() }, "NAME:PORT");
     wrong(&|plan| plan.move_leaders = true, "kafka.bootstrap");
-    wrong(&|plan| plan.kafka = Some(Brokers { bootstrap: vec!["a".to_owned()] }), "HOST:PORT");
+    wrong(&|plan| plan.kafka = Some(Brokers { bootstrap: vec!["a".to_owned()], config: None }), "HOST:PORT");
     wrong(&|plan| (plan.protocol, plan.move_leaders) = (Protocol::ZooKeeper, true), "move_leaders");
     wrong(&|plan| plan.bounds.gate_s = 0, "bounds.gate_s");
     wrong(&|plan| plan.bounds.settle_s = 600, "settle_s");

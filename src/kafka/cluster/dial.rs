@@ -4,16 +4,18 @@
 //! client's request goes out, one round trip asks what the peer speaks, which cluster it belongs to, and – by asking
 //! for the configuration of one node, which every other node refuses – whether it is that node.
 
+use super::acls::Right;
 use super::versions::{API_VERSIONS, Versions};
 use super::{Cluster, Settings};
-use crate::kafka::channel::{Channel, ChannelError, Question};
+use crate::kafka::authenticate::{Credentials, Failure, Identity};
+use crate::kafka::channel::{Channel, ChannelError, Parts, Question};
 use crate::kafka::wire::{self, Struct};
 use crate::metrics::ConnectOutcome;
 use crate::net::{ConnectError, ConnectOptions, FrameError, Secure, Stream, connect};
 use crate::time::now;
 use crate::{config, tls};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const METADATA: i16 = 3;
 const DESCRIBE_CONFIGS: i16 = 32;
@@ -52,6 +54,16 @@ pub enum DialError {
         /// Why.
         why: String,
     },
+    /// The broker doesn't take the credentials, or there are none.
+    #[error("{cluster}: {address}: {why}")]
+    Sasl {
+        /// The cluster.
+        cluster: String,
+        /// Where.
+        address: String,
+        /// Why.
+        why: Box<Failure>,
+    },
     /// Another node, or another cluster's, answers there.
     #[error("{address}: {what}; the connection is dropped and its name resolved anew")]
     WrongNode {
@@ -68,6 +80,12 @@ pub struct Dialed {
     pub stream: Stream,
     /// What the node speaks.
     pub versions: Arc<Versions>,
+    /// Whose session it is, where brokers ask for that.
+    pub identity: Option<Identity>,
+    /// When the session has to be renewed.
+    pub renew_at: Option<Instant>,
+    /// How long the session lasts that the broker has opened; none: as long as the connection.
+    pub session: Option<Duration>,
 }
 
 /// A connection of our own, with the Metadata answer of its handshake and when that was asked for.
@@ -83,31 +101,66 @@ pub(super) struct Opened {
 }
 
 /// Connects to `node` at its present address when its turn has come, checks who answers, and notes its health and versions.
-pub async fn dial(cluster: &Arc<Cluster>, node: i32) -> Result<Dialed, DialError> {
+///
+/// # Errors
+/// See [`DialError`].
+pub async fn dial(cluster: &Arc<Cluster>, node: i32, credentials: &Credentials) -> Result<Dialed, DialError> {
     let turn = cluster.ramp_of(node).turn().await;
     if turn.as_ref().is_some_and(|turn| turn.waited) && cluster.read(|view| view.is_down(node)) {
         return Err(DialError::Down(node));
     }
-    let opened = open_node(cluster, node).await?;
+    let opened = open_node_as(cluster, node, credentials).await?;
     if let Some(turn) = turn {
         turn.succeeded();
     }
-    Ok(Dialed { stream: opened.channel.into_stream(), versions: opened.versions })
+    let session = opened.channel.session_lasts();
+    let Parts { stream, identity, renew_at } = opened.channel.into_parts();
+    Ok(Dialed { stream, versions: opened.versions, identity, renew_at, session })
+}
+
+/// Connects to `node` without a word, for a client whose exchange only itself can have with a broker. Who answers isn't checked.
+///
+/// # Errors
+/// See [`DialError`].
+pub async fn dial_bare(cluster: &Arc<Cluster>, node: i32) -> Result<Dialed, DialError> {
+    let known = cluster.read(|view| {
+        let node = view.nodes.get(&node)?;
+        Some((node.host.clone(), node.port, node.versions.clone()?))
+    });
+    let (host, port, versions) = known.ok_or(DialError::UnknownNode(node))?;
+    let settings = cluster.settings();
+    let secure = Secure { tls: &cluster.tls, options: &settings.kafka.tls };
+    let connected = connect(&cluster.resolver, &host, port, &ConnectOptions::of(&settings.net), secure).await;
+    let connected = connected.map_err(DialError::from);
+    let member = cluster.metrics.member(&node.to_string());
+    member.connect(connected.as_ref().map_or_else(outcome, |_| ConnectOutcome::Ok));
+    let stream = connected?.stream;
+    Ok(Dialed { stream, versions, identity: None, renew_at: None, session: None })
 }
 
 /// As [`dial`], for a connection of our own.
 pub(super) async fn open_node(cluster: &Arc<Cluster>, node: i32) -> Result<Opened, DialError> {
+    open_node_as(cluster, node, &cluster.credentials()).await
+}
+
+async fn open_node_as(
+    cluster: &Arc<Cluster>,
+    node: i32,
+    credentials: &Credentials,
+) -> Result<Opened, DialError> {
     let started = now();
     let address = cluster.read(|view| view.nodes.get(&node).map(|node| (node.host.clone(), node.port)));
     let (host, port) = address.ok_or(DialError::UnknownNode(node))?;
     let member = cluster.metrics.member(&node.to_string());
-    let result = open(cluster, &host, port, Some(node)).await;
+    let result = open(cluster, &host, port, Some(node), credentials).await;
     member.connect(result.as_ref().map_or_else(outcome, |_| ConnectOutcome::Ok));
     match &result {
         Ok(opened) => {
             member.connect_seconds.observe(now().saturating_duration_since(started).as_secs_f64());
             cluster.node_is_up(node, &opened.versions);
         }
+        // That a client's own credentials are refused says nothing of the broker.
+        Err(DialError::Sasl { .. }) if matches!(credentials, Credentials::Shown(..)) => {}
         Err(error) => cluster.node_is_down(node, error),
     }
     result
@@ -119,19 +172,43 @@ pub(super) async fn open(
     host: &str,
     port: u16,
     node: Option<i32>,
+    credentials: &Credentials,
 ) -> Result<Opened, DialError> {
     let settings = cluster.settings();
     let options = ConnectOptions::of(&settings.net);
     let secure = Secure { tls: &cluster.tls, options: &settings.kafka.tls };
     let connected = connect(&cluster.resolver, host, port, &options, secure).await?;
+    if let Some(node) = node {
+        cluster.metrics.member(&node.to_string()).handshake(connected.stream.handshake());
+    }
     let address = format!("{host}:{port} ({})", connected.addr);
     let mut channel = Channel::new(connected.stream, settings.net.max_frame, &settings.kafka.client_id);
     let asked = now();
-    let answers = ask(&mut channel, &settings, node).await;
-    let answers = answers.map_err(|error| unanswered(error, &settings.kafka.tls, &address, host))?;
+    let answers = async {
+        channel.authenticate(credentials, settings.net.connect_timeout).await?;
+        ask(&mut channel, &settings, node).await
+    };
+    let answers = match answers.await {
+        Ok(answers) => answers,
+        Err(ChannelError::Sasl(why)) => {
+            return Err(DialError::Sasl {
+                cluster: settings.kafka.name.clone(),
+                address,
+                why: Box::new(why),
+            });
+        }
+        Err(ChannelError::Closed | ChannelError::Io(_)) if may_be_asked(cluster, &settings) => {
+            return Err(why_closed(cluster, &settings, (host, port), address).await);
+        }
+        Err(error) => return Err(unanswered(error, &settings.kafka.tls, &address, host)),
+    };
     let wrong = |what: String| DialError::WrongNode { address: address.clone(), what };
     check_cluster(cluster, &answers.metadata).map_err(wrong)?;
     if let (Some(node), Some(configs)) = (node, &answers.configs) {
+        let code = configs.structs("results").next().map_or(0, |result| result.i16("error_code"));
+        if matches!(credentials, Credentials::Held(_)) {
+            cluster.note_refused(Right::Configs, "DescribeConfigs", code);
+        }
         check_node(node, configs).map_err(wrong)?;
     }
     Ok(Opened {
@@ -140,6 +217,37 @@ pub(super) async fn open(
         metadata: answers.metadata,
         asked,
     })
+}
+
+/// Whether a listener may have closed a connection because nobody has said who it is from: one that asks for SASL says no more than that.
+fn may_be_asked(cluster: &Cluster, settings: &Settings) -> bool {
+    settings.kafka.sasl.mechanism.is_none() && cluster.read(|view| view.cluster_id.is_none())
+}
+
+/// Asks the listener, on another connection, whether it was for want of SASL that it closed this one.
+async fn why_closed(
+    cluster: &Arc<Cluster>,
+    settings: &Settings,
+    (host, port): (&str, u16),
+    address: String,
+) -> DialError {
+    let options = ConnectOptions::of(&settings.net);
+    let secure = Secure { tls: &cluster.tls, options: &settings.kafka.tls };
+    let failure = match connect(&cluster.resolver, host, port, &options, secure).await {
+        Ok(connected) => {
+            let mut channel =
+                Channel::new(connected.stream, settings.net.max_frame, &settings.kafka.client_id);
+            channel.ask_whether_asked(settings.net.connect_timeout).await
+        }
+        Err(_) => None,
+    };
+    match failure {
+        Some(why) => {
+            cluster.note_asked();
+            DialError::Sasl { cluster: settings.kafka.name.clone(), address, why: Box::new(why) }
+        }
+        None => DialError::Handshake { address, error: ChannelError::Closed },
+    }
 }
 
 /// Why the first questions on a connection got no answer.
@@ -223,6 +331,7 @@ fn check_node(node: i32, configs: &Struct) -> Result<(), String> {
 fn outcome(error: &DialError) -> ConnectOutcome {
     match error {
         DialError::WrongNode { .. } => ConnectOutcome::WrongNode,
+        DialError::Sasl { .. } => ConnectOutcome::Sasl,
         DialError::Tls { .. } | DialError::Connect(ConnectError::Tls { .. }) => ConnectOutcome::Tls,
         DialError::Connect(ConnectError::Dns { .. }) => ConnectOutcome::Dns,
         DialError::Connect(error) if error.is_timeout() => ConnectOutcome::Timeout,

@@ -6,6 +6,7 @@
 //! them behind what the client sends on its next connection. So that one takes the identity over, under the next epoch: a
 //! broker that has seen this refuses what is older.
 
+use super::acls::Right;
 use super::{Cluster, lock};
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -81,7 +82,13 @@ impl Cluster {
             return Fetched::Producer(producer);
         }
         if let Some(producer) = producers.ready.pop_front() {
-            producers.wanted.remove(&session);
+            // One that has not waited takes what was fetched for another, which is in want again, and says nothing by itself.
+            let in_want =
+                !producers.wanted.remove(&session) && producers.wanted.len() > producers.ready.len();
+            drop(producers);
+            if in_want {
+                self.poke.notify_one();
+            }
             return Fetched::Producer(producer);
         }
         if producers.wanted.insert(session) {
@@ -132,9 +139,37 @@ impl Cluster {
         let mut producers = lock(&self.producers);
         producers.wanted.clear();
         if !std::mem::replace(&mut producers.denied, true) {
-            tracing::warn!(code, "InitProducerId is refused: producers without idempotence pass as they are");
+            self.note_refused(Right::Produce, "InitProducerId", code);
         }
         drop(producers);
         self.wake_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Kafka};
+    use crate::kafka::cluster::Settings;
+    use std::time::Duration;
+
+    /// One that has not waited takes the id that was fetched for another: that one is asked for again, at once.
+    #[tokio::test]
+    async fn who_was_overtaken_is_not_forgotten() {
+        let Config { net, limits, hold, retry, .. } = Config::default();
+        let cluster = Cluster::modelled(&Settings { net, limits, hold, retry, kafka: Kafka::default() });
+        let poked = || async { tokio::time::timeout(Duration::ZERO, cluster.poke.notified()).await.is_ok() };
+        assert_eq!(cluster.fetch_producer(1), Fetched::Wait);
+        assert!(poked().await, "it is asked for");
+        assert_eq!(cluster.fetch_producer(1), Fetched::Wait);
+        assert!(!poked().await, "it is being asked for");
+        let [first, second] = [7, 8].map(|id| Producer { id, epoch: 0 });
+        cluster.add_producer(first);
+        assert_eq!(cluster.fetch_producer(2), Fetched::Producer(first));
+        assert_eq!(cluster.producers_wanted(), 1);
+        assert!(poked().await, "it is asked for again");
+        cluster.add_producer(second);
+        assert_eq!(cluster.fetch_producer(1), Fetched::Producer(second));
+        assert!(!poked().await, "nobody waits");
     }
 }

@@ -3,6 +3,7 @@
 //! Client sessions read it only when something is wrong, or when an answer that carries addresses passes. They never
 //! look metadata up themselves: they say what they want, and one task asks for all of them ([`watch`]).
 
+mod acls;
 mod clients;
 mod dial;
 mod drains;
@@ -22,12 +23,14 @@ mod view;
 mod watch;
 
 pub use clients::DroppedVersion;
-pub use dial::{DialError, Dialed, dial};
+pub use dial::{DialError, Dialed, dial, dial_bare};
 pub use drains::{DrainState, end_drains};
 pub use identity::{Fetched, Producer, Whose};
 pub use offsets::{Doubtful, Range, ranges};
 pub use topics::{Leader, TOPIC_LAG};
-pub use versions::{API_VERSIONS, Versions, answer as versions_answer, is_supported, unsupported};
+pub use versions::{
+    API_VERSIONS, Versions, answer as versions_answer, everything, is_supported, unsupported,
+};
 pub use view::{Changes, Health, Node, View};
 
 use clients::Clients;
@@ -36,6 +39,7 @@ use pin::Pin;
 pub use super::topic::TopicKey;
 pub use watch::watch;
 
+use super::authenticate::Credentials;
 use super::order::Order;
 use super::ports::Ports;
 use crate::config;
@@ -43,6 +47,9 @@ use crate::dns::Resolver;
 use crate::hold::Ledger;
 use crate::lifecycle::Block;
 use crate::metrics::KafkaMetrics;
+use crate::net::ConnectOptions;
+use crate::net::Door;
+use crate::sasl::Keeper;
 use crate::tls::Tls;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -85,9 +92,19 @@ pub struct Cluster {
     pub ledger: Arc<Ledger>,
     /// Marks that keep the order across connections.
     pub order: Order,
+    /// Where clients come in.
+    pub door: Door,
     /// Names to addresses.
     pub resolver: Resolver,
+    /// With what connections to brokers are opened, where clients don't show their own.
+    pub sasl: Arc<Keeper>,
     tls: Tls,
+    /// Whether a broker was met that asks for SASL while none is configured.
+    asked: AtomicBool,
+    /// The rights that our own requests were seen to lack.
+    rights: Mutex<acls::Said>,
+    /// Whether it was said that an exchange can't be repeated.
+    unrepeatable: AtomicBool,
     settings: ArcSwap<Settings>,
     view: Mutex<View>,
     ports: Mutex<Ports>,
@@ -126,12 +143,18 @@ impl Cluster {
         ledger: Arc<Ledger>,
         not_ready: Block,
     ) -> Arc<Self> {
+        let options = ConnectOptions::of(&settings.net);
         Arc::new(Self {
             metrics,
             ledger,
             order: Order::default(),
+            sasl: Keeper::new(settings.kafka.sasl.clone(), resolver.clone(), options),
+            door: Door::default(),
             resolver,
             tls: Tls::new(),
+            asked: AtomicBool::new(false),
+            rights: Mutex::default(),
+            unrepeatable: AtomicBool::new(false),
             settings: ArcSwap::from_pointee(settings),
             view: Mutex::default(),
             ports: Mutex::new(ports),
@@ -163,8 +186,39 @@ impl Cluster {
 
     /// Replaces the configuration (a reload).
     pub fn set_settings(&self, settings: Settings) {
+        self.sasl.set_options(settings.kafka.sasl.clone());
         self.settings.store(Arc::new(settings));
         self.poke.notify_one();
+    }
+
+    /// With what our own connections are opened.
+    pub fn credentials(&self) -> Credentials {
+        Credentials::Held(Arc::clone(&self.sasl))
+    }
+
+    /// A broker asks for SASL, and none is configured.
+    fn note_asked(&self) {
+        self.asked.store(true, Relaxed);
+        self.wake_all();
+    }
+
+    /// Whether brokers ask for SASL while none is configured: no client can be served before that is.
+    pub fn is_asked_in_vain(&self) -> bool {
+        self.asked.load(Relaxed) && self.settings().kafka.sasl.mechanism.is_none()
+    }
+
+    /// A client shows who it is by a mechanism whose exchange only itself can repeat. Said once.
+    pub fn say_unrepeatable(&self, mechanism: &str) {
+        if !self.unrepeatable.swap(true, Relaxed) {
+            let mechanism: String = mechanism.chars().filter(|c| !c.is_control()).take(40).collect();
+            let cluster = &self.settings().kafka.name;
+            tracing::warn!(
+                cluster,
+                mechanism,
+                "clients with this mechanism lose their connection with their broker's, and reach no other broker on it: only they \
+                 can repeat its exchange; with sasl.clients = \"held\" they need not"
+            );
+        }
     }
 
     /// Whether clients' requests pass as they are: nothing held, stamped or sent elsewhere.

@@ -2,7 +2,7 @@
 //!
 //! Pure. A request that was negotiated against one member can so be sent to any other.
 
-use crate::kafka::operations::operation;
+use crate::kafka::operations::{OPERATIONS, Route, operation};
 use crate::kafka::wire::{self, Struct};
 use std::collections::BTreeMap;
 
@@ -69,12 +69,23 @@ pub(super) fn intersection<'a>(members: impl IntoIterator<Item = &'a Versions>) 
         .into_iter()
         .filter_map(|(key, (min, max))| {
             operation(key)?;
-            let known = wire::request(key)?.versions();
-            let ceiling = if key == API_VERSIONS { API_VERSIONS_MAX } else { *known.end() };
-            Some((key, (min, max.min(ceiling))))
+            Some((key, (min, max.min(ceiling(key, wire::request(key)?)))))
         })
         .filter(|(_, (min, max))| min <= max)
         .collect()
+}
+
+/// All that is known here, for want of a member that could be asked.
+pub fn everything() -> BTreeMap<i16, (i16, i16)> {
+    let offered = OPERATIONS.iter().filter(|row| row.route != Route::Internal);
+    let range =
+        |key| wire::request(key).map(|message| (key, (*message.versions().start(), ceiling(key, message))));
+    offered.filter_map(|row| range(row.key)).collect()
+}
+
+/// The newest version of an API that is offered.
+fn ceiling(key: i16, message: &wire::Message) -> i16 {
+    if key == API_VERSIONS { API_VERSIONS_MAX } else { *message.versions().end() }
 }
 
 /// The `ApiVersions` answer for clients: the shared ranges, with the features of `member` passed through (they are the

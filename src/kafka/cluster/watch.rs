@@ -1,6 +1,7 @@
 //! The task that asks a cluster for all of its clients: brokers now and then, leaders and coordinators while somebody
 //! waits for them, one question in flight; and one probe for each broker.
 
+use super::acls::Right;
 use super::dial::{Opened, open, open_node};
 use super::pace::Pace;
 use super::{Cluster, Producer, TopicKey};
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 const METADATA: i16 = 3;
@@ -27,6 +28,9 @@ const INIT_PRODUCER_ID_VERSION: i16 = 1;
 const PRODUCERS_AT_ONCE: usize = 16;
 /// A broker that doesn't answer a look for so long is left for another.
 const LOOK_BOUND: Duration = Duration::from_secs(2);
+/// What is wanted and not found through one broker for so long is asked of another, too. A broker whose controllers have not fenced it
+/// yet tells what was; less than the 5 s after which a topic that nobody knows counts as deleted.
+const ASK_ANOTHER: Duration = Duration::from_secs(2);
 
 /// Watches a cluster for as long as the process lives: what is held when it drains is still to be saved.
 pub async fn watch(cluster: Arc<Cluster>) {
@@ -38,6 +42,7 @@ pub async fn watch(cluster: Arc<Cluster>) {
         channel: None,
         cluster,
         pace: Pace::new(now()),
+        unsatisfied: None,
         probed: BTreeSet::new(),
         probes: JoinSet::new(),
     };
@@ -50,6 +55,8 @@ struct Watcher {
     rng: StdRng,
     turn: usize,
     pace: Pace,
+    /// Since when something is wanted in vain, and how long that goes on before another broker is asked.
+    unsatisfied: Option<(Instant, Duration)>,
     probed: BTreeSet<i32>,
     /// End with this task.
     probes: JoinSet<()>,
@@ -85,6 +92,10 @@ impl Watcher {
             self.connect().await?;
         }
         let (topics, coordinators) = self.cluster.wanted(now());
+        if self.wants_another(topics.is_empty() && coordinators.is_empty()) {
+            self.channel = None;
+            self.connect().await?;
+        }
         let Some((_, opened)) = &mut self.channel else { return Err(ChannelError::Closed) };
         let asked = now();
         let version = opened.versions.highest(METADATA, METADATA_NEWEST);
@@ -92,6 +103,10 @@ impl Watcher {
         self.pace.answered(now().saturating_duration_since(asked));
         if answer.structs("brokers").next().is_none() {
             return Err(ChannelError::Closed); // it has just come up and knows nobody: ask another
+        }
+        for topic in answer.structs("topics") {
+            let name = topic.str("name").unwrap_or_default();
+            self.cluster.note_refused(Right::Topics, name, topic.i16("error_code"));
         }
         self.cluster.learn_metadata(&answer, asked);
         self.cluster.forget_stale();
@@ -101,6 +116,8 @@ impl Watcher {
         for (kind, key) in coordinators {
             let asked = now();
             let answer = ask_coordinator(&mut opened.channel, kind, &key).await?;
+            let right = if kind == 0 { Right::Groups } else { Right::Transactions };
+            self.cluster.note_refused(right, &String::from_utf8_lossy(&key), answer.i16("error_code"));
             if answer.i16("error_code") == 0 {
                 let node = answer.i32("node_id");
                 self.cluster.update(|view| view.absorb_coordinator(kind, key, node, asked));
@@ -121,6 +138,21 @@ impl Watcher {
         Ok(())
     }
 
+    /// Whether what is wanted is not found through this broker: one that is cut off from the controllers answers as before, and
+    /// knows nothing new. Each next one is given twice the time, since mostly nobody knows.
+    fn wants_another(&mut self, satisfied: bool) -> bool {
+        if satisfied {
+            self.unsatisfied = None;
+            return false;
+        }
+        let (since, patience) = *self.unsatisfied.get_or_insert((now(), ASK_ANOTHER));
+        if now().saturating_duration_since(since) < patience {
+            return false;
+        }
+        self.unsatisfied = Some((now(), patience.saturating_mul(2)));
+        true
+    }
+
     /// To a broker that is up if one is known, else to the next bootstrap address.
     async fn connect(&mut self) -> Result<(), ChannelError> {
         self.turn = self.turn.wrapping_add(1);
@@ -137,7 +169,7 @@ impl Watcher {
         let settings = self.cluster.settings();
         let bootstrap = &settings.kafka.bootstrap;
         let Some(at) = bootstrap.get(turn % bootstrap.len().max(1)) else { return Err(ChannelError::Closed) };
-        match open(&self.cluster, &at.host, at.port, None).await {
+        match open(&self.cluster, &at.host, at.port, None, &self.cluster.credentials()).await {
             Ok(opened) => {
                 self.cluster.learn_metadata(&opened.metadata, opened.asked);
                 self.spawn_probes();

@@ -11,12 +11,14 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::authenticate::Credentials;
 use super::channel::{Channel, ChannelError, Question};
 use super::cluster::versions::Versions;
 use super::wire::{self, Struct};
 use crate::config;
 use crate::dns::Resolver;
 use crate::net::{ConnectError, ConnectOptions, Secure, connect};
+use crate::sasl::Keeper;
 use crate::tls::Tls;
 use orders::Layout;
 
@@ -73,6 +75,22 @@ pub enum ManageError {
     Unsupported(&'static str),
 }
 
+/// How brokers are reached: encrypted or not, and with which credentials.
+pub struct Access {
+    resolver: Resolver,
+    tls: Tls,
+    options: config::Tls,
+    credentials: Credentials,
+}
+
+impl Access {
+    /// As a sidecar of this configuration reaches them; as the default does, in plain text and without credentials.
+    pub fn new(resolver: Resolver, kafka: &config::Kafka) -> Self {
+        let keeper = Keeper::new(kafka.sasl.clone(), resolver.clone(), CONNECT);
+        Self { resolver, tls: Tls::new(), options: kafka.tls.clone(), credentials: Credentials::Held(keeper) }
+    }
+}
+
 /// One connection to some broker of a cluster.
 pub struct Manager {
     address: String,
@@ -86,10 +104,10 @@ impl Manager {
     ///
     /// # Errors
     /// What each of them said.
-    pub async fn connect(resolver: &Resolver, brokers: &[(String, u16)]) -> Result<Self, ManageError> {
+    pub async fn connect(access: &Access, brokers: &[(String, u16)]) -> Result<Self, ManageError> {
         let mut why = Vec::new();
         for (host, port) in brokers {
-            match Self::to(resolver, host, *port).await {
+            match Self::to(access, host, *port).await {
                 Ok(manager) => return Ok(manager),
                 Err(error) => why.push(error.to_string()),
             }
@@ -97,14 +115,15 @@ impl Manager {
         Err(ManageError::Unreachable(why.join("; ")))
     }
 
-    async fn to(resolver: &Resolver, host: &str, port: u16) -> Result<Self, ManageError> {
-        let secure = Secure { tls: &Tls::new(), options: &config::Tls::default() };
-        let connected = connect(resolver, host, port, &CONNECT, secure)
+    async fn to(access: &Access, host: &str, port: u16) -> Result<Self, ManageError> {
+        let secure = Secure { tls: &access.tls, options: &access.options };
+        let connected = connect(&access.resolver, host, port, &CONNECT, secure)
             .await
             .map_err(|error: ConnectError| ManageError::Unreachable(error.to_string()))?;
         let address = format!("{host}:{port}");
         let mut channel = Channel::new(connected.stream, MAX_FRAME, "evenkeel-upgrade");
         let answer = async {
+            channel.authenticate(&access.credentials, CONNECT.timeout).await?;
             let mut body = new(API_VERSIONS)?;
             body.set_str("client_software_name", "evenkeel");
             body.set_str("client_software_version", env!("CARGO_PKG_VERSION"));

@@ -8,6 +8,7 @@ use super::link::Link;
 use super::route::Target;
 use super::slot::{Slot, State};
 use super::{FETCH, PRODUCE};
+use crate::kafka::authenticate::AUTHENTICATE;
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::operations::Route;
 use crate::metrics::{HoldTrigger, ReplayVerdict};
@@ -69,6 +70,11 @@ impl Session {
     fn advance_whole(&mut self, number: u64, ahead: &mut Ahead, now: Instant) -> bool {
         let Some(slot) = self.slot(number) else { return false };
         let kind = kind(slot);
+        if slot.op.key == AUTHENTICATE && self.waits_for_verdict(number, now) {
+            self.stop(number, ahead);
+            return false;
+        }
+        let Some(slot) = self.slot(number) else { return false };
         if slot.op.key == FETCH {
             // Never held, whatever it waits for.
             let bound = slot.arrived + self.max_wait(number);
@@ -179,14 +185,7 @@ impl Session {
         if !self.links.iter().any(|link| link.node == node) {
             self.links.push(Link::new(&self.cluster, node));
         }
-        let cluster = std::sync::Arc::clone(&self.cluster);
-        match self.link_mut(node) {
-            Some(link) if link.is_closed() => {
-                link.connect(&cluster);
-                true
-            }
-            _ => false,
-        }
+        self.open_link(node)
     }
 
     /// A request in parts: what has a leader goes to it.

@@ -38,7 +38,12 @@ impl Session {
             (_, Route::Leader) => self.on_leader_answer(node, number, frame, now),
             _ if !op.absorbs.is_empty() => self.on_routed_answer(node, number, frame, now),
             _ if !op.addresses.is_empty() => self.on_addresses(number, &frame, now),
-            _ => self.pass(number, frame, now),
+            _ => {
+                if let Ok((_, answer)) = wire::decode_response(op.key, slot.version, &frame) {
+                    self.count_errors(&answer);
+                }
+                self.pass(number, frame, now);
+            }
         }
     }
 
@@ -59,6 +64,7 @@ impl Session {
         let mut stale = false;
         answer.visit_errors(&mut |code| stale |= op.absorbed(code).is_some());
         if !stale {
+            self.count_errors(&answer);
             self.pass(number, frame, now);
             return;
         }
@@ -145,6 +151,7 @@ impl Session {
         let Some(slot) = self.slot(number) else { return };
         let (key, version, correlation) = (slot.op.key, slot.version, slot.correlation);
         let shown = wire::decode_response(key, version, frame).and_then(|(_, mut answer)| {
+            self.count_errors(&answer);
             if let Some(message) = wire::response(key) {
                 rewrite::addresses(message, version, &mut answer, &self.doors());
             }

@@ -9,6 +9,7 @@
 
 use super::slot::{Answer, State};
 use super::{FETCH, METADATA, PRODUCE, Session};
+use crate::kafka::authenticate::AUTHENTICATE;
 use crate::kafka::cluster::{API_VERSIONS, Cluster};
 use crate::kafka::rewrite;
 use crate::kafka::wire::{self, fetch, produce};
@@ -110,6 +111,9 @@ impl Session {
                 self.answer_api_versions(number);
                 moved |= self.slot(number).is_some_and(|slot| !slot.is_unsettled());
                 continue;
+            }
+            if slot.op.key == AUTHENTICATE && self.waits_for_verdict(number, now) {
+                return moved; // the others come behind it
             }
             // On the bootstrap port the choice is made once: a broker is not exchanged for another unseen.
             let home = if self.home.port.is_none() && self.home.node.is_some() {

@@ -9,7 +9,7 @@ use super::ahead::{Lane, Way};
 use super::confirm::{Lowered, Proof};
 use super::link::Lost;
 use super::pack::{Load, Packed, Row, Stretch, pack};
-use super::slot::State;
+use super::slot::{REQUEST_COST, State};
 use super::{PRODUCE, Session};
 use crate::kafka::split::{Part, Side};
 use crate::kafka::wire::{self, Struct, batch};
@@ -136,7 +136,7 @@ impl Session {
             acks: part.body.i16("acks"),
             timeout_ms: part.body.i32("timeout_ms"),
             rows,
-            bytes: slot.charged,
+            bytes: slot.charged.saturating_sub(REQUEST_COST),
             alone,
         };
         let waiting = Waiting {

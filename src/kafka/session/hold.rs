@@ -81,6 +81,9 @@ impl Session {
             trouble.ticket = Some(ledger.hold(now));
             metrics.hold_started.inc(trigger);
             metrics.hold_requests.inc();
+            if let Some(slot) = self.slot_mut(number) {
+                slot.compact();
+            }
         }
     }
 
@@ -210,6 +213,9 @@ impl Session {
             return;
         }
         if let Some(frame) = last {
+            if let Ok((_, answer)) = wire::decode_response(key, version, &frame) {
+                self.count_errors(&answer);
+            }
             self.set_state(number, State::Done(Answer::Frame(frame)));
             return;
         }

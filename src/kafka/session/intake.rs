@@ -1,13 +1,15 @@
 //! A client's request arrives: it gets its place in the order of answers, and in the steady state goes straight on.
 
 use super::inject::{Stamped, own};
-use super::slot::{Answer, Raised, Slot, State};
+use super::slot::{Answer, REQUEST_COST, Raised, Slot, State};
 use super::{FETCH, PRODUCE, Session};
-use crate::kafka::cluster::{API_VERSIONS, is_supported, unsupported, versions_answer};
+use crate::kafka::authenticate::{AUTHENTICATE, HANDSHAKE};
+use crate::kafka::cluster::{API_VERSIONS, everything, is_supported, unsupported, versions_answer};
 use crate::kafka::operations::operation;
 use crate::kafka::order::Barrier;
 use crate::kafka::patience::library;
 use crate::kafka::wire::{self, produce, request_header};
+use crate::metrics::Library;
 use bytes::BytesMut;
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,9 @@ impl Session {
     /// # Errors
     /// Why it is no request of a Kafka client; its connection is closed, as a broker would.
     pub(super) fn take(&mut self, mut frame: BytesMut, now: Instant) -> Result<(), String> {
+        if self.is_raw() {
+            return self.take_raw(&frame);
+        }
         let header = request_header(&frame).map_err(|error| format!("not a Kafka request: {error}"))?;
         let Some(op) = operation(header.api_key) else {
             return Err(format!("API key {} is not one that clients are offered", header.api_key));
@@ -41,11 +46,17 @@ impl Session {
                 header.api_version
             ));
         }
+        if !self.may_ask(op.key) {
+            return Err(format!("{} before it has shown who it is (SASL)", wire::api_name(op.key)));
+        }
         if self.client_id.is_empty()
             && let Some(id) = header.client_id(&frame)
+            && (!id.is_empty() || (self.library == Library::Other && self.client_info.is_none()))
         {
             self.client_id = String::from_utf8_lossy(id.get(..id.len().min(200)).unwrap_or(id)).into_owned();
-            self.library = library("", &self.client_id);
+            if self.client_info.is_none() {
+                self.library = library("", &self.client_id); // unless it has said its name
+            }
             self.cluster.note_client(self.id, (id.into(), self.home.port));
         }
         let (mut silent, mut barriers) = (false, Vec::new());
@@ -67,8 +78,9 @@ impl Session {
             let (key, version) = (header.api_key, header.api_version);
             self.cluster.note_version(self.id, &self.client_id, self.library, key, version);
         }
-        self.held_bytes += frame.len();
-        self.cluster.ledger.charge(frame.len());
+        let charged = frame.len() + REQUEST_COST;
+        self.held_bytes += charged;
+        self.cluster.ledger.charge(charged);
         let number = self.base + self.slots.len() as u64;
         let mut straight = self.straight_on(&barriers);
         let (mut stamped, mut raised, mut own_timeout) = (false, Raised::No, None);
@@ -89,7 +101,7 @@ impl Session {
             version: header.api_version,
             correlation: header.correlation_id,
             body_at: header.body_at,
-            charged: frame.len(),
+            charged,
             frame: frame.freeze(),
             silent,
             stamped,
@@ -106,6 +118,8 @@ impl Session {
         self.unsettled_others += usize::from(op.key != PRODUCE);
         if op.key == API_VERSIONS {
             self.answer_api_versions(number);
+        } else if matches!(op.key, HANDSHAKE | AUTHENTICATE) && self.on_sasl(number) {
+            // It has its answer, or waits for that of its broker.
         } else if let Some(home) = straight {
             self.put_on(number, home, now);
         }
@@ -175,7 +189,7 @@ impl Session {
 
     /// A broker doesn't speak the version of a request, though it was offered when the client asked, or was never offered.
     /// Brokers close the connection at such; a client that connects anew is told what is true now.
-    fn outdated(&mut self, number: u64, node: i32) {
+    pub(super) fn outdated(&mut self, number: u64, node: i32) {
         let Some(slot) = self.slot(number) else { return };
         let (name, version) = (wire::api_name(slot.op.key), slot.version);
         self.cluster.metrics.client_errors.disconnected().inc();
@@ -210,6 +224,10 @@ impl Session {
         }
         if self.offered.is_none() {
             self.offered = self.cluster.shared_versions();
+        }
+        if self.offered.is_none() && self.cluster.is_asked_in_vain() {
+            // No broker can be asked. A client that wants to show who it is learns why.
+            self.offered = Some(everything());
         }
         if self.offered.is_some() && version >= 3 && self.client_info.is_none() {
             self.learn_client(number);

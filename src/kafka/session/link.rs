@@ -3,9 +3,10 @@
 //! Knows nothing of what requests mean. When the connection is lost it gives back what was unanswered, each with its
 //! verdict: not sent, or unknown.
 
-use crate::kafka::cluster::{Cluster, DialError, Dialed, Versions, dial};
+use crate::kafka::authenticate::Credentials;
+use crate::kafka::cluster::{Cluster, DialError, Dialed, Versions, dial, dial_bare};
 use crate::kafka::mistake::{Mistake, made};
-use crate::metrics::BrokerMetrics;
+use crate::metrics::{BrokerMetrics, SaslRenewals};
 use crate::net::{FrameReader, Stream, WriteQueue};
 use crate::retry::Verdict;
 use bytes::Bytes;
@@ -14,7 +15,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+mod renew;
+
+use renew::{Renewed, Renewing};
 
 type Dialing = Pin<Box<dyn Future<Output = Result<Dialed, DialError>> + Send>>;
 
@@ -53,8 +58,12 @@ pub(super) struct Lost {
 
 /// What came of a link.
 pub(super) enum Event {
-    /// It is connected.
-    Connected,
+    /// It is connected, with a session at the broker that lasts for so long, or as long as it.
+    Connected(Option<Duration>),
+    /// The broker is asked to renew its session.
+    GoesOn,
+    /// Its session at the broker was renewed, for so long.
+    Renewed(Option<Duration>),
     /// It could not be connected.
     Refused(DialError),
     /// An answer.
@@ -87,6 +96,9 @@ struct Open {
     /// Requests without an answer: the offset behind their last byte, their slot and part.
     silent: VecDeque<(u64, u64, u32)>,
     had_silent: bool,
+    /// What keeps the broker's session, where that ends before the connection.
+    renewing: Option<Box<Renewing>>,
+    renewals: Arc<SaslRenewals>,
 }
 
 /// An upstream connection to one node.
@@ -97,6 +109,13 @@ pub(super) struct Link {
     metrics: Arc<BrokerMetrics>,
     max_frame: usize,
     write_queue: usize,
+    /// What it is opened with, once it has been.
+    credentials: Option<Credentials>,
+    client_id: String,
+    bound: Duration,
+    renewals: Arc<SaslRenewals>,
+    /// Whether it has ever been open.
+    was_open: bool,
 }
 
 impl Link {
@@ -105,11 +124,33 @@ impl Link {
         let settings = cluster.settings();
         let metrics = cluster.metrics.member(&node.to_string());
         let (max_frame, write_queue) = (settings.net.max_frame, settings.net.write_queue);
-        Self { node, state: State::Closed, metrics, max_frame, write_queue }
+        Self {
+            node,
+            state: State::Closed,
+            metrics,
+            max_frame,
+            write_queue,
+            credentials: None,
+            client_id: settings.kafka.client_id.clone(),
+            bound: settings.net.connect_timeout,
+            renewals: Arc::clone(&cluster.metrics.kafka_sasl_renewals),
+            was_open: false,
+        }
     }
 
+    /// Whether it has ever been open.
+    pub(super) fn was_open(&self) -> bool {
+        self.was_open
+    }
+
+    /// Whether it is open, and its session at the broker ends before it.
+    pub(super) fn is_renewable(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.renewing.is_some())
+    }
+
+    /// Whether requests can go out on it now.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.state, State::Open(_))
+        matches!(&self.state, State::Open(open) if !open.is_blocked())
     }
 
     /// Whether the broker behind it takes a version of an API, as far as it has said.
@@ -149,13 +190,32 @@ impl Link {
     }
 
     /// Begins to connect, if it is closed.
-    pub(super) fn connect(&mut self, cluster: &Arc<Cluster>) {
+    pub(super) fn connect(&mut self, cluster: &Arc<Cluster>, credentials: Credentials) {
         if self.is_closed() {
             let (cluster, node) = (Arc::clone(cluster), self.node);
-            let dialing: Dialing = Box::pin(async move { dial(&cluster, node).await });
+            self.credentials = Some(credentials.clone());
+            let dialing: Dialing = Box::pin(async move { dial(&cluster, node, &credentials).await });
             #[cfg(test)]
             let dialing = if crate::time::is_fixed() { Box::pin(std::future::pending()) } else { dialing };
             self.state = State::Dialing(dialing);
+        }
+    }
+
+    /// The same without showing or asking anything: its client does that itself.
+    pub(super) fn connect_bare(&mut self, cluster: &Arc<Cluster>) {
+        if self.is_closed() {
+            let (cluster, node) = (Arc::clone(cluster), self.node);
+            self.state = State::Dialing(Box::pin(async move { dial_bare(&cluster, node).await }));
+        }
+    }
+
+    /// The session at its broker is to be renewed now, with other credentials, if it ends at all.
+    pub(super) fn renew(&mut self, credentials: &Credentials) {
+        self.credentials = Some(credentials.clone());
+        if let State::Open(open) = &mut self.state
+            && let Some(renewing) = &mut open.renewing
+        {
+            renewing.renew_now(credentials.clone());
         }
     }
 
@@ -172,7 +232,7 @@ impl Link {
         P: AsRef<[Bytes]> + IntoIterator<Item = Bytes>,
     {
         let State::Open(open) = &mut self.state else { return false };
-        if open.out.push_frame(pieces).is_err() {
+        if open.is_blocked() || open.out.push_frame(pieces).is_err() {
             return false;
         }
         let end = open.out.pushed_total();
@@ -198,6 +258,8 @@ impl Link {
                 Poll::Ready(match result {
                     Ok(dialed) => {
                         self.metrics.connections.inc();
+                        let (renewing, lasts) = (self.renewing(&dialed), dialed.session);
+                        self.was_open = true;
                         self.state = State::Open(Box::new(Open {
                             stream: dialed.stream,
                             reader: FrameReader::new(self.max_frame),
@@ -206,8 +268,10 @@ impl Link {
                             due: VecDeque::new(),
                             silent: VecDeque::new(),
                             had_silent: false,
+                            renewing,
+                            renewals: Arc::clone(&self.renewals),
                         }));
-                        Event::Connected
+                        Event::Connected(lasts)
                     }
                     Err(error) => {
                         self.state = State::Closed;
@@ -219,7 +283,18 @@ impl Link {
         }
     }
 
+    /// What keeps a fresh connection's session, if that ends before the connection and another can follow it.
+    fn renewing(&self, dialed: &Dialed) -> Option<Box<Renewing>> {
+        let (Some(identity), Some(at)) = (dialed.identity.clone(), dialed.renew_at) else { return None };
+        let credentials = self.credentials.clone()?;
+        Some(Box::new(Renewing::new(credentials, identity, &self.client_id, self.bound, at)))
+    }
+
     fn poll_open(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<Event> {
+        let State::Open(open) = &mut self.state else { return Poll::Pending };
+        if let Poll::Ready(reason) = open.poll_renewal(cx, read) {
+            return Poll::Ready(self.disconnect(reason));
+        }
         let State::Open(open) = &mut self.state else { return Poll::Pending };
         if !open.out.is_empty() {
             let before = open.out.written_total();
@@ -265,6 +340,16 @@ impl Link {
         let State::Open(open) = &mut self.state else {
             return Event::Disconnected { reason: String::new(), lost: Vec::new(), silent: false };
         };
+        if open.due.is_empty() && open.renewing.as_ref().is_some_and(|renewing| renewing.is_talking()) {
+            return match open.on_renewal(&frame) {
+                Renewed::GoesOn => Event::GoesOn,
+                Renewed::Done(lasts) => Event::Renewed(lasts),
+                Renewed::Failed(failure) => {
+                    tracing::warn!(node = self.node, %failure, "the session at a broker can't be renewed");
+                    self.disconnect(failure.to_string())
+                }
+            };
+        }
         let Some(due) = open.due.front().copied() else {
             return self.disconnect("an answer that nobody asked for".to_owned());
         };

@@ -44,6 +44,11 @@ impl Session {
     /// A node can't be connected: what waits for it is routed anew.
     pub(super) fn on_refused(&mut self, node: i32, error: &DialError) {
         tracing::debug!(client = %self.client_id, node, %error, "no connection to a broker");
+        self.on_not_taken(error);
+        if self.is_passing() && self.home.node == Some(node) {
+            self.lose_client("its broker can't be connected, and nobody else can repeat its SASL exchange");
+            return;
+        }
         if matches!(error, DialError::UnknownNode(_))
             && self.home.port.is_none()
             && self.home.node == Some(node)
@@ -81,6 +86,10 @@ impl Session {
             self.lose_client("its broker's connection is lost, and bypass is on");
             return;
         }
+        if self.is_passing() && self.home.node == Some(node) {
+            self.lose_client("its broker's connection is lost, and nobody else can repeat its SASL exchange");
+            return;
+        }
         for lost in self.lost_members(lost) {
             self.on_lost(lost, now);
         }
@@ -100,8 +109,12 @@ impl Session {
             }
             if self.cluster.read(|view| view.is_down(link.node)) {
                 dead.push(link.node);
-            } else if self.looked_at.is_none_or(|at| now.saturating_duration_since(at) >= OVERDUE) {
-                self.looked_at = Some(now);
+            } else if self
+                .looked_at
+                .get(&link.node)
+                .is_none_or(|at| now.saturating_duration_since(*at) >= OVERDUE)
+            {
+                self.looked_at.insert(link.node, now);
                 self.cluster.suspect(link.node);
             }
         }

@@ -32,6 +32,7 @@ mod produce;
 mod publish;
 mod reading;
 mod route;
+mod showing;
 mod slot;
 mod splits;
 mod stray;
@@ -53,6 +54,7 @@ use guard::Guard;
 use inject::Injection;
 use link::{Event, Link};
 use rand::{SeedableRng, rngs::StdRng};
+use showing::Showing;
 use slot::{Slot, State};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -150,15 +152,17 @@ pub struct Session {
     rng: StdRng,
     timer: Pin<Box<Sleep>>,
     wake_at: Option<Instant>,
-    /// When overdue answers were last looked at; a timer for the next look is armed at most that often.
-    looked_at: Option<Instant>,
+    /// When the overdue answers of each node were last looked at.
+    looked_at: HashMap<i32, Instant>,
     armed: Option<Instant>,
     drain: Drain,
     draining: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     is_draining: bool,
     /// Whether everything passes as it is.
     mode: Mode,
-    /// Why the client's connection ends with its broker's.
+    /// How far the client has come in showing who it is.
+    showing: Showing,
+    /// Why the client's connection ends behind what is answered.
     lost: Option<String>,
     /// The client will send nothing more.
     eof: bool,
@@ -212,12 +216,13 @@ impl Session {
             rng: StdRng::from_rng(&mut rand::rng()),
             timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
             wake_at: None,
-            looked_at: None,
+            looked_at: HashMap::new(),
             armed: None,
             drain,
             draining,
             is_draining: false,
             mode: Mode::of(&cluster),
+            showing: Showing::new(&settings.kafka.sasl),
             lost: None,
             eof: false,
             left: false,
@@ -310,7 +315,8 @@ impl Session {
                 Poll::Ready(event) => {
                     moved = true;
                     match event {
-                        Event::Connected => {}
+                        Event::Connected(lasts) | Event::Renewed(lasts) => self.on_taken(node, lasts),
+                        Event::GoesOn => {}
                         Event::Refused(error) => self.on_refused(node, &error),
                         Event::Answer(due, frame) => self.on_answer(node, due, frame, now),
                         Event::Written(slot, part) => self.on_written(slot, part),

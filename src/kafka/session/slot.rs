@@ -6,8 +6,13 @@ use crate::kafka::cluster::TopicKey;
 use crate::kafka::operations::Operation;
 use crate::kafka::order::Barrier;
 use crate::kafka::split::{Refusal, Split};
+use crate::net::compact;
 use bytes::Bytes;
 use std::time::{Duration, Instant};
+
+/// What a request costs beside its frame, in bytes, roughly: its slot, its trouble, and its parts. Small ones that are held by the
+/// thousand cost that more than their frames.
+pub(super) const REQUEST_COST: usize = 1024;
 
 /// A client's request in its place in the order of answers.
 pub(super) struct Slot {
@@ -22,7 +27,7 @@ pub(super) struct Slot {
     /// The request as it came; kept until it is decided, for a replay. Of a Produce that was taken apart before it was
     /// stamped its head alone: each partition keeps its own records, as they are stamped, and only once.
     pub frame: Bytes,
-    /// How many bytes of it count as held.
+    /// How many bytes of it count as held: the frame's, and [`REQUEST_COST`].
     pub charged: usize,
     /// Whether its client expects no answer (Produce with acks=0).
     pub silent: bool,
@@ -104,6 +109,11 @@ pub(super) struct Trouble {
 }
 
 impl Slot {
+    /// It will be kept for longer: a small frame is freed of the buffer that it was read in.
+    pub(super) fn compact(&mut self) {
+        self.frame = compact(std::mem::take(&mut self.frame));
+    }
+
     /// Whether something is still to be done about it.
     pub(super) fn is_unsettled(&self) -> bool {
         matches!(self.state, State::Waiting | State::Split(_))

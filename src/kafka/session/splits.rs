@@ -68,6 +68,7 @@ impl Session {
 
     /// The request of a slot in parts.
     pub(super) fn taken_apart(&mut self, number: u64, now: Instant) -> Option<Split> {
+        self.slot_mut(number)?.compact();
         let slot = self.slot(number)?;
         let (key, is_fetch) = (slot.op.key, slot.op.key == FETCH);
         match wire::decode_request(&slot.frame) {
@@ -106,6 +107,13 @@ impl Session {
             match plan {
                 // One whose queue is full gets no more: what is not on a link can still go to another node.
                 Plan::Go(node) if self.links.iter().any(|link| link.node == node && link.is_full()) => {}
+                Plan::Go(node) if !self.speaks_parts_of(number, node) => {
+                    if self.is_untouched(number) {
+                        self.outdated(number, node);
+                        return true;
+                    }
+                    self.wake_before(now + REFUSED_FOR); // another may lead it by then; else its bound ends it
+                }
                 Plan::Go(node) if self.is_open(node) => target = Some(node),
                 Plan::Go(node) => moved |= self.reach(node),
                 Plan::Later(until) => self.wake_before(until),
@@ -192,6 +200,19 @@ impl Session {
                 slot.raised = raised;
             }
         }
+    }
+
+    /// Whether a broker takes the version that a request is in: one that was rolled back may not.
+    fn speaks_parts_of(&self, number: u64, node: i32) -> bool {
+        let Some(slot) = self.slot(number) else { return true };
+        let link = self.links.iter().find(|link| link.node == node);
+        link.is_none_or(|link| link.speaks(slot.op.key, slot.version))
+    }
+
+    /// Whether no broker has seen any part of a request, so that its client may be told nothing.
+    fn is_untouched(&self, number: u64) -> bool {
+        let Some(State::Split(split)) = self.slot(number).map(|slot| &slot.state) else { return false };
+        split.items().iter().all(|item| item.is_waiting() && !item.doubt && item.losses == 0)
     }
 
     fn item_topic(&self, number: u64, at: usize) -> Option<TopicKey> {

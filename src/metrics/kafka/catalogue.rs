@@ -1,6 +1,6 @@
 //! Kafka's part of the table of metrics.
 
-use super::closed::{DroppedBy, GuardOutcome};
+use super::closed::{ClientSasl, DroppedBy, GuardOutcome, SaslRenewal};
 use crate::metrics::catalogue::Extra::{Closed, None as Plain, Seen};
 use crate::metrics::catalogue::Kind::{Counter, Gauge, Histogram};
 use crate::metrics::catalogue::Scope::{Cluster, Member};
@@ -51,6 +51,22 @@ pub(in crate::metrics) const CATALOGUE: &[Spec] = &[
         Closed(&[("outcome", |_| GuardOutcome::LABELS.to_vec())]),
         "Offsets that a broker called out of range, by what the partition's leader says of them. `valid` and `unknown` \
          are kept from the client, which fetches again; the others are passed on.",
+    ),
+    m(
+        "kafka_sasl_renewals_total",
+        Counter,
+        Cluster,
+        Closed(&[("outcome", |_| SaslRenewal::LABELS.to_vec())]),
+        "Sessions at brokers that were to be renewed on their connection before they ended (KIP-368). But for `ok` the \
+         connection was given up, and what was on it treated as lost with it.",
+    ),
+    m(
+        "kafka_client_sasl_total",
+        Counter,
+        Cluster,
+        Closed(&[("outcome", |_| ClientSasl::LABELS.to_vec())]),
+        "SASL exchanges that clients began. `unrepeatable` (SCRAM, GSSAPI with `sasl.clients = \"own\"`): that client's \
+         connection ends with its broker's.",
     ),
     m(
         "kafka_leaders",

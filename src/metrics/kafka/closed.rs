@@ -125,3 +125,29 @@ impl Library {
         }
     }
 }
+
+closed_set! {
+    /// How a connection's session at a broker was renewed (KIP-368).
+    SaslRenewal counted by SaslRenewals {
+        /// The broker is content.
+        Ok ok = "ok",
+        /// The broker refused; the connection was given up.
+        Refused refused = "refused",
+        /// It didn't answer in time; the connection was given up.
+        Late late = "late",
+    }
+}
+
+closed_set! {
+    /// What became of a client's own SASL exchange.
+    ClientSasl counted by ClientSasls {
+        /// It is in: it has shown what is held, or its broker has taken what it has shown.
+        Accepted accepted = "accepted",
+        /// It has shown something else.
+        Refused refused = "refused",
+        /// It wants a mechanism that there is not.
+        Unsupported unsupported = "unsupported",
+        /// It passed, by a mechanism that can't be repeated: this connection ends with its broker's.
+        Unrepeatable unrepeatable = "unrepeatable",
+    }
+}

@@ -1,8 +1,8 @@
 //! ZooKeeper's part of the table of metrics.
 
 use super::closed::{
-    AttachOutcome, CloseReason, FenceOutcome, MoveKind, MoveOutcome, Poison, ReadbackVerdict, WatchKind,
-    WordFate,
+    AttachOutcome, CloseReason, FenceOutcome, MoveKind, MoveOutcome, Poison, ReadbackVerdict, SaslFate,
+    WatchKind, WordFate,
 };
 use crate::metrics::catalogue::Extra::{Closed, None as Plain};
 use crate::metrics::catalogue::Kind::{Counter, Gauge, Histogram};
@@ -154,5 +154,13 @@ pub(in crate::metrics) const CATALOGUE: &[Spec] = &[
         Cluster,
         Closed(&[("fate", |_| WordFate::LABELS.to_vec())]),
         "Four-letter words of clients, by what was done with them.",
+    ),
+    m(
+        "zookeeper_client_sasl_total",
+        Counter,
+        Cluster,
+        Closed(&[("fate", |_| SaslFate::LABELS.to_vec())]),
+        "Clients that authenticated themselves by SASL. `answered`: with the credentials that evenkeel holds, checked here. \
+         `refused`: with others, while it holds some. `passed`: on to their server, with whose loss their connections end.",
     ),
 ];

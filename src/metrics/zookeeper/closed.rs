@@ -222,6 +222,18 @@ closed_set! {
     }
 }
 
+closed_set! {
+    /// What was done with a client that authenticates itself by SASL.
+    SaslFate counted by Sasls {
+        /// It proved here that it knows the credentials that are held.
+        Answered answered = "answered",
+        /// It didn't, or can't by its mechanism.
+        Refused refused = "refused",
+        /// None are held: its server answers, and its connection ends with that server.
+        Passed passed = "passed",
+    }
+}
+
 /// The client libraries that are told apart, by how they speak: the protocol has no name for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Library {

@@ -1,8 +1,10 @@
-//! Attaching a session to a server: connect, ask, wait for the answer; the next server if it doesn't come.
+//! Attaching a session to a server: connect, ask, wait for the answer; the next server if it doesn't come. With credentials of our
+//! own it is proved whose the session is before anything else is said.
 //!
 //! One `ConnectRequest` of a session is under way at a time: a late revalidation on another server would take the
 //! session back there (ZOOKEEPER-710, ZOOKEEPER-2886).
 
+use super::follow::{end, own_session};
 use super::{Ensemble, Place};
 use crate::config::HostPort;
 use crate::metrics::ConnectOutcome;
@@ -10,6 +12,7 @@ use crate::metrics::zookeeper::AttachOutcome;
 use crate::net::{ConnectError, ConnectOptions, FrameError, FrameReader, Secure, Stream, connect};
 use crate::retry::Backoff;
 use crate::time::{Boot, boot, now};
+use crate::zookeeper::sasl::{self, SaslError};
 use crate::zookeeper::wire::ConnectResponse;
 use bytes::Bytes;
 use prometheus::IntGauge;
@@ -83,12 +86,21 @@ pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
             }
         };
         let at = place.at().clone();
+        // At a server that doesn't accept our credentials one session tries for all.
+        let denied = ensemble.read(|servers| servers.get(&at).is_some_and(|s| s.accepts == Some(false)));
+        let alone = denied.then(|| ensemble.proving.try_acquire());
+        if matches!(alone, Some(Err(_))) {
+            drop((turn, attaching, place));
+            tokio::time::sleep(NO_SERVER + Duration::from_millis(rng.random_range(1..20))).await;
+            continue;
+        }
         let attempt = once(&ensemble, place, &wish.request).await;
         if let Some(outcome) = outcome(&attempt) {
             ensemble.metrics.attaches.inc(outcome);
         }
         match attempt {
             Ok(attached) => {
+                ensemble.server_accepts(&at, true);
                 ensemble.server_is_up(&at);
                 return attached;
             }
@@ -100,7 +112,12 @@ pub async fn attach(ensemble: Arc<Ensemble>, wish: Wish) -> Attached {
                     tokio::time::sleep(backoff.next(&mut rng)).await;
                 }
             }
-            Err(failure) => ensemble.server_is_down(&at, &failure.to_string()),
+            Err(failure) => {
+                if matches!(failure, Failure::Sasl(_)) {
+                    ensemble.server_accepts(&at, false);
+                }
+                ensemble.server_is_down(&at, &failure.to_string());
+            }
         }
         match tried.iter_mut().find(|(other, _)| *other == at) {
             Some((_, count)) => *count = count.saturating_add(1),
@@ -119,7 +136,7 @@ fn outcome(attempt: &Result<Attached, Failure>) -> Option<AttachOutcome> {
         },
         Err(Failure::Closed) => AttachOutcome::Closed,
         Err(Failure::Silent) => AttachOutcome::Timeout,
-        Err(Failure::Other(_)) => return None,
+        Err(Failure::Sasl(_) | Failure::Other(_)) => return None,
     })
 }
 
@@ -148,6 +165,9 @@ enum Failure {
     /// It may be starting, or stopped.
     #[error("it accepted the connection and did not answer")]
     Silent,
+    /// It does not accept the credentials, or they can't be read.
+    #[error("{0}")]
+    Sasl(String),
     #[error("{0}")]
     Other(String),
 }
@@ -155,6 +175,20 @@ enum Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::Other(error.to_string())
+    }
+}
+
+/// Whether a server serves sessions with our credentials, by one that is ended at once; nothing if that can't be told.
+pub(super) async fn accepts(ensemble: &Arc<Ensemble>, at: &HostPort) -> Option<Result<(), String>> {
+    let place = ensemble.place_at(at)?;
+    let request = own_session().request;
+    match once(ensemble, place, &request).await {
+        Ok(attached) => {
+            end(attached).await;
+            Some(Ok(()))
+        }
+        Err(Failure::Sasl(why)) => Some(Err(why)),
+        Err(_) => None,
     }
 }
 
@@ -168,7 +202,10 @@ async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result
     let (started, at) = (now(), place.at().clone());
     let connected = connect(&ensemble.resolver, &at.host, at.port, &options, secure).await;
     let mut stream = match connected {
-        Ok(connected) => connected.stream,
+        Ok(connected) => {
+            metrics.handshake(connected.stream.handshake());
+            connected.stream
+        }
         Err(error) => {
             let outcome = match &error {
                 ConnectError::Tls { .. } => ConnectOutcome::Tls,
@@ -192,6 +229,27 @@ async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result
             return Err(Failure::Silent);
         }
     };
+    let granted = ConnectResponse::decode(&response).is_ok_and(|response| !response.is_expired());
+    if let Some((username, file)) = settings.zookeeper.sasl.held().filter(|_| granted) {
+        let name = &settings.zookeeper.name;
+        let proof = async {
+            let password = ensemble.held.password(file).map_err(SaslError::Refused)?;
+            sasl::authenticate(&mut stream, &mut reader, username, &password).await
+        };
+        let failed = match tokio::time::timeout(settings.zookeeper.attach_timeout, proof).await {
+            Ok(Ok(())) => None,
+            Ok(Err(SaslError::Refused(why))) => {
+                let text = format!("SASL as {username} in ensemble {name}: {why}");
+                Some((ConnectOutcome::Sasl, Failure::Sasl(text)))
+            }
+            Ok(Err(lost)) => Some((ConnectOutcome::Error, Failure::Other(lost.to_string()))),
+            Err(_) => Some((ConnectOutcome::Timeout, Failure::Silent)),
+        };
+        if let Some((outcome, failure)) = failed {
+            metrics.connect(outcome);
+            return Err(failure);
+        }
+    }
     metrics.connect(ConnectOutcome::Ok);
     metrics.connect_seconds.observe(now().saturating_duration_since(started).as_secs_f64());
     Ok(Attached { place, stream, reader, response, sent })

@@ -10,6 +10,7 @@ mod facts;
 mod follow;
 mod servers;
 mod status;
+mod turns;
 mod watch;
 
 pub use attach::{Attached, Wish, attach};
@@ -17,15 +18,19 @@ pub use drains::DrainState;
 pub use facts::{Facts, Said};
 pub use follow::follow_config;
 pub use servers::{Drain, Health, Server, Servers};
+pub use turns::Turn;
 pub use watch::{has_reached, watch};
 
 use crate::config::{self, HostPort};
 use crate::dns::Resolver;
 use crate::hold::Ledger;
 use crate::lifecycle::Block;
+use crate::metrics::zookeeper::SaslFate;
 use crate::metrics::{ServerMetrics, ZooKeeperMetrics};
+use crate::net::Door;
 use crate::time::now;
 use crate::tls::Tls;
+use crate::zookeeper::sasl::Held;
 use arc_swap::ArcSwap;
 use rand::Rng;
 use std::collections::HashMap;
@@ -33,15 +38,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
+use turns::Turns;
 
 /// The session time-out that is assumed before one was granted: what the servers' defaults give to who asks for more
 /// than they allow is 40 s, to who asks for less 4 s.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Planned moves at once, and no more than attaches. A move keeps its client waiting from its beginning on, so that no more begin
-/// than get on with each other: what waits for its turn is served where it is.
-const MOVES: usize = 12;
 
 /// The configuration that concerns one ensemble, replaced whole by a reload.
 #[derive(Clone, Debug)]
@@ -64,16 +66,24 @@ pub struct Ensemble {
     pub metrics: Arc<ZooKeeperMetrics>,
     /// The process's book of held requests.
     pub ledger: Arc<Ledger>,
+    /// Where clients come in.
+    pub door: Door,
     /// Names to addresses.
     pub resolver: Resolver,
     tls: Tls,
+    /// The password that sessions authenticate themselves with.
+    pub(in crate::zookeeper) held: Held,
+    /// For who tries a server that didn't accept our credentials.
+    proving: Semaphore,
+    /// That clients authenticate themselves to their servers was said.
+    passed_said: AtomicBool,
     settings: ArcSwap<Settings>,
     servers: Mutex<Servers>,
     /// Attaches at once; how many there may be by the settings that were looked at last.
     attaches: Semaphore,
     allowed: Mutex<usize>,
     /// Turns for planned moves.
-    moves: Arc<Semaphore>,
+    moves: Arc<Turns>,
     wakers: Mutex<HashMap<u64, Waker>>,
     news: AtomicU64,
     poke: Notify,
@@ -137,13 +147,17 @@ impl Ensemble {
         Arc::new(Self {
             metrics,
             ledger,
+            door: Door::default(),
             resolver,
             tls: Tls::new(),
+            held: Held::default(),
+            proving: Semaphore::new(1),
+            passed_said: AtomicBool::new(false),
             settings: ArcSwap::from_pointee(settings),
             servers: Mutex::new(servers),
             attaches: Semaphore::new(allowed),
             allowed: Mutex::new(allowed),
-            moves: Arc::new(Semaphore::new(MOVES)),
+            moves: Turns::new(),
             wakers: Mutex::default(),
             news: AtomicU64::new(0),
             poke: Notify::new(),
@@ -240,9 +254,8 @@ impl Ensemble {
     }
 
     /// Waits for the turn of a planned move, which lasts until it is dropped.
-    pub async fn turn_to_move(self: Arc<Self>) -> Option<OwnedSemaphorePermit> {
-        // It is never closed.
-        Arc::clone(&self.moves).acquire_owned().await.ok()
+    pub async fn turn_to_move(self: Arc<Self>) -> Option<Turn> {
+        Arc::clone(&self.moves).next().await
     }
 
     /// Whether writes wait, since a server is about to stop that takes every client's connection with it.
@@ -285,6 +298,34 @@ impl Ensemble {
         drop(servers);
         let metrics = self.metrics.member(&at.to_string());
         Ok(Place { ensemble: Arc::clone(self), at, metrics })
+    }
+
+    /// A place on this server, if it is listed.
+    fn place_at(self: &Arc<Self>, at: &HostPort) -> Option<Place> {
+        let mut servers = lock(&self.servers);
+        servers.get(at)?;
+        servers.took(at);
+        drop(servers);
+        let metrics = self.metrics.member(&at.to_string());
+        Some(Place { ensemble: Arc::clone(self), at: at.clone(), metrics })
+    }
+
+    /// Whether a server takes sessions as they are now, with our credentials where there are any.
+    fn server_accepts(&self, at: &HostPort, accepts: bool) {
+        if let Some(server) = lock(&self.servers).get_mut(at) {
+            server.accepts = Some(accepts);
+        }
+    }
+
+    /// A client authenticates itself by SASL to its server, since no credentials are held. Said once.
+    pub(in crate::zookeeper) fn count_passed_sasl(&self) {
+        self.metrics.client_sasl.inc(SaslFate::Passed);
+        if !self.passed_said.swap(true, Relaxed) {
+            tracing::warn!(
+                "a client authenticates itself by SASL, which only the client itself can repeat: its connection ends with its \
+                 server's; with sasl.username and sasl.password_file it would not"
+            );
+        }
     }
 
     /// An attach or a probe showed that a server serves.

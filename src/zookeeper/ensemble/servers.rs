@@ -48,6 +48,8 @@ pub struct Server {
     pub sessions: usize,
     /// Its drain: no session goes there while another server will do.
     pub drained: Option<Drain>,
+    /// Whether it took the last session, our credentials included; nothing if nobody has asked.
+    pub accepts: Option<bool>,
     /// Since when it closes attaches without a word, with no sign that it serves.
     doubted: Option<Instant>,
     /// Not tried before this moment, unless there is nobody else.
@@ -98,6 +100,7 @@ impl Servers {
                     version: None,
                     sessions,
                     drained: None,
+                    accepts: None,
                     doubted: None,
                     not_before: None,
                     backoff: Backoff::new(self.back_off.0, self.back_off.1),

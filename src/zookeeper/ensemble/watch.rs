@@ -3,6 +3,7 @@
 //! `srvr` is the one four-letter word that servers answer by default (`4lw.commands.whitelist`). Where it is not
 //! allowed, its refusal shows that the server is up, and nothing more. A good answer is no proof that writes work.
 
+use super::attach::accepts as accepts_session;
 use super::{Ensemble, Health, lock};
 use crate::config::HostPort;
 use crate::net::{ConnectOptions, Secure, connect, secured};
@@ -12,7 +13,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
@@ -53,6 +54,7 @@ pub async fn watch(ensemble: Arc<Ensemble>) {
 async fn look(ensemble: Arc<Ensemble>, at: HostPort) {
     let mut rng = StdRng::from_rng(&mut rand::rng());
     let mut look_now = ensemble.look_now.subscribe();
+    let mut proved = None;
     loop {
         look_now.mark_unchanged();
         let asked = now();
@@ -73,7 +75,10 @@ async fn look(ensemble: Arc<Ensemble>, at: HostPort) {
             server.looked = Some(asked);
         }
         ensemble.look_whether_quiet();
-        if up {
+        let denied = if up { denial(&ensemble, &at, &mut proved).await } else { None };
+        if let Some(why) = denied {
+            ensemble.server_is_down(&at, &why);
+        } else if up {
             ensemble.server_is_up(&at);
         } else if ensemble.read(|s| s.get(&at).is_none_or(|s| s.health != Health::Up || s.sessions == 0)) {
             // One that sessions still use is not called down for a probe that failed: they know better.
@@ -92,6 +97,25 @@ async fn look(ensemble: Arc<Ensemble>, at: HostPort) {
     }
 }
 
+/// Why a server that says that it serves would not take a session, as far as that is about our credentials: `srvr` needs none. One that has
+/// taken a session isn't asked; one that refuses them is asked again after a while, or sooner by a client's session. `tried`: when that was last.
+async fn denial(ensemble: &Arc<Ensemble>, at: &HostPort, tried: &mut Option<Instant>) -> Option<String> {
+    if ensemble.look_at_settings(|settings| settings.zookeeper.sasl.held().is_none()) {
+        return None;
+    }
+    let accepts = ensemble.read(|servers| servers.get(at).and_then(|server| server.accepts));
+    if accepts == Some(true) {
+        return None;
+    }
+    if accepts == Some(false) && tried.is_some_and(|last| now() < last + PAUSE) {
+        return Some("it does not accept our credentials".to_owned());
+    }
+    *tried = Some(now());
+    let said = accepts_session(ensemble, at).await?;
+    ensemble.server_accepts(at, said.is_ok());
+    said.err()
+}
+
 /// Asks a server a four-letter word, and reads until it closes.
 pub(super) async fn ask_word(ensemble: &Ensemble, at: &HostPort, word: [u8; 4]) -> Result<Vec<u8>, String> {
     let settings = ensemble.settings();
@@ -99,6 +123,7 @@ pub(super) async fn ask_word(ensemble: &Ensemble, at: &HostPort, word: [u8; 4]) 
     let secure = Secure { tls: &ensemble.tls, options: &settings.zookeeper.tls };
     let connected = connect(&ensemble.resolver, &at.host, at.port, &options, secure).await;
     let mut stream = connected.map_err(|error| error.to_string())?.stream;
+    ensemble.metrics.member(&at.to_string()).handshake(stream.handshake());
     stream.write_all(&word).await.map_err(|error| error.to_string())?;
     let mut text = Vec::new();
     let read = stream.take(ANSWER_MOST).read_to_end(&mut text).await;

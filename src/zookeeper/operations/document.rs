@@ -55,12 +55,12 @@ An answer `NoAuth` to a verifying read tells nothing.
 | write | reads | done | rejected | sent again | unknown |
 |---|---|---|---|---|---|
 | create, ephemeral | node, parent | its owner is this session and it is newer than `Z0` | it is older than `Z0`: NodeExists | it isn't there, and no child came or went since `Z0` | otherwise |
-| create, persistent, container, TTL | node, parent, access control list | only without rivals: newer than `Z0`, with this data and list | it is older than `Z0`: NodeExists | as above | otherwise |
+| create, persistent, container, TTL | node, parent, access control list | never: a rival may have made it | it is older than `Z0`: NodeExists | as above | otherwise; one newer than `Z0` with this data and list is told as likely in the log |
 | create, sequential | siblings | one sibling has the unique part of its name | | no child came or went since `Z0` | otherwise |
 | delete | node | | a version other than the one expected, untouched since `Z0`: BadVersion | the same node is there, untouched | it isn't there, or another one is |
-| setData, version v | node and data | version v+1, set since `Z0`, this data | v+1 with other data, or untouched with another version: BadVersion | version v, of the same node | otherwise |
+| setData, version v | node and data | never: a rival may have set the same data over the same version | v+1 with other data, or untouched with another version: BadVersion | version v, of the same node | otherwise; version v+1 with this data is told as likely in the log |
 | setData, any version | node | | | untouched since `Z0` | otherwise |
-| setACL, version v | list | version v+1, with this list | v+1 with another list: BadVersion | version v, of the same node | otherwise |
+| setACL, version v | list | never, as setData | v+1 with another list: BadVersion | version v, of the same node | otherwise |
 | multi | as its parts | one part is proved done | | one part is proved not done; or there are only checks | otherwise |
 | reconfig | `/zookeeper/config` | | | the configuration is older than `Z0` | otherwise |
 

@@ -53,7 +53,7 @@ pub static OPERATIONS: &[Operation] = rows! {
     MULTI_READ "multiRead" 6, Read AsIs, None, Replay; "reads; sets no watches, whatever its flags say"
     AUTH "auth" 4, Session AsIs, None, Credentials; "kept for every later server; the answers to Evenkeel's own sendings are swallowed"
     SET_WATCHES "setWatches" 4, Read AsIs, Lists, AfterWatches; "a client's own re-arming, after a reconnect to Evenkeel"
-    SASL "sasl" 4, Session AsIs, None, Handshake; "a step with one server; another can't go on from there"
+    SASL "sasl" 4, Session AsIs, None, Handshake; "a step with one server; another can't go on from there. With credentials of Evenkeel's own (`sasl.username`) it is answered here"
     GET_EPHEMERALS "getEphemerals" 6, Read AsIs, None, Replay; "reads"
     GET_ALL_CHILDREN_NUMBER "getAllChildrenNumber" 6, Read AsIs, None, Replay; "reads"
     SET_WATCHES2 "setWatches2" 6, Read AsIs, Lists, AfterWatches; "as setWatches, with persistent ones"

@@ -44,10 +44,11 @@ pub struct Pending<'a> {
 /// What other clients are supposed to do. Evidence that is of identity (owners, names, zxids) needs no such thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rivals {
-    /// They may write the same bytes to the same version of the same node at the same moment.
+    /// They may write the same bytes to the same version of the same node at the same moment: a counter that two clients raise by
+    /// compare-and-set is such a node. Nothing else can be relied on.
+    #[default]
     Same,
     /// They may write to the same nodes, but not the same bytes over the same version.
-    #[default]
     Distinct,
     /// None writes to the nodes that this session writes to.
     None,

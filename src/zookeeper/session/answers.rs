@@ -5,7 +5,7 @@ use super::upstream::{Due, Event, Own, Who};
 use super::{End, KEEP_SLOTS, Moment, Phase, Session};
 use crate::config::HostPort;
 use crate::metrics::ReleaseOutcome;
-use crate::metrics::zookeeper::WatchKind;
+use crate::metrics::zookeeper::{CloseReason, WatchKind};
 use crate::net::Stream;
 use crate::retry::Verdict;
 use crate::zookeeper::config_node;
@@ -79,8 +79,8 @@ impl Session {
             // Kept on its own: the frame may be a slice of a large buffer.
             self.auths.push(Bytes::copy_from_slice(&slot.frame));
         }
-        if code == opcode::SASL {
-            self.sasl = true;
+        if code == opcode::SASL && !std::mem::replace(&mut self.sasl, true) {
+            self.ensemble.count_passed_sasl();
         }
         if slot.op.is_some_and(|op| !matches!(op.watches, Watches::None | Watches::Lists)) {
             self.watches.answered(code, slot.payload(), header.err);
@@ -94,7 +94,8 @@ impl Session {
         } else {
             frame
         };
-        let at_once = slot.is_answered_at_once();
+        let (at_once, refused) =
+            (slot.is_answered_at_once(), header.err == errors::SESSION_CLOSED_REQUIRE_SASL_AUTH);
         if watched {
             self.count_watches();
         }
@@ -109,6 +110,12 @@ impl Session {
         } else {
             slot.state = State::Done(Reply::Frame(frame));
             self.unlucky = 0;
+        }
+        if refused {
+            // Its server ends the connection behind this answer, and so would the next one.
+            self.hand_out(at);
+            self.lease_close(CloseReason::Auth);
+            self.close("its server serves nobody who isn't authenticated by SASL");
         }
     }
 

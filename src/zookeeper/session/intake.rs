@@ -91,6 +91,9 @@ impl Session {
             self.on_ping(frame, at);
             return Ok(());
         }
+        if self.prove(header, &frame, at) {
+            return Ok(());
+        }
         let op = operation(header.opcode);
         let state = match op.map_or(UNKNOWN, |op| op.forward) {
             Forward::AsIs => State::Waiting,
@@ -122,13 +125,13 @@ impl Session {
         Ok(())
     }
 
-    fn refuse(&self, xid: i32, code: i32) -> State {
+    pub(super) fn refuse(&self, xid: i32, code: i32) -> State {
         self.ensemble.count_error(code);
         State::Done(Reply::Made(build::error_reply(xid, self.zxid, code)))
     }
 
     /// Gives a request its place. In the steady state it goes on at once.
-    fn take(
+    pub(super) fn take(
         &mut self,
         header: RequestHeader,
         op: Option<&'static Operation>,

@@ -76,14 +76,18 @@ impl Session {
         }
     }
 
-    /// When a server that doesn't answer is given up: one that is stopped or cut off closes nothing. Pings it answers at once,
-    /// whatever else it does; a fence and what follows it may take a while.
+    /// When a server that doesn't answer is given up: one that is stopped or cut off closes nothing. A ping that nothing stands
+    /// before it answers at once; a write or a sync takes as long as its quorum does, and what stands behind it, too: a direct
+    /// client would wait for 2T/3.
     fn silent_at(&self) -> Option<Boot> {
         let told = self.lease.as_ref()?.told();
         let upstream = self.upstream.as_ref()?;
         match self.phase {
-            Phase::Serving => Some(upstream.waiting_since(true)? + (told / 6).max(SILENCE)),
-            Phase::Settling(_) => Some(upstream.waiting_since(false)? + told / 3),
+            Phase::Serving => {
+                let (since, alone) = upstream.silent_since()?;
+                Some(since + if alone { (told / 6).max(SILENCE) } else { (told / 3).max(SILENCE) })
+            }
+            Phase::Settling(_) => Some(upstream.waiting_since()? + told / 3),
             _ => None,
         }
     }

@@ -12,6 +12,7 @@ mod intake;
 mod leases;
 mod lost;
 mod moving;
+mod proof;
 mod settle;
 mod slot;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::net::{FrameReader, Late, Patience, Stream, WriteQueue};
 use crate::time::{Boot, boot, now};
 use crate::zookeeper::ensemble::{Attached, Ensemble};
 use crate::zookeeper::lease::Lease;
+use crate::zookeeper::sasl::Offer;
 use crate::zookeeper::watches::Watches;
 use crate::zookeeper::wire::opcode;
 use bytes::Bytes;
@@ -134,8 +136,10 @@ pub struct Session {
     counted: [usize; 5],
     /// The client's authentications that succeeded, to be repeated elsewhere.
     auths: Vec<Bytes>,
-    /// It has authenticated by SASL, which can't be repeated.
+    /// It has authenticated by SASL to its server, which can't be repeated.
     sasl: bool,
+    /// The challenge that it was given here, by SASL.
+    offer: Option<Offer>,
     upstream: Option<Upstream>,
     /// When it was attached to its server.
     attached_at: Instant,
@@ -193,6 +197,7 @@ impl Session {
             counted: [0; 5],
             auths: Vec::new(),
             sasl: false,
+            offer: None,
             upstream: None,
             attached_at: now(),
             unlucky: 0,

@@ -16,9 +16,10 @@
 use super::leases::OWN_XID;
 use super::upstream::{Event, Own, Upstream, Who};
 use super::{Moment, Phase, Session};
+use crate::config::HostPort;
 use crate::metrics::zookeeper::{CloseReason, MoveKind, MoveOutcome};
 use crate::net::PREFIX;
-use crate::zookeeper::ensemble::{Attached, Wish, attach, has_reached};
+use crate::zookeeper::ensemble::{self, Attached, Wish, attach, has_reached};
 use crate::zookeeper::lease::{Grant, Lease, Reattach};
 use crate::zookeeper::watches::Overlap;
 use crate::zookeeper::wire::{
@@ -32,7 +33,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// What is under way must be answered, and another server found, within this; else the session stays and tries again later.
 const BOUND: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ const AGAIN: Duration = Duration::from_millis(2);
 const LATER: Duration = Duration::from_secs(1);
 
 /// The turn of a move, waited for.
-pub(super) type Turn = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+pub(super) type Turn = Pin<Box<dyn Future<Output = Option<ensemble::Turn>> + Send>>;
 
 /// Whether an old leader has come far enough, asked.
 type Asked = Pin<Box<dyn Future<Output = bool> + Send>>;
@@ -82,8 +82,10 @@ pub(super) struct Move {
     overlap: Overlap,
     /// All watches were set in one request, so that what is known of the new server is of one moment.
     at_once: bool,
+    /// The server that is left.
+    left: HostPort,
     /// Its turn; the next one's when it is over.
-    _turn: OwnedSemaphorePermit,
+    turn: ensemble::Turn,
 }
 
 impl Move {
@@ -153,20 +155,22 @@ impl Session {
     }
 
     /// It is this session's turn, unless things have changed meanwhile.
-    fn begin_move(&mut self, turn: OwnedSemaphorePermit, at: Moment) -> bool {
+    fn begin_move(&mut self, turn: ensemble::Turn, at: Moment) -> bool {
         self.unlooked = true;
         let (Phase::Serving, Some(upstream)) = (&self.phase, &self.upstream) else { return false };
         if !self.ensemble.is_left(upstream.place().at()) || self.sasl {
             return true;
         }
         self.unlooked = false;
+        let left = upstream.place().at().clone();
         self.phase = Phase::Moving(Box::new(Move {
+            left,
             step: Step::Quiet { told_since: self.told_since, ask: &[Own::Ping, Own::First] },
             started: at.now,
             deadline: at.now + BOUND,
             overlap: Overlap::default(),
             at_once: false,
-            _turn: turn,
+            turn,
         }));
         true
     }
@@ -412,13 +416,14 @@ impl Session {
     /// The move is over: what the new server has told meanwhile follows, and what is held goes on.
     fn finish_move(&mut self, at: Moment) {
         let Phase::Moving(moving) = std::mem::replace(&mut self.phase, Phase::Serving) else { return };
+        let took = at.now.saturating_duration_since(moving.started);
+        moving.turn.took(&moving.left, took);
         let (left, dropped) = moving.overlap.left(&self.watches);
         self.ensemble.metrics.watch_events_dropped.inc_by(dropped as u64);
         for (_, frame) in left {
             self.tell(frame);
         }
         self.next = self.base;
-        let took = at.now.saturating_duration_since(moving.started);
         self.ensemble.count_move(MoveKind::Planned, MoveOutcome::Moved, Some(took));
     }
 

@@ -1,7 +1,7 @@
 //! A session's connection to its server: requests out, answers and events in, each with what it belongs to.
 //!
 //! Knows nothing of what requests mean but whether an answer may come before those of earlier requests: a server
-//! answers `ping`, `auth` and `sasl` at once, and everything else in the order of its arrival
+//! may answer `ping`, `auth` and `sasl` at once, and everything else in the order of its arrival
 //! (`ZooKeeperServer.processPacket`, `FinalRequestProcessor`). Requests aren't told apart by their xid: libraries use them
 //! as they like.
 
@@ -116,9 +116,17 @@ impl Upstream {
         self.out.is_empty()
     }
 
-    /// When the oldest unanswered request was sent; of those that are answered at once, or of all.
-    pub(super) fn waiting_since(&self, early: bool) -> Option<Boot> {
-        self.due.iter().find(|due| due.early || !early).map(|due| due.sent)
+    /// When the oldest unanswered request was sent.
+    pub(super) fn waiting_since(&self) -> Option<Boot> {
+        self.due.front().map(|due| due.sent)
+    }
+
+    /// When the oldest unanswered request was sent that waits for nothing but the server, and whether it is really so: a ping
+    /// stands in line behind the session's own writes and syncs until they are committed (`CommitProcessor` queues whatever
+    /// comes from a session with a request that needs a commit; 3.8.6, 3.9.5).
+    pub(super) fn silent_since(&self) -> Option<(Boot, bool)> {
+        let at = self.due.iter().position(|due| due.early)?;
+        self.due.get(at).map(|due| (due.sent, at == 0))
     }
 
     /// Queues a request of the client's, as it came. `xid`: what its answer will carry.

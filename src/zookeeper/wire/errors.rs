@@ -35,6 +35,9 @@ pub const NOT_READ_ONLY: i32 = -119;
 /// No such watcher.
 pub const NO_WATCHER: i32 = -121;
 
+/// The server serves nobody who isn't authenticated by SASL, and ends the connection.
+pub const SESSION_CLOSED_REQUIRE_SASL_AUTH: i32 = -124;
+
 /// The name of a code, for logs and documents.
 pub fn name(code: i32) -> &'static str {
     match code {

@@ -47,7 +47,7 @@ pub use driven::{Driven, drive};
 pub use error::{Error, Result};
 pub use gates::Controller;
 pub use judge::{ConsumerVerdict, Verdict, judge_consumer, judge_producers};
-pub use kafka::{Cluster, KafkaVersion, Roll, Session, Spec};
+pub use kafka::{Asking, Cluster, KafkaVersion, Roll, Session, Spec};
 pub use scene::{Load, Report, Scene};
 pub use script::RollScript;
 pub use sidecar::Sidecar;

@@ -23,7 +23,13 @@ impl Link {
             answer.push_struct("api_keys", produce);
             Arc::new(Versions::new(answer))
         };
-        let result = stream.map(|stream| Dialed { stream, versions: versions() });
+        let result = stream.map(|stream| Dialed {
+            stream,
+            versions: versions(),
+            identity: None,
+            renew_at: None,
+            session: None,
+        });
         let result = result.ok_or(DialError::UnknownNode(self.node));
         self.state = State::Dialing(Box::pin(std::future::ready(result)));
     }
@@ -47,11 +53,24 @@ impl Link {
                     versions: Arc::clone(&open.versions),
                     silent: open.silent.clone(),
                     had_silent: open.had_silent,
+                    renewing: None,
+                    renewals: Arc::clone(&self.renewals),
                 }))
             }
         };
         let metrics = Arc::clone(&self.metrics);
-        Self { node: self.node, state, metrics, max_frame: self.max_frame, write_queue: self.write_queue }
+        Self {
+            node: self.node,
+            state,
+            metrics,
+            max_frame: self.max_frame,
+            write_queue: self.write_queue,
+            credentials: self.credentials.clone(),
+            client_id: self.client_id.clone(),
+            bound: self.bound,
+            renewals: Arc::clone(&self.renewals),
+            was_open: self.was_open,
+        }
     }
 
     /// Prints what is out on it.

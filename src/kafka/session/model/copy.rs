@@ -39,6 +39,8 @@ impl Session {
             // Made anew by each look; of Fetch alone, which isn't sent here; or of no weight for what it does.
             cluster: _, client: _, host: _, ahead: _, watermarks: _, guard: _, in_use: _, client_info: _, _connected: _,
             rng: _, timer: _, drain: _, draining: _, patience: _,
+            // Clients here show nothing of themselves.
+            showing: _,
         } = self;
         assert!(out.is_empty() && reader.buffered() == 0 && !eof && !left && !is_draining && lost.is_none());
         let node = home.port.and_then(|port| cluster.node_at(port)).unwrap();
@@ -64,7 +66,7 @@ impl Session {
         copy.library = *library;
         copy.client_id.clone_from(client_id);
         copy.offered.clone_from(offered);
-        copy.looked_at = *looked_at;
+        copy.looked_at.clone_from(looked_at);
         copy.mode = *mode;
         cluster.ledger.charge(self.held_bytes);
         copy

@@ -96,6 +96,9 @@ pub(super) const BEHIND_A_MOVE: &[Action] = &[
     Action::Deliver(1),
 ];
 
+/// Both of two partitions are led by the first node, and the client knows it: its requests have a batch for each.
+pub(super) const TOGETHER: &[Action] = &[Action::Move(1), Action::Tell, Action::Learn];
+
 /// The first batch has landed, and two more are with the leader.
 pub(super) const TWO_IN_FLIGHT: &[Action] = &[
     Action::Send,

@@ -1,7 +1,7 @@
 //! What is explored at every test, and what more with `TESTBED_MODEL_WIDE=1`.
 
 use super::explore;
-use super::scenario::{BEHIND_A_MOVE, Budget, CALM, Identity, PLAIN, Scenario, TWO_IN_FLIGHT};
+use super::scenario::{BEHIND_A_MOVE, Budget, CALM, Identity, PLAIN, Scenario, TOGETHER, TWO_IN_FLIGHT};
 use crate::kafka::mistake::Mistake;
 use std::collections::BTreeSet;
 
@@ -88,6 +88,21 @@ static DOUBT: Scenario = Scenario {
 static ONE_2: Scenario =
     Scenario { requests: &[&[0], &[0]], acks: 1, raise: false, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
 
+/// Requests for two partitions, one of which is moved: they are taken apart, and their answers put together. One of the moves is the
+/// prelude's.
+const PAIR: Scenario = Scenario {
+    requests: &[&[0, 1], &[0, 1]],
+    prelude: TOGETHER,
+    budget: Budget { moves: 2, ..CALM },
+    ..PLAIN
+};
+static PAIR_MOVE: Scenario = PAIR;
+static PAIR_LOSS: Scenario = Scenario { budget: Budget { moves: 1, losses: 1, ..CALM }, ..PAIR };
+static PAIR_KILL: Scenario =
+    Scenario { requests: &[&[0, 1], &[1]], budget: Budget { moves: 1, kills: 1, ..CALM }, ..PAIR };
+static PAIR_MOVE_LOSS: Scenario =
+    Scenario { requests: &[&[0, 1], &[1]], budget: Budget { moves: 2, losses: 1, ..CALM }, ..PAIR };
+
 /// A backlog: of two batches that are on their way to the new leader the second proves the first.
 const BACKLOG: Scenario = Scenario { prelude: BEHIND_A_MOVE, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
 static BACKLOG_LOSS: Scenario = Scenario { budget: Budget { moves: 1, losses: 1, ..CALM }, ..BACKLOG };
@@ -132,6 +147,14 @@ fn a_batch_that_the_next_one_proves() {
     is_right_wide(&BACKLOG_MOVES, 20_000);
     is_right_wide(&BACKLOG_LOSSES, 20_000);
     is_right_wide(&BACKLOG_OWN_LOSS, 5_000);
+}
+
+#[test]
+fn two_partitions() {
+    is_right(&PAIR_LOSS, 100);
+    is_right(&PAIR_MOVE, 1000);
+    is_right_wide(&PAIR_KILL, 1000);
+    is_right_wide(&PAIR_MOVE_LOSS, 1000);
 }
 
 #[test]

@@ -21,6 +21,7 @@ final class JavaSession {
     private final String servers;
     private final int timeout;
     private final boolean tree;
+    private final boolean own;
     private volatile ZooKeeper zk;
     private volatile CountDownLatch connected = new CountDownLatch(1);
     /** Tells of the changes below the tree. One for all sessions: a library that sets it again and a program that does are one. */
@@ -36,6 +37,7 @@ final class JavaSession {
         servers = o.get("servers");
         timeout = Integer.parseInt(o.get("timeout"));
         tree = "on".equals(o.get("tree"));
+        own = "on".equals(o.get("own"));
     }
 
     public static void main(String[] args) throws Exception {
@@ -71,6 +73,9 @@ final class JavaSession {
         connected = latch;
         zk = new ZooKeeper(servers, timeout, event -> session(event, latch));
         latch.await();
+        if (own) {
+            zk.addAuthInfo("digest", "app:word".getBytes(StandardCharsets.UTF_8));
+        }
         for (Object[] e : new Object[][] {{"/live/e", CreateMode.EPHEMERAL}, {"/live/s-", CreateMode.EPHEMERAL_SEQUENTIAL}}) {
             String path = create((String) e[0], "", (CreateMode) e[1]);
             Lines.line("t", "live", "at", Lines.micros(), "path", path);
@@ -210,6 +215,7 @@ final class JavaSession {
     }
 
     private String create(String path, String data, CreateMode mode) throws KeeperException, InterruptedException {
-        return zk.create(root + path, data.getBytes(StandardCharsets.UTF_8), ZooDefs.Ids.OPEN_ACL_UNSAFE, mode);
+        return zk.create(root + path, data.getBytes(StandardCharsets.UTF_8),
+                own ? ZooDefs.Ids.CREATOR_ALL_ACL : ZooDefs.Ids.OPEN_ACL_UNSAFE, mode);
     }
 }

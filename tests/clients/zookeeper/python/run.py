@@ -10,6 +10,7 @@ import time
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException
 from kazoo.protocol.states import EventType
+from kazoo.security import CREATOR_ALL_ACL
 
 import bed
 from bed import STOP, line, micros
@@ -27,7 +28,8 @@ class Session:
         self.root = f"/bed/{o['name']}"
         self.name = o["name"]
         self.pause = 1 / float(o["rate"])
-        self.client = KazooClient(hosts=o["servers"], timeout=float(o["timeout"]) / 1000)
+        own = {"default_acl": CREATOR_ALL_ACL, "auth_data": [("digest", "app:word")]} if o.get("own") == "on" else {}
+        self.client = KazooClient(hosts=o["servers"], timeout=float(o["timeout"]) / 1000, **own)
         self.lost = threading.Event()
         self.client.add_listener(self.changed)
 

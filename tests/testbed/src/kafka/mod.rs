@@ -7,10 +7,12 @@
 mod archive;
 mod cluster;
 mod properties;
+mod sasl;
 mod spec;
 mod view;
 
 pub use cluster::{Cluster, Roll};
+pub use sasl::Asking;
 pub use spec::{KafkaVersion, Session, Spec};
 pub(crate) use view::led;
 

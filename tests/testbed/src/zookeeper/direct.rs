@@ -76,11 +76,18 @@ pub struct Direct {
     seen: i64,
     xid: i32,
     frames: Option<Frames>,
+    /// Whether it proves whose it is.
+    proves: bool,
 }
 
 impl Direct {
     /// Makes a session with this time-out on one of the servers.
     pub fn connect(servers: Places, timeout: Duration) -> Result<Self> {
+        Self::connect_as(servers, timeout, false)
+    }
+
+    /// The same with servers that want it to be proved whose the session is.
+    pub(super) fn connect_as(servers: Places, timeout: Duration, proves: bool) -> Result<Self> {
         let mut direct = Self {
             servers,
             next: 0,
@@ -90,6 +97,7 @@ impl Direct {
             seen: 0,
             xid: 0,
             frames: None,
+            proves,
         };
         direct.attached(Instant::now())?;
         Ok(direct)
@@ -243,6 +251,9 @@ impl Direct {
         if granted <= 0 {
             (self.session, self.password) = (0, vec![0; 16]);
             return None;
+        }
+        if self.proves {
+            super::sasl::prove(&mut frames).ok()?;
         }
         (self.session, self.password, self.frames) = (session, password, Some(frames));
         if known {

@@ -45,12 +45,22 @@ pub struct EnsembleSpec {
     pub reconfig: bool,
     /// Whether servers have an encrypted port for clients, too.
     pub secure: bool,
+    /// Whether servers serve only sessions that are proved to be [`sasl::USER`](super::sasl::USER)'s.
+    pub sasl: bool,
 }
 
 impl EnsembleSpec {
     /// Three servers with a tick of 500 ms and fixed members.
     pub fn new(version: ZooKeeperVersion) -> Self {
-        Self { version, servers: 3, tick_ms: 500, sync_limit: 10, reconfig: false, secure: false }
+        Self {
+            version,
+            servers: 3,
+            tick_ms: 500,
+            sync_limit: 10,
+            reconfig: false,
+            secure: false,
+            sasl: false,
+        }
     }
 
     /// The same with another number of servers.
@@ -78,6 +88,13 @@ impl EnsembleSpec {
     #[must_use]
     pub fn secure(mut self) -> Self {
         self.secure = true;
+        self
+    }
+
+    /// The same with servers that want every session to be proved.
+    #[must_use]
+    pub fn sasl(mut self) -> Self {
+        self.sasl = true;
         self
     }
 
@@ -133,6 +150,7 @@ impl Ensemble {
         let mut ensemble = Self { members: members.collect(), spec, places: Places::default(), claim };
         ensemble.note_places();
         ensemble.certify()?;
+        ensemble.name_users()?;
         for id in ensemble.ids() {
             ensemble.prepare(id)?;
             ensemble.start_server(id)?;
@@ -222,6 +240,7 @@ impl Ensemble {
                 "-Duser.timezone=UTC",
                 // With it, /zookeeper/config may be changed by everyone.
                 if self.spec.reconfig { "-Dzookeeper.skipACL=yes" } else { "-Dzookeeper.skipACL=no" },
+                &self.users_setting(),
                 "-cp",
                 &jars.class_path()?,
                 "org.apache.zookeeper.server.quorum.QuorumPeerMain",
@@ -315,7 +334,7 @@ impl Ensemble {
 
     /// A client of the test bed's own, connected to the servers themselves, whose session has this time-out.
     pub fn direct(&self, timeout: Duration) -> Result<Direct> {
-        Direct::connect(Arc::clone(&self.places), timeout)
+        Direct::connect_as(Arc::clone(&self.places), timeout, self.spec.sasl)
     }
 
     /// Tells clients that [`Ensemble::direct`] gave where the servers are.
@@ -343,6 +362,7 @@ impl Ensemble {
              admin.enableServer=false\n4lw.commands.whitelist=*\nmaxClientCnxns=0\n",
             self.data(id).display(),
         );
+        text.push_str(self.sasl_settings());
         let mut members = String::new();
         for member in &self.members {
             let _ = writeln!(members, "{}", self.line(member));

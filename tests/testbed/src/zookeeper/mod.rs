@@ -20,6 +20,7 @@ mod programs;
 mod raw;
 mod refit;
 mod report;
+pub mod sasl;
 mod secure;
 mod shield;
 pub mod small;

@@ -2,6 +2,7 @@
 //! They are made ready on first use, in the cache.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -53,6 +54,10 @@ pub struct ClientSpec {
     pub rate: f64,
     /// Whether it sets a persistent recursive watch. Its library must have such.
     pub tree: bool,
+    /// Whether it authenticates itself (digest), and its nodes are only for those that its session is. kazoo's and Java's programs can.
+    pub own: bool,
+    /// The file (JAAS) that says as whom it authenticates itself by SASL. Java's own client can.
+    pub users: Option<PathBuf>,
 }
 
 impl ZooKeeperLibrary {
@@ -232,6 +237,13 @@ impl Client {
             .args(["--name", &spec.name, "--servers", servers])
             .args(["--timeout", &spec.timeout_ms.to_string(), "--rate", &spec.rate.to_string()])
             .args(["--tree", if spec.tree { "on" } else { "off" }]);
+        if spec.own {
+            command.args(["--own", "on"]);
+        }
+        if let Some(users) = &spec.users {
+            command
+                .env("JAVA_TOOL_OPTIONS", format!("-Djava.security.auth.login.config={}", users.display()));
+        }
         let program = Program::start(&spec.name, command, None, Line::of)?;
         program.wait_for("ready", Duration::from_secs(90))?;
         Ok(Self { spec: spec.clone(), program })

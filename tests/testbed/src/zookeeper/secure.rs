@@ -55,15 +55,16 @@ impl Ensemble {
     /// Where a sidecar finds the servers, and the keys of its configuration with which it is let in.
     pub fn for_sidecar(&self) -> (String, String) {
         if !self.spec.secure {
-            return (self.servers(), String::new());
+            return (self.servers(), self.sasl_keys());
         }
         let all = self.ids().into_iter().map(|id| self.known_as(id).to_string());
         let file = |name: &str| self.folder().join(name).display().to_string();
         let keys = format!(
-            "tls.enabled = true\ntls.ca = '{}'\ntls.certificate = '{}'\ntls.key = '{}'\n",
+            "tls.enabled = true\ntls.ca = '{}'\ntls.certificate = '{}'\ntls.key = '{}'\n{}",
             file("ca.pem"),
             file("client.pem"),
-            file("client.key")
+            file("client.key"),
+            self.sasl_keys()
         );
         (all.collect::<Vec<_>>().join(","), keys)
     }

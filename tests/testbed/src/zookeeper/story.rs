@@ -32,6 +32,10 @@ pub struct Load {
     pub change_every: Duration,
     /// Whether clients whose library has persistent recursive watches set one.
     pub trees: bool,
+    /// Whether clients authenticate themselves (digest), and make nodes that are only for those that they are.
+    pub own: bool,
+    /// Whether Java's own client authenticates itself by SASL, too, as the one user of the ensemble.
+    pub proves: bool,
 }
 
 impl Load {
@@ -43,6 +47,8 @@ impl Load {
             rate: 10.0,
             change_every: Duration::from_millis(100),
             trees: true,
+            own: false,
+            proves: false,
         }
     }
 }
@@ -109,6 +115,8 @@ impl Running {
                 timeout_ms: load.timeout_ms,
                 rate: load.rate,
                 tree: load.trees && library.plants(),
+                own: load.own,
+                users: load.proves.then(|| ensemble.users()),
             })
             .collect();
         for spec in &specs {

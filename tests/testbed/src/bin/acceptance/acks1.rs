@@ -61,7 +61,7 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
     load.go_on_everywhere()?;
     let report = load.finish(&mut scene.cluster)?;
 
-    let mut breaches = report.breaches_of_planned(0);
+    let mut breaches = report.breaches_of_planned();
     breaches.extend(unbalanced(&scene.sidecar, &scene.cluster.ids())?);
     if !alone {
         breaches.push("a second replica was there before it was started".to_owned());

@@ -8,7 +8,7 @@ use super::{Bench, Finding, rolls};
 
 pub(super) fn run(bench: &Bench) -> Result<Finding> {
     let moved = moves(Spec::new(KafkaVersion::V3_9_2), &bench.binary, &rolls::producers(bench))?;
-    let mut breaches = moved.report.breaches_of_planned(rolls::PER_STOP);
+    let mut breaches = moved.report.breaches_of_planned();
     breaches.extend(moved.breaches());
     breaches.extend(unbalanced(&moved.sidecar, &moved.cluster.ids())?);
     let requests: Vec<String> = moved

@@ -122,7 +122,7 @@ pub(super) fn kafka(bench: &Bench) -> Result<Finding> {
     cluster.wait_ready()?;
     load.go_on()?;
     let report = load.finish(&mut cluster)?;
-    finding.breaches.extend(report.breaches_of_planned(0));
+    finding.breaches.extend(report.breaches_of_planned());
     let _ = writeln!(
         finding.figures,
         "\nThrough {SIDECARS} sidecars; `metadata.version` {early:?} when each broker was stopped, {level} at the end.\n\n{}",

@@ -32,7 +32,7 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
         }
         let changes = scene.sidecar.metric_sum("evenkeel_kafka_leader_changes_total", &[])?;
         let report = load.finish(&mut scene.cluster)?;
-        let mut breaches = report.breaches_of_planned(0);
+        let mut breaches = report.breaches_of_planned();
         breaches.extend(unbalanced(&scene.sidecar, &scene.cluster.ids())?);
         finding.breaches.extend(breaches.into_iter().map(|breach| format!("Kafka {version}: {breach}")));
         let _ = write!(

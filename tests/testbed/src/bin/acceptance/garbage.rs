@@ -90,7 +90,7 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
     };
     let counts = [rejected("too_large")?, rejected("malformed")?, rejected("truncated")?];
     let report = load.finish(&mut scene.cluster)?;
-    finding.breaches.extend(report.breaches_of_planned(0));
+    finding.breaches.extend(report.breaches_of_planned());
     finding.breaches.extend(unbalanced(&scene.sidecar, &scene.cluster.ids())?);
     let tries = u32::try_from(KINDS.len() * listeners.len()).unwrap_or(u32::MAX) * (TRIES + WARM_UP);
     if after > before + GROWTH_KIB {

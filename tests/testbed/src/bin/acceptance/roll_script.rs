@@ -81,7 +81,7 @@ fn kafka(bench: &Bench) -> Result<Finding> {
     }
     for (at, load) in (1..).zip(loads) {
         let report = load.finish(&mut cluster)?;
-        let breaches = report.breaches_of_planned(0);
+        let breaches = report.breaches_of_planned();
         finding.breaches.extend(breaches.into_iter().map(|breach| format!("Kafka, sidecar {at}: {breach}")));
         let _ = writeln!(finding.figures, "Sidecar {at}:\n\n{}", rolls::table(&report));
     }

@@ -8,12 +8,10 @@ use testbed::{KafkaVersion, Library, Load, ProducerSpec, Report, Result, Roll, S
 
 use super::{Bench, Finding};
 
-/// Unknown outcomes that a planned stop may cost a producer of 200 records a second.
-pub(super) const PER_STOP: usize = 3;
 const ROLLS: usize = 3;
 
-/// The producers, each at 200 records a second: Java's own, for which the limit on unknown outcomes holds, and beside it, where
-/// Python runs them, two others. All write to one topic.
+/// The producers, each at 200 records a second: Java's own and beside it, where Python runs them,
+/// two others. All write to one topic.
 pub(super) fn producers(bench: &Bench) -> Vec<ProducerSpec> {
     let mut all = vec![Load::java("java")];
     all.extend(python_producers(bench));
@@ -37,7 +35,7 @@ pub(super) fn python_producers(bench: &Bench) -> Vec<ProducerSpec> {
 /// Planned rolls.
 pub(super) fn soft(bench: &Bench, version: KafkaVersion) -> Result<Finding> {
     let (report, scene) = rolled(bench, version, Roll::Soft, ROLLS)?;
-    let mut breaches = report.breaches_of_planned(PER_STOP);
+    let mut breaches = report.breaches_of_planned();
     breaches.extend(unbalanced(&scene.sidecar, &scene.cluster.ids())?);
     Ok(Finding { figures: figures(&report, &scene)?, breaches })
 }

@@ -83,7 +83,7 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
     for Cohort { when, load, told } in cohorts {
         let heard = told.stop()?;
         let report = load.finish(&mut scene.cluster)?;
-        let mut breaches = report.breaches_of_planned(0);
+        let mut breaches = report.breaches_of_planned();
         breaches.extend(heard.wrong.iter().cloned());
         finding.breaches.extend(breaches.into_iter().map(|breach| format!("{when}: {breach}")));
         let versions: usize = heard.asked.values().map(std::collections::BTreeSet::len).sum();

@@ -94,7 +94,7 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
     load.go_on_everywhere()?;
 
     let report = load.finish(&mut scene.cluster)?;
-    let mut finding = Finding { breaches: report.breaches_of_planned(0), ..Finding::default() };
+    let mut finding = Finding { breaches: report.breaches_of_planned(), ..Finding::default() };
     if near < NEAR {
         finding.breaches.push(format!("{near:.0} % of what Evenkeel received came from its own zone"));
     }

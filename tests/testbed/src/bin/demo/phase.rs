@@ -21,7 +21,7 @@ pub(crate) struct Column {
 }
 
 impl Column {
-    /// Nothing lost, repeated or out of order, and in a planned roll no error but an honest unknown outcome.
+    /// Nothing lost, repeated or out of order, and in a planned roll no error.
     pub(crate) fn is_clean(&self, how: Roll) -> bool {
         let consumer = &self.consumer;
         let exact = self.producer.is_exact()
@@ -29,8 +29,8 @@ impl Column {
             && consumer.twice.is_empty()
             && consumer.foreign == 0
             && consumer.backwards == 0;
-        let honest = self.producer.dishonest_errors() == 0 && consumer.errors.is_empty();
-        exact && (honest || how == Roll::Hard)
+        let unnoticed = self.producer.errors == 0 && consumer.errors.is_empty();
+        exact && (unnoticed || how == Roll::Hard)
     }
 }
 

@@ -1,0 +1,209 @@
+//! A connection whose session at the broker ends before it does (KIP-368) proves itself again in time: on the same connection, behind the
+//! requests that are on it. Until the broker is content nothing new goes out; it answers in order, so what is out is answered first.
+
+use super::Open;
+use crate::kafka::authenticate::{Credentials, Failure, Identity, Say, Talk, note};
+use crate::metrics::SaslRenewal;
+use crate::sasl::Exchange;
+use crate::time::now;
+use bytes::Bytes;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::time::Sleep;
+
+/// The pause before credentials that couldn't be had are asked for again: the session still lasts.
+const AGAIN: Duration = Duration::from_secs(1);
+
+type Preparing = Pin<Box<dyn Future<Output = Result<Option<Exchange>, Failure>> + Send>>;
+
+/// See the module.
+pub(super) struct Renewing {
+    credentials: Credentials,
+    identity: Identity,
+    client_id: String,
+    /// The most time for an answer.
+    bound: Duration,
+    correlation: i32,
+    step: Step,
+    timer: Pin<Box<Sleep>>,
+}
+
+enum Step {
+    /// Until the timer.
+    Resting,
+    /// The credentials are on their way. Requests go on.
+    Preparing(Preparing),
+    /// With the broker. Nothing else goes out.
+    Talking(Talk),
+    /// Another identity is configured, which a broker takes on a fresh connection only: this one ends when nothing is on it.
+    Leaving,
+}
+
+/// Far enough away.
+fn never() -> Instant {
+    now() + Duration::from_secs(365 * 24 * 3600)
+}
+
+/// What came of an answer in an exchange.
+pub(super) enum Renewed {
+    /// There is more to say.
+    GoesOn,
+    /// The broker is content, for so long.
+    Done(Option<Duration>),
+    /// The connection is of no more use.
+    Failed(Failure),
+}
+
+impl Renewing {
+    pub(super) fn new(
+        credentials: Credentials,
+        identity: Identity,
+        client_id: &str,
+        bound: Duration,
+        at: Instant,
+    ) -> Self {
+        let at = if credentials.is_renewed() { at } else { never() };
+        Self {
+            credentials,
+            identity,
+            client_id: client_id.to_owned(),
+            bound,
+            correlation: 0,
+            step: Step::Resting,
+            timer: Box::pin(tokio::time::sleep_until(at.into())),
+        }
+    }
+
+    /// Whether nothing new may go out.
+    pub(super) fn is_blocking(&self) -> bool {
+        matches!(self.step, Step::Talking(_) | Step::Leaving)
+    }
+
+    /// Whether the next answer, if no request's is due, is a broker's in the exchange.
+    pub(super) fn is_talking(&self) -> bool {
+        matches!(self.step, Step::Talking(_))
+    }
+
+    /// It is to be renewed now, with other credentials.
+    pub(super) fn renew_now(&mut self, credentials: Credentials) {
+        self.credentials = credentials;
+        if matches!(self.step, Step::Resting) {
+            self.timer.as_mut().reset(tokio::time::Instant::now());
+        }
+    }
+
+    fn rest(&mut self, until: Instant) {
+        self.step = Step::Resting;
+        self.timer.as_mut().reset(until.into());
+    }
+
+    /// The answer that was due in the exchange: what is to be sent next, or how long the session lasts.
+    fn on_answer(&mut self, frame: &Bytes) -> Result<Result<Bytes, Option<Duration>>, Failure> {
+        let Step::Talking(talk) = &mut self.step else { return Ok(Err(None)) };
+        let said = talk.on_answer(frame);
+        self.correlation = talk.correlation().wrapping_add(1);
+        match said {
+            Ok(Say::Send(next)) => {
+                self.timer.as_mut().reset((now() + self.bound).into());
+                Ok(Ok(next))
+            }
+            Ok(Say::Done(session)) => {
+                // A session without an end has no renewal, nor has one that only its client can renew.
+                let at = session.renewal(now()).filter(|_| self.credentials.is_renewed());
+                self.identity = session.identity;
+                self.rest(at.unwrap_or_else(never));
+                Ok(Err(session.lasts))
+            }
+            Err(failure) => {
+                note(&self.credentials, &failure);
+                Err(failure)
+            }
+        }
+    }
+}
+
+impl Open {
+    /// Whether nothing new may go out.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.renewing.as_ref().is_some_and(|renewing| renewing.is_blocking())
+    }
+
+    /// Looks after the session. Ready with the reason when the connection is to be given up. `read`: whether answers are read.
+    pub(super) fn poll_renewal(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<String> {
+        let Some(renewing) = &mut self.renewing else { return Poll::Pending };
+        loop {
+            match &mut renewing.step {
+                Step::Resting => {
+                    ready!(renewing.timer.as_mut().poll(cx));
+                    if renewing.credentials.is_still(&renewing.identity) {
+                        let credentials = renewing.credentials.clone();
+                        renewing.step =
+                            Step::Preparing(Box::pin(async move { credentials.exchange().await }));
+                    } else {
+                        renewing.step = Step::Leaving;
+                    }
+                }
+                Step::Preparing(preparing) => match ready!(preparing.as_mut().poll(cx)) {
+                    Ok(Some(exchange)) => {
+                        let begun = Talk::begin(exchange, &renewing.client_id, renewing.correlation);
+                        let Ok((talk, frame)) = begun else {
+                            return Poll::Ready("it can't be renewed".to_owned());
+                        };
+                        if self.out.push_frame([frame]).is_err() {
+                            return Poll::Ready(
+                                "it can't be renewed: the credentials are too long".to_owned(),
+                            );
+                        }
+                        renewing.step = Step::Talking(talk);
+                        renewing.timer.as_mut().reset((now() + renewing.bound).into());
+                    }
+                    Ok(None) => renewing.step = Step::Leaving,
+                    Err(failure) => {
+                        tracing::warn!(%failure, "a connection to a broker can't be renewed yet");
+                        renewing.rest(now() + AGAIN);
+                    }
+                },
+                Step::Talking(_) => {
+                    ready!(renewing.timer.as_mut().poll(cx));
+                    if self.due.is_empty() && read {
+                        self.renewals.inc(SaslRenewal::Late);
+                        return Poll::Ready("no answer when its session was to be renewed".to_owned());
+                    }
+                    // What is before it is not answered yet, and is watched over by itself.
+                    renewing.timer.as_mut().reset((now() + renewing.bound).into());
+                }
+                Step::Leaving => {
+                    if self.due.is_empty() && self.silent.is_empty() && self.out.is_empty() {
+                        return Poll::Ready("another identity is configured".to_owned());
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// The broker's answer in the exchange.
+    pub(super) fn on_renewal(&mut self, frame: &Bytes) -> Renewed {
+        let Some(renewing) = &mut self.renewing else { return Renewed::GoesOn };
+        let next = match renewing.on_answer(frame) {
+            Ok(next) => next,
+            Err(failure) => {
+                self.renewals.inc(SaslRenewal::Refused);
+                return Renewed::Failed(failure);
+            }
+        };
+        match next {
+            Ok(next) => {
+                // No longer than what has gone before it.
+                let _ = self.out.push_frame([next]);
+                Renewed::GoesOn
+            }
+            Err(lasts) => {
+                self.renewals.inc(SaslRenewal::Ok);
+                Renewed::Done(lasts)
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The credentials of one cluster: what its files hold now, the token that lasts, and the keys that a password comes to.
+
+use super::exchange::Exchange;
+use super::files::{Kept, current};
+use super::scram::{Hash, ITERATIONS_LEAST, KeyCache, Keys, Known};
+use super::serve::Server;
+use super::token::{Asked, Token, fetch, since_epoch};
+use super::{SaslError, bearer};
+use crate::config::{Mechanism, Sasl, Secret, Tls as TlsOptions};
+use crate::dns::Resolver;
+use crate::net::ConnectOptions;
+use crate::time::now;
+use crate::tls::{self, Tls};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// A token is got anew when so much of its life is over.
+const RENEWED_AT: f64 = 0.8;
+/// The pauses between attempts to get a token anew.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// A token that lasts for less is got anew not earlier than this.
+const RENEWED_LEAST: Duration = Duration::from_millis(200);
+
+/// See the module.
+pub struct Keeper {
+    resolver: Resolver,
+    connect: ConnectOptions,
+    options: Mutex<Sasl>,
+    files: Mutex<Files>,
+    cache: KeyCache,
+    tls: Tls,
+    token: Mutex<Option<Lasting>>,
+    /// Held by whoever gets a token, so that all who need one share it.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    password: Option<Kept>,
+    token: Option<Kept>,
+    client_secret: Option<Kept>,
+    /// What clients' proofs are checked with, of this username and password.
+    checks: Option<(String, Secret, [Known; 2])>,
+}
+
+/// A token from an endpoint.
+#[derive(Debug)]
+struct Lasting {
+    secret: Secret,
+    ends: Instant,
+    /// What it was got with: another configuration needs another.
+    of: Sasl,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").finish_non_exhaustive()
+    }
+}
+
+impl Keeper {
+    /// For these options; nothing is read yet. Tokens are got through `resolver`.
+    pub fn new(options: Sasl, resolver: Resolver, connect: ConnectOptions) -> Arc<Self> {
+        Arc::new(Self {
+            resolver,
+            connect,
+            options: Mutex::new(options),
+            files: Mutex::default(),
+            cache: KeyCache::default(),
+            tls: Tls::new(),
+            token: Mutex::default(),
+            fetching: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Other options (a reload).
+    pub fn set_options(&self, options: Sasl) {
+        *lock(&self.options) = options;
+    }
+
+    /// The options now.
+    pub fn options(&self) -> Sasl {
+        lock(&self.options).clone()
+    }
+
+    /// An exchange with a server; none if no mechanism is configured. Waits for a token if there is none yet. Cancel-safe.
+    ///
+    /// # Errors
+    /// A file can't be used, or no token can be got.
+    pub async fn exchange(self: &Arc<Self>) -> Result<Option<Exchange>, SaslError> {
+        let options = self.options();
+        let Some(mechanism) = options.mechanism else { return Ok(None) };
+        if mechanism == Mechanism::OauthBearer {
+            let token = match &options.token_file {
+                Some(path) => {
+                    let token = current(&mut lock(&self.files).token, path)?;
+                    if !bearer::is_token(&token) {
+                        let why = "holds characters that no token has".to_owned();
+                        return Err(SaslError::File { path: path.clone(), why });
+                    }
+                    token
+                }
+                None => self.token(&options).await?,
+            };
+            return Ok(Some(Exchange::bearer(&token)));
+        }
+        let (user, password) = self.password(&options)?;
+        match mechanism {
+            Mechanism::Plain => Ok(Some(Exchange::plain(&user, &password))),
+            scram => Exchange::scram(scram, &user, password, self.cache.clone()).map(Some),
+        }
+    }
+
+    /// Who we are now, as a server would know it: none if that stands in a token.
+    pub fn identity(&self) -> Option<(Mechanism, Option<String>)> {
+        let options = lock(&self.options);
+        Some((options.mechanism?, options.username.clone().filter(|_| options.password_file.is_some())))
+    }
+
+    fn password(&self, options: &Sasl) -> Result<(String, Secret), SaslError> {
+        let (Some(user), Some(path)) = (&options.username, &options.password_file) else {
+            return Err(SaslError::Missing);
+        };
+        Ok((user.clone(), current(&mut lock(&self.files).password, path)?))
+    }
+
+    /// The mechanisms by which a client can show the password that is held; none where a token is.
+    pub fn served(&self) -> &'static [Mechanism] {
+        let of_password = lock(&self.options).password_file.is_some();
+        if of_password { &[Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512] } else { &[] }
+    }
+
+    /// Checks a client by one of the [`served`](Self::served) mechanisms.
+    ///
+    /// # Errors
+    /// The file of the password can't be used.
+    pub fn server(&self, mechanism: Mechanism) -> Result<Server, SaslError> {
+        let (user, password) = self.password(&self.options())?;
+        if mechanism == Mechanism::Plain {
+            return Ok(Server::plain(&user, &password));
+        }
+        let mut files = lock(&self.files);
+        let known = match &files.checks {
+            Some((of, with, known)) if *of == user && *with == password => known,
+            _ => {
+                let known = [known(Hash::Sha256, &user, &password)?, known(Hash::Sha512, &user, &password)?];
+                &files.checks.insert((user, password, known)).2
+            }
+        };
+        let [sha256, sha512] = known;
+        let known = if mechanism == Mechanism::ScramSha512 { sha512 } else { sha256 };
+        Ok(Server::scram(mechanism, known.clone()))
+    }
+
+    /// A server has refused the token: the next exchange begins with another, if there is one to be got.
+    pub fn refused(&self) {
+        *lock(&self.token) = None;
+    }
+
+    fn lasting(&self, options: &Sasl) -> Option<Secret> {
+        let token = lock(&self.token);
+        let token = token.as_ref().filter(|token| token.of == *options && token.ends > now())?;
+        Some(token.secret.clone())
+    }
+
+    async fn token(self: &Arc<Self>, options: &Sasl) -> Result<Secret, SaslError> {
+        if let Some(token) = self.lasting(options) {
+            return Ok(token);
+        }
+        let _one = self.fetching.lock().await;
+        if let Some(token) = self.lasting(options) {
+            return Ok(token);
+        }
+        let (secret, lasts) = self.fetch(options).await?;
+        tokio::spawn(keep_fresh(Arc::downgrade(self), options.clone(), lasts, secret.clone()));
+        Ok(secret)
+    }
+
+    async fn fetch(&self, options: &Sasl) -> Result<(Secret, Duration), SaslError> {
+        let (Some(endpoint), Some(client_id), Some(path)) =
+            (&options.token_endpoint, &options.client_id, &options.client_secret_file)
+        else {
+            return Err(SaslError::Missing);
+        };
+        let client_secret = current(&mut lock(&self.files).client_secret, path)?;
+        let secure = secure(options);
+        let asked = Asked {
+            endpoint,
+            tls: &self.tls,
+            secure: &secure,
+            client_id,
+            secret: &client_secret,
+            scope: options.scope.as_deref(),
+        };
+        let got = fetch(&self.resolver, &self.connect, &asked).await;
+        let failed = |why| SaslError::Token { endpoint: endpoint.to_string(), why };
+        let Token { secret, lasts } = got.map_err(failed)?;
+        let ends = now() + lasts;
+        *lock(&self.token) = Some(Lasting { secret: secret.clone(), ends, of: options.clone() });
+        Ok((secret, lasts))
+    }
+}
+
+/// Gets a token anew before it ends, for as long as it is the one that is used.
+async fn keep_fresh(keeper: Weak<Keeper>, options: Sasl, lasts: Duration, first: Secret) {
+    let renewed = |lasts: Duration| lasts.mul_f64(RENEWED_AT).max(RENEWED_LEAST);
+    let (mut pause, mut wait, mut last) = (PAUSES.0, renewed(lasts), first);
+    loop {
+        tokio::time::sleep(wait).await;
+        let Some(keeper) = keeper.upgrade() else { return };
+        // Another was got meanwhile, and is kept fresh by whoever got it.
+        let is_used = |token: &Lasting| token.secret == last && token.of == options;
+        if !lock(&keeper.token).as_ref().is_some_and(is_used) || *lock(&keeper.options) != options {
+            return;
+        }
+        let _one = keeper.fetching.lock().await;
+        match keeper.fetch(&options).await {
+            Ok((secret, lasts)) => {
+                (last, pause, wait) = (secret, PAUSES.0, renewed(lasts));
+                tracing::debug!(?lasts, "a token was got anew");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a token can't be got anew; the one before is used for as long as it lasts");
+                wait = pause;
+                pause = (pause * 2).min(PAUSES.1);
+            }
+        }
+    }
+}
+
+/// How the token endpoint is connected.
+fn secure(options: &Sasl) -> TlsOptions {
+    let enabled = options.token_endpoint.as_ref().is_some_and(|endpoint| endpoint.encrypted);
+    TlsOptions { enabled, ca: options.token_ca.clone(), ..TlsOptions::default() }
+}
+
+/// What a client's proof of this password is checked with: a salt of our own.
+fn known(hash: Hash, user: &str, password: &Secret) -> Result<Known, SaslError> {
+    let mut salt = vec![0; 16];
+    SystemRandom::new()
+        .fill(&mut salt)
+        .map_err(|_| SaslError::Malformed("no random bytes on this system"))?;
+    let iterations = NonZeroU32::new(ITERATIONS_LEAST).unwrap_or(NonZeroU32::MAX);
+    let keys = Arc::new(Keys::new(hash, password, &salt, iterations));
+    Ok(Known { user: user.to_owned(), keys, salt, iterations })
+}
+
+/// Whether the files of these options can be used.
+///
+/// # Errors
+/// The first that can't.
+pub fn check(options: &Sasl) -> Result<(), SaslError> {
+    if options.mechanism.is_none() {
+        return Ok(());
+    }
+    for path in
+        [&options.password_file, &options.token_file, &options.client_secret_file].into_iter().flatten()
+    {
+        let wrong = |why| SaslError::File { path: path.clone(), why };
+        let secret = Secret::read(path).map_err(wrong)?;
+        if Some(path) == options.token_file.as_ref() {
+            if !bearer::is_token(&secret) {
+                return Err(wrong("holds characters that no token has".to_owned()));
+            }
+            if bearer::lasts(&secret, since_epoch()).is_some_and(|lasts| lasts.is_zero()) {
+                return Err(wrong("holds a token that has expired".to_owned()));
+            }
+        }
+    }
+    if let (Some(path), true) = (&options.token_ca, secure(options).enabled) {
+        let why = |error: tls::TlsError| SaslError::File { path: path.clone(), why: error.to_string() };
+        tls::check(&secure(options)).map_err(why)?;
+    }
+    Ok(())
+}

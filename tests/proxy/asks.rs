@@ -1,0 +1,98 @@
+//! What a scripted broker makes of SASL: whom it takes, for how long, and what it does to those who haven't shown who they are.
+
+use crate::make;
+use evenkeel::kafka::wire::Struct;
+use std::time::{Duration, Instant};
+
+/// Whom a broker takes.
+#[derive(Clone, Default)]
+pub struct Asks {
+    pub mechanisms: Vec<String>,
+    /// The first messages that it is content with.
+    pub takes: Vec<Vec<u8>>,
+    /// How long a session lasts, as it says; zero: as long as its connection.
+    pub lasts: Duration,
+}
+
+/// It looks away for so long when a session is over: a loaded machine is late, and that is not what is tried here.
+const GRACE: Duration = Duration::from_secs(1);
+
+impl Asks {
+    pub fn plain(pairs: &[(&str, &str)]) -> Self {
+        let takes = pairs.iter().map(|(user, password)| shown(user, password)).collect();
+        Self { mechanisms: vec!["PLAIN".to_owned()], takes, lasts: Duration::ZERO }
+    }
+}
+
+/// The message of PLAIN.
+pub fn shown(user: &str, password: &str) -> Vec<u8> {
+    format!("\0{user}\0{password}").into_bytes()
+}
+
+/// One connection's state.
+#[derive(Default)]
+pub struct Asked {
+    shaken: bool,
+    ends: Option<Option<Instant>>,
+}
+
+/// What is done about a request.
+pub enum Turn {
+    /// It is served.
+    Serve,
+    /// This is the answer.
+    Answer(Box<Struct>),
+    /// This is the answer, and the connection ends behind it.
+    Last(Box<Struct>),
+    Close,
+}
+
+impl Asked {
+    /// As `SaslServerAuthenticator` and `SocketServer` do it.
+    pub fn turn(&mut self, asks: Option<&Asks>, key: i16, request: &Struct) -> Turn {
+        let Some(asks) = asks else {
+            return match key {
+                17 | 36 => Turn::Answer(Box::new(error(key, 34))),
+                _ => Turn::Serve,
+            };
+        };
+        match key {
+            18 if self.ends.is_none() => Turn::Serve,
+            17 => {
+                let mut answer = make::response(17);
+                let names: Vec<&str> = asks.mechanisms.iter().map(String::as_str).collect();
+                answer.set_strs("mechanisms", &names);
+                self.shaken = names.contains(&request.str("mechanism").unwrap());
+                if !self.shaken {
+                    answer.set_i16("error_code", 33);
+                    return Turn::Last(Box::new(answer));
+                }
+                Turn::Answer(Box::new(answer))
+            }
+            36 if self.shaken => {
+                self.shaken = false;
+                let message = request.bytes_field("auth_bytes").unwrap();
+                if !asks.takes.iter().any(|taken| taken == message) {
+                    let mut answer = error(36, 58);
+                    answer.set_str("error_message", "Authentication failed: who are you?");
+                    return Turn::Last(Box::new(answer));
+                }
+                self.ends = Some((!asks.lasts.is_zero()).then(|| Instant::now() + asks.lasts + GRACE));
+                let mut answer = make::response(36);
+                answer.set_i64("session_lifetime_ms", asks.lasts.as_millis() as i64);
+                Turn::Answer(Box::new(answer))
+            }
+            _ => match self.ends {
+                Some(None) => Turn::Serve,
+                Some(Some(ends)) if Instant::now() < ends => Turn::Serve,
+                _ => Turn::Close,
+            },
+        }
+    }
+}
+
+fn error(key: i16, code: i16) -> Struct {
+    let mut answer = make::response(key);
+    answer.set_i16("error_code", code);
+    answer
+}
