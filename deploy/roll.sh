@@ -17,7 +17,8 @@ At the end it waits for the gate `finalize`, runs the command of --finalize, and
   --command COMMAND   run by bash with the id as $MEMBER. It stops, upgrades and starts the member, and returns when that
                       is done; what it leaves undone when it returns has stable seconds to begin
 
-  --sidecars LIST     admin listeners, separated by commas [http://127.0.0.1:9901]. They take changes from their own host only
+  --sidecars LIST     admin listeners, separated by commas [http://127.0.0.1:9901]
+  --token-file FILE   its first line is the token that lets us in at sidecars on other hosts
   --generation N      of the plan [1]; raise it to change what was said before
   --from, --to VERSION    of the members. Without --to no version is checked
   --done LIST         members that had their turn before and are left out; only needed where versions don't tell (see below)
@@ -44,14 +45,14 @@ say() { printf '%(%H:%M:%S)T %s\n' -1 "$*"; }
 wrong() { complain "$*; --help says more"; exit 2; }
 
 cluster='' plan='' member_list='' command='' sidecar_list='http://127.0.0.1:9901' generation=1 from='' to=''
-done_list='' before='' finalize='' stable=120 soak=0 pin=lowest bound=1800 allow_outage=false dry_run=false
+token='' done_list='' before='' finalize='' stable=120 soak=0 pin=lowest bound=1800 allow_outage=false dry_run=false
 
 while [ $# -gt 0 ]; do
     case $1 in
     --help | -h) usage; exit 0 ;;
     --allow-outage) allow_outage=true; shift; continue ;;
     --dry-run) dry_run=true; shift; continue ;;
-    --cluster | --plan | --members | --command | --sidecars | --generation | --from | --to | --done | --before | --finalize | \
+    --cluster | --plan | --members | --command | --sidecars | --token-file | --generation | --from | --to | --done | --before | --finalize | \
         --stable | --soak | --pin | --bound) ;;
     *) wrong "$1 is no option" ;;
     esac
@@ -62,6 +63,7 @@ while [ $# -gt 0 ]; do
     --members) member_list=$2 ;;
     --command) command=$2 ;;
     --sidecars) sidecar_list=$2 ;;
+    --token-file) read -r token <"$2" || [ -n "$token" ] || wrong "--token-file: $2 holds no token" ;;
     --generation) generation=$2 ;;
     --from) from=$2 ;;
     --to) to=$2 ;;
@@ -122,8 +124,11 @@ status='' answer=''
 ask() {
     local args=(-sS --noproxy '*' --connect-timeout 5 --max-time 60 -o "$folder/answer" -w '%{http_code}' -X "$1")
     [ -z "${3-}" ] || args+=(-H 'content-type: application/json' --data "$3")
+    # By curl's input: arguments can be seen by others.
+    local token_header=''
+    [ -z "$token" ] || { token_header="Authorization: Bearer $token"; args+=(-H @-); }
     : >"$folder/answer"
-    if status=$(curl "${args[@]}" "$2" 2>"$folder/error"); then
+    if status=$(curl "${args[@]}" "$2" <<<"$token_header" 2>"$folder/error"); then
         answer=$(<"$folder/answer")
     else
         status=000 answer=$(<"$folder/error")

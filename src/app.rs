@@ -2,7 +2,9 @@
 //!
 //! The one file that sees every floor. What can be decided without the others belongs to them.
 
+mod doors;
 mod kafka;
+mod limits;
 mod zookeeper;
 
 use std::io;
@@ -14,15 +16,15 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::admin::{self, Admin, ClusterStatus};
+use crate::admin::{self, Admin, ClusterStatus, Door};
 use crate::config::{self, Config, Problems};
 use crate::dns::{DnsError, DnsOptions, Resolver};
 use crate::hold::Ledger;
 use crate::kafka::cluster::Cluster;
 use crate::kafka::service::{self, Service};
 use crate::lifecycle::{DrainOutcome, DrainTrigger, Readiness, ServiceManager, Signal, Signals, drain};
-use crate::metrics::Metrics;
-use crate::net::ListenError;
+use crate::metrics::{LimitMetrics, Metrics};
+use crate::net::{Crowd, ListenError};
 use crate::telemetry::Telemetry;
 use crate::zookeeper::ensemble::Ensemble;
 use crate::zookeeper::service as ensembles;
@@ -51,6 +53,9 @@ pub enum AppError {
         /// What is wrong.
         error: ListenError,
     },
+    /// Nobody can be let in at the admin listener: a file for it can't be used.
+    #[error("{0}")]
+    Admin(String),
     /// Names can't be resolved.
     #[error("dns: {0}")]
     Dns(#[from] DnsError),
@@ -93,7 +98,7 @@ pub struct App {
     config: watch::Sender<Arc<Config>>,
     metrics: Arc<Metrics>,
     readiness: Readiness,
-    admin: Vec<TcpListener>,
+    admin: Vec<(TcpListener, Arc<Door>)>,
     kafka: Vec<Service>,
     zookeeper: Vec<ensembles::Service>,
     shared: Shared,
@@ -103,6 +108,7 @@ pub struct App {
 #[derive(Clone)]
 struct Shared {
     ledger: Arc<Ledger>,
+    clients: Arc<Crowd>,
     resolver: Resolver,
 }
 
@@ -119,12 +125,7 @@ impl App {
     pub async fn bind(config: Config) -> Result<Self, AppError> {
         let metrics = Metrics::new();
         let readiness = Readiness::new();
-        let mut admin = Vec::new();
-        for &address in &config.admin.listen {
-            let bound = TcpListener::bind(address).await;
-            let key = "admin.listen".to_owned();
-            admin.push(bound.map_err(|source| AppError::Listen { key, address, source })?);
-        }
+        let admin = doors::listeners(&config.admin).await?;
         let ledger = Ledger::new(config.hold.bytes);
         let options = DnsOptions {
             servers: config.dns.servers.clone(),
@@ -139,13 +140,21 @@ impl App {
         let on_change: crate::dns::OnChange =
             Arc::new(move |_, _, _| counters.iter().for_each(prometheus::IntCounter::inc));
         let resolver = Resolver::new(options, Some(on_change))?;
-        let shared = Shared { ledger, resolver };
+        let shared = Shared { ledger, clients: Crowd::new(), resolver };
         let mut kafka = Vec::new();
         for (index, handle) in handles.into_iter().enumerate() {
             let Some(settings) = service::settings(&config, index) else { continue };
             let block = readiness.block(format!("kafka {}: no broker reached yet", settings.kafka.name));
-            let (ledger, resolver) = (Arc::clone(&shared.ledger), shared.resolver.clone());
-            let bound = Service::bind(settings, config.state_dir.as_deref(), resolver, handle, ledger, block);
+            let Shared { ledger, clients, resolver } = shared.clone();
+            let bound = Service::bind(
+                settings,
+                config.state_dir.as_deref(),
+                resolver,
+                handle,
+                ledger,
+                clients,
+                block,
+            );
             kafka.push(bound.map_err(|error| AppError::Cluster { key: format!("kafka[{index}]"), error })?);
         }
         let mut zookeeper = Vec::new();
@@ -153,13 +162,15 @@ impl App {
             let Some(settings) = ensembles::settings(&config, index) else { continue };
             let name = &settings.zookeeper.name;
             let block = readiness.block(format!("zookeeper {name}: no server reached yet"));
-            let (ledger, resolver) = (Arc::clone(&shared.ledger), shared.resolver.clone());
-            let bound = ensembles::Service::bind(settings, resolver, handle, ledger, block);
+            let Shared { ledger, clients, resolver } = shared.clone();
+            let bound = ensembles::Service::bind(settings, resolver, handle, ledger, clients, block);
             let key = format!("zookeeper[{index}]");
             zookeeper.push(bound.map_err(|error| AppError::Cluster { key, error })?);
         }
         let (config, _) = watch::channel(Arc::new(config));
         metrics.before_render({
+            let limits = LimitMetrics::new(&metrics);
+            let (clients, config) = (Arc::clone(&shared.clients), config.subscribe());
             let (metrics, readiness) = (Arc::downgrade(&metrics), readiness.clone());
             let clusters: Vec<_> = kafka.iter().map(Service::cluster).collect();
             let ensembles: Vec<_> = zookeeper.iter().map(ensembles::Service::ensemble).collect();
@@ -170,6 +181,7 @@ impl App {
                 for ensemble in &ensembles {
                     ensemble.before_render();
                 }
+                limits::show(&limits, &config.borrow().limits, &clients);
                 if let Some(metrics) = metrics.upgrade() {
                     metrics.ready.set(i64::from(readiness.is_ready()));
                 }
@@ -178,9 +190,10 @@ impl App {
         Ok(Self { config, metrics, readiness, admin, kafka, zookeeper, shared })
     }
 
-    /// Where the admin listener is, one address for each of `admin.listen`: with the real ports where those were 0.
+    /// Where the admin listener is, one address for each of `admin.listen` and then of `admin.metrics_listen`: with the real ports where
+    /// those were 0.
     pub fn admin_addrs(&self) -> Vec<SocketAddr> {
-        self.admin.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.admin.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect()
     }
 
     /// Where the bootstrap listeners of each Kafka cluster are, in the order of the configuration.
@@ -215,9 +228,9 @@ impl App {
         };
         let admin = Admin::new(Arc::clone(&self.metrics), self.readiness.clone(), served.shown());
         let _hooks = admin.watch();
-        for listener in self.admin {
+        for (listener, door) in self.admin {
             let limits = admin::Limits::default();
-            tokio::spawn(admin::serve(listener, Arc::clone(&admin), limits, admin_holder.clone()));
+            tokio::spawn(admin::serve(listener, Arc::clone(&admin), door, limits, admin_holder.clone()));
         }
         drop(admin_holder);
         // Ended when this function is: what is held while clients are let finish may still find its broker.
@@ -374,12 +387,14 @@ async fn follow_config(mut config: watch::Receiver<Arc<Config>>, served: Served,
         shared.ledger.set_limit(config.hold.bytes);
         shared.resolver.set_options(config.dns.min_ttl, config.dns.timeout);
         for (index, cluster) in served.clusters.iter().enumerate() {
+            cluster.metrics.client_connections_limit.set(limits::gauge(config.limits.cluster_connections));
             cluster.metrics.hold_limit_bytes.set(i64::try_from(config.hold.bytes).unwrap_or(i64::MAX));
             if let Some(settings) = service::settings(&config, index) {
                 cluster.set_settings(settings);
             }
         }
         for (index, ensemble) in served.ensembles.iter().enumerate() {
+            ensemble.metrics.client_connections_limit.set(limits::gauge(config.limits.cluster_connections));
             ensemble.metrics.hold_limit_bytes.set(i64::try_from(config.hold.bytes).unwrap_or(i64::MAX));
             if let Some(settings) = ensembles::settings(&config, index) {
                 ensemble.set_settings(settings);

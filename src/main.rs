@@ -14,16 +14,19 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
-use evenkeel::admin::{client, prestop};
+use evenkeel::admin::{Door, client, prestop};
 use evenkeel::app::{App, Exit, Reload};
 use evenkeel::config::{self, Config, LogFormat, Problems};
 use evenkeel::lifecycle::Signals;
 use evenkeel::zookeeper::sasl as zookeeper_sasl;
 use evenkeel::{sasl, telemetry, tls};
 
+#[path = "main/credentials.rs"]
+mod credentials;
 #[path = "main/fleets.rs"]
 mod fleets;
 
+use credentials::Credentials;
 use fleets::{Status, Upgrade};
 
 /// Between two looks at a drain.
@@ -67,7 +70,8 @@ enum Command {
 #[derive(Subcommand)]
 enum Hook {
     /// Before it is stopped, the clients of every sidecar leave a member. Reads `PRESTOP_CLUSTER`, `PRESTOP_SIDECARS`, `PRESTOP_MEMBER`
-    /// ({pod} and {ordinal} stand for parts of `POD_NAME`), `PRESTOP_TIMEOUT_S`. Fails open: it ends with 0 in time, and says what it missed.
+    /// ({pod} and {ordinal} stand for parts of `POD_NAME`), `PRESTOP_TIMEOUT_S`,
+    /// `PRESTOP_TOKEN_FILE`, `PRESTOP_CA`, `PRESTOP_CERTIFICATE`, `PRESTOP_KEY`. Fails open: it ends with 0 in time, and says what it missed.
     Prestop,
     /// Copy this program into a folder that another container sees.
     Install {
@@ -114,9 +118,11 @@ struct Sidecar {
     /// The admin listener of the sidecar; else the one of the configuration, else 127.0.0.1:9901.
     #[arg(long, value_name = "URL")]
     admin: Option<String>,
-    /// The sidecar's configuration file, for its admin listener.
+    /// The sidecar's configuration file, for its admin listener and its token.
     #[arg(long, value_name = "FILE", env = "EVENKEEL_CONFIG")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -182,33 +188,49 @@ fn usable(config: &Config) -> Result<(), String> {
         zookeeper_sasl::check(&cluster.sasl)
             .map_err(|error| format!("{}: sasl.password_file: {error}", cluster.name))?;
     }
-    Ok(())
+    Door::control(&config.admin).map(drop)
 }
 
 /// A runtime and the address of the sidecar that runs, to ask it things.
 struct Asking {
     runtime: Runtime,
     url: String,
+    client: client::Client,
 }
 
 impl Asking {
     fn new(sidecar: &Sidecar) -> Result<Self, ExitCode> {
-        let url = Self::url(sidecar.admin.as_deref(), sidecar.config.as_deref())?;
+        let mut credentials = sidecar.credentials.clone().into();
+        let url = Self::url(sidecar.admin.as_deref(), sidecar.config.as_deref(), &mut credentials)?;
+        if let Some(problem) = credentials.problems().first() {
+            return Err(complain(problem));
+        }
         let runtime = runtime(1).map_err(|error| complain(&format!("no runtime: {error}")))?;
-        Ok(Self { runtime, url })
+        Ok(Self { runtime, url, client: client::Client::with(credentials) })
     }
 
-    fn url(admin: Option<&str>, config: Option<&Path>) -> Result<String, ExitCode> {
+    /// The address, and the token of the configuration that it is from.
+    fn url(
+        admin: Option<&str>,
+        config: Option<&Path>,
+        credentials: &mut client::Credentials,
+    ) -> Result<String, ExitCode> {
         Ok(match (admin, config) {
             (Some(url), _) => url.to_owned(),
             (None, None) => admin_of(&config::Admin::default()),
-            (None, Some(path)) => admin_of(&load(path).map_err(|problems| refuse(&problems))?.admin),
+            (None, Some(path)) => {
+                let admin = load(path).map_err(|problems| refuse(&problems))?.admin;
+                // Whoever may read it may do what it is for; who may not is let in as anybody else is.
+                let readable = admin.token_file.clone().filter(|file| std::fs::File::open(file).is_ok());
+                credentials.token_file = credentials.token_file.take().or(readable);
+                admin_of(&admin)
+            }
         })
     }
 
     /// Status and text of the answer; what is not of the class 2xx is complained about.
     fn ask(&self, method: hyper::Method, path: &str) -> Result<(u16, String), ExitCode> {
-        match self.runtime.block_on(client::ask(&self.url, method, path)) {
+        match self.runtime.block_on(self.client.ask(&self.url, method, path)) {
             Ok((status, text)) if (200..300).contains(&status) => Ok((status, text)),
             Ok((status, text)) => Err(complain(&format!("{}: {status}: {}", self.url, text.trim()))),
             Err(error) => Err(complain(&error.to_string())),
@@ -317,7 +339,8 @@ fn admin_of(admin: &config::Admin) -> String {
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    format!("http://{}", SocketAddr::new(ip, listen.port()))
+    let scheme = if admin.tls.certificate.is_some() { "https" } else { "http" };
+    format!("{scheme}://{}", SocketAddr::new(ip, listen.port()))
 }
 
 fn run(path: &Path) -> ExitCode {

@@ -11,8 +11,9 @@
 #   PRESTOP_MEMBER      the member's id there; {pod} and {ordinal} stand for parts of POD_NAME. [{ordinal}, right for brokers whose
 #                       node.id is the ordinal; for ZooKeeper such as {pod}.zk.default.svc.cluster.local:2181]
 #   PRESTOP_TIMEOUT_S   [25]
+#   PRESTOP_TOKEN_FILE  a file whose first line is the token for sidecars on other hosts; none needed on this one
 #
-# Needs curl or wget.
+# Needs curl or wget. Listeners that are encrypted are for `evenkeel hook prestop`.
 set -u
 
 say() { echo "prestop: $*" >&2; }
@@ -27,14 +28,22 @@ if [ -z "${PRESTOP_CLUSTER:-}" ] || [ -z "${PRESTOP_SIDECARS:-}" ] || [ -z "$mem
     exit 0
 fi
 
+# A page of another site could send neither of these.
+header='Evenkeel-Client: prestop.sh'
+if [ -n "${PRESTOP_TOKEN_FILE:-}" ]; then
+    token=$(head -n 1 "$PRESTOP_TOKEN_FILE") || say "$PRESTOP_TOKEN_FILE can't be read"
+    [ -z "$token" ] || header="Authorization: Bearer $token"
+fi
+
 # The answer comes when nobody is left there, or when the time is over.
 query="cluster=$PRESTOP_CLUSTER&member=$member&timeout_s=$seconds"
 one() {
     url="http://${1#http://}/v1/hooks/prestop?$query"
     if command -v curl >/dev/null 2>&1; then
-        curl -fsS --noproxy '*' --connect-timeout 3 -m "$seconds" -o /dev/null "$url"
+        # By its input: arguments can be seen by others.
+        printf '%s\n' "$header" | curl -fsS --noproxy '*' --connect-timeout 3 -m "$seconds" -H @- -o /dev/null "$url"
     else
-        wget -q -T "$seconds" -t 1 -O /dev/null "$url"
+        wget -q -T "$seconds" -t 1 --header "$header" -O /dev/null "$url"
     fi && say "$1: asked" || say "$1: gave no answer, or refused"
 }
 

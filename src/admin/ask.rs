@@ -6,10 +6,13 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::CONTENT_TYPE;
-use hyper::{Method, Request, StatusCode};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
+use super::door::Refused;
 use super::response::{Answer, problem};
+use crate::metrics::AdminRefusal as Why;
 
 /// The longest body: a plan of a thousand members has less.
 const MAX_BODY: usize = 64 * 1024;
@@ -27,8 +30,6 @@ pub(super) struct Ask {
     pub query: String,
     /// Its body.
     pub body: Bytes,
-    /// Whether its peer is on this host.
-    pub local: bool,
 }
 
 impl Ask {
@@ -36,15 +37,13 @@ impl Ask {
     ///
     /// # Errors
     /// The answer to one whose body is too long (413), of another type than JSON (415), or not there in time (408).
-    pub(super) async fn read(request: Request<Incoming>, local: bool) -> Result<Self, Box<Answer>> {
-        let refuse = |status, detail: &str| Err(Box::new(problem(status, detail)));
-        let (head, body) = request.into_parts();
+    pub(super) async fn read(head: Parts, body: Incoming) -> Result<Self, Refused> {
+        let refuse = |why, status, detail: &str| Err((why, Box::new(problem(status, detail))));
         let mut ask = Self {
             method: head.method,
             path: head.uri.path().to_owned(),
             query: head.uri.query().unwrap_or_default().to_owned(),
             body: Bytes::new(),
-            local,
         };
         if body.is_end_stream() {
             return Ok(ask);
@@ -52,10 +51,11 @@ impl Ask {
         // A length that is told is judged before a byte is taken.
         let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if told > MAX_BODY {
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "a body may have 64 KiB");
+            return refuse(Why::Length, StatusCode::PAYLOAD_TOO_LARGE, "a body may have 64 KiB");
         }
         if takes_body(&ask.method) && !is_json(head.headers.get(CONTENT_TYPE)) {
             return refuse(
+                Why::Type,
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "a body is JSON: content-type: application/json",
             );
@@ -68,10 +68,12 @@ impl Ask {
                 Ok(ask)
             }
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                refuse(StatusCode::PAYLOAD_TOO_LARGE, "a body may have 64 KiB")
+                refuse(Why::Length, StatusCode::PAYLOAD_TOO_LARGE, "a body may have 64 KiB")
             }
-            Ok(Err(error)) => refuse(StatusCode::BAD_REQUEST, &format!("the body broke off: {error}")),
-            Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come within 5 s"),
+            Ok(Err(error)) => {
+                refuse(Why::Time, StatusCode::BAD_REQUEST, &format!("the body broke off: {error}"))
+            }
+            Err(_) => refuse(Why::Time, StatusCode::REQUEST_TIMEOUT, "the body did not come within 5 s"),
         }
     }
 

@@ -5,7 +5,9 @@
 
 mod ask;
 pub mod client;
+mod connector;
 mod control;
+mod door;
 mod hook;
 mod hour;
 mod local;
@@ -17,6 +19,7 @@ mod routes;
 mod server;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod ui;
 
 use std::future::Future;
@@ -27,11 +30,12 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::lifecycle::Readiness;
-use crate::metrics::{Metrics, UpgradeMetrics, UpgradePhase};
+use crate::metrics::{AdminMetrics, Metrics, UpgradeMetrics, UpgradePhase};
 use crate::upgrade::{Drain, Facts};
 use hook::Hook;
 
 pub use control::{Control, DrainOrder, Problem, Said, Told};
+pub use door::Door;
 pub use hour::ErrorCounts;
 pub use server::{Limits, serve};
 
@@ -99,6 +103,8 @@ pub trait ClusterStatus: Send + Sync {
 pub struct Admin {
     /// For `/metrics`.
     metrics: Arc<Metrics>,
+    /// What is said of its own limits.
+    own: AdminMetrics,
     /// For `/readyz`.
     readiness: Readiness,
     /// For `/v1/clusters`, in the order of the configuration.
@@ -116,7 +122,7 @@ impl Admin {
     ) -> Arc<Self> {
         let hooks: Vec<Arc<Hook>> = clusters.into_iter().map(Hook::new).collect();
         let clusters = hooks.iter().map(|hook| Arc::clone(hook) as Arc<dyn Control>).collect();
-        Arc::new(Self { metrics, readiness, clusters, hooks })
+        Arc::new(Self { own: AdminMetrics::new(&metrics), metrics, readiness, clusters, hooks })
     }
 
     /// The same routes for clusters that are looked after elsewhere: those of a fleet.
@@ -125,7 +131,7 @@ impl Admin {
         readiness: Readiness,
         clusters: Vec<Arc<dyn Control>>,
     ) -> Arc<Self> {
-        Arc::new(Self { metrics, readiness, clusters, hooks: Vec::new() })
+        Arc::new(Self { own: AdminMetrics::new(&metrics), metrics, readiness, clusters, hooks: Vec::new() })
     }
 
     /// Watches upgrades until the answer is dropped.

@@ -3,13 +3,15 @@
 //!
 //! It fails open: the container ends whatever comes of it. `deploy/kubernetes/prestop.sh` is the same for images with a shell.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Method;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
 
-use super::client;
+use super::client::{Client, Credentials};
+use super::door::PRESTOP;
 use crate::time::now;
 
 /// What a hook waits for, if nobody says: less than Kubernetes' own grace period of 30 s.
@@ -26,14 +28,16 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub struct Leaving {
     cluster: String,
     member: String,
-    /// `HOST:PORT`; a name may have several addresses, and each of them is asked.
+    /// `HOST:PORT`, with `https://` where it is encrypted; a name may have several addresses, and each of them is asked.
     listeners: Vec<String>,
     wait: Duration,
+    credentials: Credentials,
 }
 
 impl Leaving {
     /// Reads the environment: `PRESTOP_CLUSTER`, `PRESTOP_SIDECARS` (separated by commas), `POD_NAME`, `PRESTOP_MEMBER` with `{pod}` and
-    /// `{ordinal}` in it (`{ordinal}` by itself, if it isn't set), `PRESTOP_TIMEOUT_S` (25).
+    /// `{ordinal}` in it (`{ordinal}` by itself, if it isn't set), `PRESTOP_TIMEOUT_S` (25); and for sidecars that ask for more, `PRESTOP_TOKEN_FILE`, `PRESTOP_CA`,
+    /// `PRESTOP_CERTIFICATE`, `PRESTOP_KEY`.
     ///
     /// # Errors
     /// What is missing or wrong, in one line.
@@ -58,17 +62,28 @@ impl Leaving {
             Some(Ok(seconds)) if (1..=WAIT_MOST).contains(&seconds) => Duration::from_secs(seconds),
             Some(_) => return Err("PRESTOP_TIMEOUT_S: 1 to 3600 are taken".to_owned()),
         };
-        Ok(Self { cluster, member, listeners, wait })
+        let file = |name: &str| given(name).map(PathBuf::from);
+        let credentials = Credentials {
+            token_file: file("PRESTOP_TOKEN_FILE"),
+            ca: file("PRESTOP_CA"),
+            certificate: file("PRESTOP_CERTIFICATE"),
+            key: file("PRESTOP_KEY"),
+            name: None,
+        };
+        if let Some(problem) = credentials.problems().first() {
+            return Err(problem.clone());
+        }
+        Ok(Self { cluster, member, listeners, wait, credentials })
     }
 
     /// Asks all of them, and tells of each that was left within the bound, or why not.
     pub async fn wait(&self) -> Vec<(String, Result<(), String>)> {
         let mut asked = JoinSet::new();
         for listener in &self.listeners {
-            let (listener, query) = (listener.clone(), self.query());
+            let (listener, query, credentials) = (listener.clone(), self.query(), self.credentials.clone());
             let until = tokio::time::Instant::from_std(now() + self.wait);
             asked.spawn(async move {
-                let left = timeout_at(until, all_of(&listener, &query)).await;
+                let left = timeout_at(until, all_of(&listener, &query, credentials)).await;
                 let late = || Err("clients are left there, or it gave no answer".to_owned());
                 (listener, left.unwrap_or_else(|_| late()))
             });
@@ -87,21 +102,29 @@ impl Leaving {
     }
 }
 
-/// Every address of one name.
-async fn all_of(listener: &str, query: &str) -> Result<(), String> {
-    let addresses = tokio::net::lookup_host(listener).await.map_err(|error| error.to_string())?;
+/// Every address of one name; a certificate is for the name.
+async fn all_of(listener: &str, query: &str, credentials: Credentials) -> Result<(), String> {
+    let (scheme, authority) = match listener.split_once("://") {
+        Some((scheme, authority)) => (format!("{scheme}://"), authority),
+        None => (String::new(), listener),
+    };
+    let addresses = tokio::net::lookup_host(authority).await.map_err(|error| error.to_string())?;
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let name = Some(host.trim_start_matches('[').trim_end_matches(']').to_owned());
+    let client = Client::with(Credentials { name, ..credentials });
     let mut asked = JoinSet::new();
     for address in addresses {
-        let path = format!("/v1/hooks/prestop?{query}");
-        asked.spawn(async move { left(&format!("http://{address}"), &path).await });
+        let (client, url, path) =
+            (client.clone(), format!("{scheme}{address}"), format!("{PRESTOP}?{query}"));
+        asked.spawn(async move { left(&client, &url, &path).await });
     }
     asked.join_all().await.into_iter().collect()
 }
 
 /// Asks until nobody is there.
-async fn left(url: &str, path: &str) -> Result<(), String> {
+async fn left(client: &Client, url: &str, path: &str) -> Result<(), String> {
     loop {
-        match client::ask(url, Method::GET, path).await {
+        match client.ask(url, Method::GET, path).await {
             Ok((200, _)) => return Ok(()),
             // Some are left. The answer has waited.
             Ok((202, _)) => {}

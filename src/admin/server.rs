@@ -1,7 +1,7 @@
-//! Connections of the admin listener: accepted up to a number, served for a bounded time, closed at the drain.
+//! Connections of a listener: accepted up to a number, let in or not, served for a bounded time, closed at the drain.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,21 +9,27 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::Admin;
 use super::ask::Ask;
+use super::door::{Caller, Door, Refused, is_local};
+use super::response::{Answer, problem};
 use super::routes::respond;
 use crate::lifecycle::Drain;
+use crate::metrics::AdminRefusal;
+use crate::net::accept;
 
 /// Bounds on what a peer of the admin listener can take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections served at once on each listener; more wait in the kernel's queue until one ends.
+    /// Connections of this host that are served at once on each listener, and as many of elsewhere: neither can take the other's.
+    /// More are refused at once.
     pub connections: usize,
-    /// Time for the head of a request, so also for an idle connection that is kept open.
+    /// Time for the handshake, and for the head of a request, so also for an idle connection that is kept open.
     pub head: Duration,
     /// Time for a connection as a whole, however busy: a peer that reads nothing can't stay.
     pub lifetime: Duration,
@@ -39,79 +45,137 @@ impl Default for Limits {
 const MAX_HEAD: usize = 16 * 1024;
 /// Lines of a request's head.
 const MAX_HEADERS: usize = 64;
-/// The pause after an accept that failed, when descriptors have run out and trying again at once would spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The time for an answer under way when a connection has to end.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
+/// Connections that are being told at once that there is no room; more than that are just closed.
+const TOLD: usize = 64;
+/// What they are told.
+const FULL: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 1\r\nconnection: close\r\n\
+                    content-length: 27\r\n\r\nall connections are in use\n";
+
+/// What all connections of a listener share.
+struct Shared {
+    admin: Arc<Admin>,
+    door: Arc<Door>,
+    limits: Limits,
+    drain: Drain,
+}
 
 /// Serves `listener` until the drain is signaled; then answers under way go out, and the holder is dropped.
-pub async fn serve(listener: TcpListener, admin: Arc<Admin>, limits: Limits, drain: Drain) {
-    let slots = Arc::new(Semaphore::new(limits.connections));
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>, door: Arc<Door>, limits: Limits, drain: Drain) {
+    let slots = || Arc::new(Semaphore::new(limits.connections));
+    let (near, far, told) = (slots(), slots(), Arc::new(Semaphore::new(TOLD)));
     let mut signaled = pin!(drain.signaled());
+    let shared = Arc::new(Shared { admin, door, limits, drain: drain.clone() });
     loop {
-        let accepted = async {
-            // The slot comes first: who finds none waits outside.
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot, listener.accept().await)
-        };
-        let (slot, accepted) = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             () = &mut signaled => return,
-            accepted = accepted => accepted,
+            accepted = accept(&listener) => accepted,
         };
-        // The semaphore is never closed.
-        let Ok(slot) = slot else { return };
-        match accepted {
-            Ok((stream, peer)) => {
-                tokio::spawn(connection(stream, peer, Arc::clone(&admin), limits, drain.clone(), slot));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "admin: a connection could not be accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
+        let slots = if is_local(peer.ip()) { &near } else { &far };
+        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+            tokio::spawn(connection(stream, peer, Arc::clone(&shared), slot));
+            continue;
+        }
+        shared.admin.own.refused.inc(AdminRefusal::Full);
+        if shared.door.tls.is_none()
+            && let Ok(slot) = Arc::clone(&told).try_acquire_owned()
+        {
+            tokio::spawn(turn_away(stream, slot));
         }
     }
 }
 
-/// Whether a peer is on this host. An address of version 4 may come in the clothes of version 6.
-fn is_local(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
+/// Tells a peer that there is no room. What it asked is read, or the answer could be lost with it.
+async fn turn_away(mut stream: TcpStream, _slot: OwnedSemaphorePermit) {
+    let told = async {
+        stream.write_all(FULL.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut asked = [0; 1024];
+        for _ in 0..MAX_HEAD / asked.len() {
+            if stream.read(&mut asked).await? == 0 {
+                break;
+            }
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    // Whoever doesn't take it has no more claim to it.
+    let _ = timeout(LAST_ANSWER, told).await;
 }
 
 /// The life of one connection.
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    admin: Arc<Admin>,
-    limits: Limits,
-    drain: Drain,
-    _slot: OwnedSemaphorePermit,
-) {
+async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, _slot: OwnedSemaphorePermit) {
     // Answers are written at once and whole; waiting for more to send gains nothing. That it failed is no matter.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let admin = Arc::clone(&admin);
+    let own = &shared.admin.own;
+    own.connections.inc();
+    match &shared.door.tls {
+        None => serve_http(stream, Caller { peer, certified: false }, &shared).await,
+        Some(tls) => match timeout(shared.limits.head, tls.accept(stream, peer)).await {
+            Ok(Ok(accepted)) => {
+                let caller = Caller { peer, certified: accepted.certified };
+                serve_http(accepted.stream, caller, &shared).await;
+            }
+            failed => {
+                own.refused.inc(AdminRefusal::Handshake);
+                let why = failed.map_or_else(
+                    |_| "not done in time".to_owned(),
+                    |result| match result {
+                        Ok(_) => String::new(),
+                        Err(error) => error.to_string(),
+                    },
+                );
+                tracing::info!(%peer, why, "admin: no TLS connection");
+            }
+        },
+    }
+    own.connections.dec();
+}
+
+/// Lets a request in or not, reads it, and answers it.
+async fn answer(
+    request: hyper::Request<hyper::body::Incoming>,
+    caller: Caller,
+    shared: &Shared,
+) -> Result<Answer, Refused> {
+    let (head, body) = request.into_parts();
+    shared.door.judge(caller, &head)?;
+    if !shared.door.shows(head.uri.path()) {
+        return Ok(problem(hyper::StatusCode::NOT_FOUND, "only /metrics, /healthz and /readyz are here"));
+    }
+    Ok(respond(&shared.admin, &Ask::read(head, body).await?).await)
+}
+
+async fn serve_http<S>(stream: S, caller: Caller, shared: &Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let peer = caller.peer;
+    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+        let shared = Arc::clone(shared);
         async move {
             // What is left of a body that was refused is never read: the connection is closed then.
-            let answer = match Ask::read(request, is_local(peer.ip())).await {
-                Ok(ask) => respond(&admin, &ask).await,
-                Err(refusal) => *refusal,
-            };
+            let answer = answer(request, caller, &shared).await.unwrap_or_else(|(why, answer)| {
+                shared.admin.own.refused.inc(why);
+                tracing::debug!(%peer, reason = why.as_str(), "admin: a request was refused");
+                *answer
+            });
             Ok::<_, Infallible>(answer)
         }
     });
     let mut served = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.head)
+            .header_read_timeout(shared.limits.head)
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
             .serve_connection(TokioIo::new(stream), service)
     );
     let end = async {
         tokio::select! {
-            () = drain.signaled() => {}
-            () = sleep(limits.lifetime) => {}
+            () = shared.drain.signaled() => {}
+            () = sleep(shared.limits.lifetime) => {}
         }
     };
     let result = tokio::select! {
@@ -127,7 +191,12 @@ async fn connection(
     };
     match result {
         Ok(()) => {}
-        Err(error) if error.is_parse() => tracing::info!(%peer, %error, "admin: not HTTP, closed"),
+        Err(error) if error.is_parse() => {
+            if error.is_parse_too_large() {
+                shared.admin.own.refused.inc(AdminRefusal::Length);
+            }
+            tracing::info!(%peer, %error, "admin: not HTTP, closed");
+        }
         Err(error) => tracing::debug!(%peer, %error, "admin: the connection ended early"),
     }
 }

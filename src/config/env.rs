@@ -116,11 +116,14 @@ fn set(owner: &mut Table, row: &Row, node: Node) {
         owner.insert(row.path.to_owned(), Entry { key: place, node });
         return;
     };
-    let holder = owner.entry(table.to_owned()).or_insert_with(|| empty_table(&place));
-    // A holder that is no table is reported by the reader; there is nothing to override in it.
-    if let Value::Table(table) = &mut holder.node.value {
-        table.insert(row.name().to_owned(), Entry { key: place, node });
+    let mut holder = owner;
+    for part in table.split('.') {
+        let entry = holder.entry(part.to_owned()).or_insert_with(|| empty_table(&place));
+        // A holder that is no table is reported by the reader; there is nothing to override in it.
+        let Value::Table(inner) = &mut entry.node.value else { return };
+        holder = inner;
     }
+    holder.insert(row.name().to_owned(), Entry { key: place, node });
 }
 
 fn empty_table(place: &Place) -> Entry {

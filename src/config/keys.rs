@@ -79,9 +79,9 @@ impl Row {
         self.path.to_ascii_uppercase().replace('.', "_")
     }
 
-    /// The table that holds it, `hold`; none for a key that stands directly in its owner.
+    /// The table that holds it, `hold` or `admin.tls`; none for a key that stands directly in its owner.
     pub(super) fn table(&self) -> Option<&'static str> {
-        Some(self.path.split_once('.')?.0)
+        Some(self.path.rsplit_once('.')?.0)
     }
 
     /// The last part of the path.
@@ -96,6 +96,12 @@ impl Row {
 }
 
 macro_rules! key {
+    ($table:ident . $inner:ident . $field:ident, $($rest:tt)*) => {
+        key!(
+            @ concat!(stringify!($table), ".", stringify!($inner), ".", stringify!($field)),
+            [$table.$inner.$field], $($rest)*
+        )
+    };
     ($table:ident . $field:ident, $($rest:tt)*) => {
         key!(@ concat!(stringify!($table), ".", stringify!($field)), [$table.$field], $($rest)*)
     };
@@ -142,6 +148,19 @@ pub(super) const ROOT: &[Key<Config>] = &[
     key!(state_dir, Optional, r#""/var/lib/evenkeel""#, Restart, |f, r| read::folder(f, r).map(Some)),
     key!(worker_threads, Default, "1", Restart, |f, r| read::count(f, r, 1, 1024)),
     key!(admin.listen, Default, r#""127.0.0.1:9901""#, Restart, |f, r| read::listen(f, r)),
+    key!(admin.metrics_listen, Default, "[]", Restart, |f, r| read::listen_or_not(f, r)),
+    key!(admin.token_file, Optional, r#""/etc/evenkeel/admin-tokens""#, Restart, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(admin.trust_loopback, Default, "true", Restart, |f, r| read::flag(f, r)),
+    key!(admin.hosts, Default, "[]", Restart, |f, r| read::host_names(f, r)),
+    key!(admin.tls.certificate, Optional, r#""/etc/evenkeel/admin.pem""#, Restart, |f, r| {
+        read::file(f, r).map(Some)
+    }),
+    key!(admin.tls.key, Optional, r#""/etc/evenkeel/admin.key""#, Restart, |f, r| read::file(f, r).map(Some)),
+    key!(admin.tls.ca, Optional, r#""/etc/evenkeel/controllers.pem""#, Restart, |f, r| {
+        read::file(f, r).map(Some)
+    }),
     key!(log.format, Default, r#""text""#, Restart, |f, r| read::log_format(f, r)),
     key!(log.level, Default, r#""info""#, Now, |f, r| read::log_level(f, r)),
     key!(dns.servers, Default, "[]", Restart, |f, r| read::name_servers(f, r)),
@@ -158,6 +177,11 @@ pub(super) const ROOT: &[Key<Config>] = &[
     key!(net.backlog, Default, "1024", Restart, |f, r| read::count(f, r, 1, 65535)),
     key!(net.max_frame, Default, r#""100MiB""#, Restart, |f, r| read::size(f, r, 1, FRAME_MOST)),
     key!(net.write_queue, Default, r#""1MiB""#, Restart, |f, r| read::size(f, r, 1, MEMORY_MOST)),
+    key!(limits.connections, Default, "20000", Now, |f, r| read::count(f, r, 1, 10_000_000)),
+    key!(limits.cluster_connections, Default, "20000", Now, |f, r| read::count(f, r, 1, 10_000_000)),
+    key!(limits.first_request, Default, r#""30s""#, NextClient, |f, r| read::duration(f, r, ZERO, DAY)),
+    key!(limits.stall, Default, r#""10m""#, NextClient, |f, r| read::duration(f, r, ZERO, DAY)),
+    key!(limits.idle, Default, r#""0s""#, NextClient, |f, r| read::duration(f, r, ZERO, MONTH)),
     key!(hold.max, Default, r#""20s""#, Now, |f, r| read::duration(f, r, ZERO, DAY)),
     key!(hold.bytes, Default, r#""64MiB""#, Now, |f, r| read::size(f, r, 1, MEMORY_MOST)),
     key!(hold.connection_bytes, Default, r#""16MiB""#, Now, |f, r| read::size(f, r, 1, MEMORY_MOST)),
@@ -274,7 +298,7 @@ pub(super) fn rows<T>(keys: &'static [Key<T>]) -> Vec<&'static Row> {
     keys.iter().map(|key| &key.row).collect()
 }
 
-/// The tables that hold keys of `rows`, in their order: `admin`, `log`, …
+/// The tables that hold keys of `rows`, in their order: `admin`, `admin.tls`, `log`, …
 pub(super) fn tables(rows: &[&'static Row]) -> Vec<&'static str> {
     let mut tables: Vec<&str> = rows.iter().filter_map(|row| row.table()).collect();
     tables.dedup();

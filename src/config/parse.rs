@@ -73,8 +73,12 @@ fn read_table<T>(
         return;
     };
     for (inner, entry) in table {
+        let nested = format!("{name}.{inner}");
         match keys.iter().find(|key| key.row.table() == Some(name) && key.row.name() == inner) {
             Some(key) => read_key(owner, key, around, &entry.node, report),
+            None if tables(&rows(keys)).contains(&nested.as_str()) => {
+                read_table(owner, keys, &nested, entry, around, report);
+            }
             None => unknown::key(around, Some(name), inner, entry, report),
         }
     }

@@ -264,6 +264,17 @@ pub(super) fn listen(field: &Field<'_>, report: &mut Report) -> Option<Vec<Socke
     field.list(report, false, &placeholder, |text| address::listen(text, field.first()))
 }
 
+/// Addresses to listen on, possibly none.
+pub(super) fn listen_or_not(field: &Field<'_>, report: &mut Report) -> Option<Vec<SocketAddr>> {
+    let placeholder = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    field.list(report, true, &placeholder, |text| address::listen(text, "127.0.0.1:9902"))
+}
+
+/// Names of hosts, possibly none.
+pub(super) fn host_names(field: &Field<'_>, report: &mut Report) -> Option<Vec<String>> {
+    field.list(report, true, &String::new(), |text| address::advertised_host(text, "evenkeel.example.net"))
+}
+
 /// Name servers, possibly none.
 pub(super) fn name_servers(field: &Field<'_>, report: &mut Report) -> Option<Vec<SocketAddr>> {
     let placeholder = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));

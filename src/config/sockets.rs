@@ -7,9 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use super::clusters::{HostPort, PortRange};
 use super::kinds::Face;
 use super::report::Report;
+use super::types::Admin;
 
 /// Checks all of them, as far as the keys were read well.
-pub(super) fn check(admin: &[SocketAddr], clusters: &[Face<'_>], report: &mut Report) {
+pub(super) fn check(admin: &Admin, clusters: &[Face<'_>], report: &mut Report) {
     let sockets = sockets(admin, clusters, report);
     collisions(&sockets, report);
     for cluster in clusters {
@@ -29,7 +30,7 @@ struct Socket {
 }
 
 /// Every port that this configuration binds. Port 0 collides with nothing.
-fn sockets(admin: &[SocketAddr], clusters: &[Face<'_>], report: &Report) -> Vec<Socket> {
+fn sockets(admin: &Admin, clusters: &[Face<'_>], report: &Report) -> Vec<Socket> {
     let mut sockets = Vec::new();
     let mut listeners = |path: &str, serves: bool, addresses: &[SocketAddr]| {
         for (index, address) in addresses.iter().enumerate() {
@@ -40,7 +41,8 @@ fn sockets(admin: &[SocketAddr], clusters: &[Face<'_>], report: &Report) -> Vec<
             }
         }
     };
-    listeners("admin.listen", false, admin);
+    listeners("admin.listen", false, &admin.listen);
+    listeners("admin.metrics_listen", false, &admin.metrics_listen);
     for cluster in clusters {
         listeners(&format!("{}.listen", cluster.path), true, cluster.listen);
     }

@@ -1,5 +1,6 @@
 //! The configuration from the outside: whole files in, values or lines of text out.
 
+mod admin;
 mod bad;
 mod overrides;
 mod zookeeper;
@@ -128,9 +129,14 @@ mod files {
 
     /// The lines of a text that are an optional key, commented out.
     fn optional_lines(text: &str) -> Vec<String> {
-        let optional = all_rows().into_iter().filter(|row| row.need == Need::Optional);
+        // Outside of clusters a key stands below the heading of its first table.
+        let root = rows(ROOT)
+            .into_iter()
+            .map(|row| (row, row.path.split_once('.').map_or(row.path, |(_, rest)| rest)));
+        let inner = KINDS.iter().flat_map(|kind| kind.rows()).map(|row| (row, row.path));
+        let optional = root.chain(inner).filter(|(row, _)| row.need == Need::Optional);
         let lines: BTreeSet<String> =
-            optional.map(|row| format!("# {} = {}", row.path, row.example)).collect();
+            optional.map(|(row, path)| format!("# {path} = {}", row.example)).collect();
         text.lines().filter(|line| lines.contains(*line)).map(str::to_owned).collect()
     }
 
@@ -163,6 +169,19 @@ mod files {
         assert_eq!(config.zookeeper[0].advertise.as_deref(), Some("sidecar.example.net"));
         let timeout = config.zookeeper[0].session.min_upstream_timeout;
         assert_eq!(timeout, Some(std::time::Duration::from_secs(30)));
+        assert_eq!(config.admin.token_file, Some("/etc/evenkeel/admin-tokens".into()));
+        assert_eq!(config.admin.tls.ca, Some("/etc/evenkeel/controllers.pem".into()));
+    }
+
+    #[test]
+    fn a_table_in_a_table_is_read_in_every_way_of_writing_it() {
+        let tls = AdminTls { certificate: Some("/c.pem".into()), key: Some("/k.pem".into()), ca: None };
+        let dotted = format!("admin.tls.certificate = \"/c.pem\"\nadmin.tls.key = \"/k.pem\"\n{CLUSTER}");
+        let headed = format!("[admin.tls]\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"\n{CLUSTER}");
+        let pairs = [("EVENKEEL_ADMIN_TLS_CERTIFICATE", "/c.pem"), ("EVENKEEL_ADMIN_TLS_KEY", "/k.pem")];
+        for (text, env) in [(dotted.as_str(), &[][..]), (&headed, &[]), (CLUSTER, &pairs)] {
+            assert_eq!(parse(text, "f", variables(env)).unwrap().admin.tls, tls, "{text}");
+        }
     }
 
     #[test]
@@ -216,7 +235,8 @@ mod table {
         /// The paths of the fields, and of the fields in those; a value's own parts are no keys.
         fn fields(debug: &str, rows: &[&'static Row]) -> BTreeSet<String> {
             let mut paths = BTreeSet::new();
-            let mut outer = "";
+            let (mut outer, mut middle) = ("", String::new());
+            let tables = keys::tables(rows);
             for line in debug.lines() {
                 let Some((name, _)) = line.trim().split_once(": ") else { continue };
                 match line.len() - line.trim_start().len() {
@@ -225,7 +245,11 @@ mod table {
                         paths.insert(name.to_owned());
                     }
                     8 if rows.iter().all(|row| row.path != outer) => {
-                        paths.insert(format!("{outer}.{name}"));
+                        middle = format!("{outer}.{name}");
+                        paths.insert(middle.clone());
+                    }
+                    12 if tables.contains(&middle.as_str()) => {
+                        paths.insert(format!("{middle}.{name}"));
                     }
                     _ => {}
                 }
@@ -321,8 +345,15 @@ mod table {
             assert_eq!(parse(text, "f", variables(&[(name, &value)])), Ok(written), "{name}={value}");
         };
         for row in rows(ROOT) {
-            let written = format!("{} = {}\n{CLUSTER}", row.path, row.example);
-            same(CLUSTER, &written, &format!("EVENKEEL_{}", row.variable()), row.example);
+            let companions = match row.path {
+                "admin.tls.certificate" => "admin.tls.key = \"a.key\"\n",
+                "admin.tls.key" => "admin.tls.certificate = \"a.pem\"\n",
+                "admin.tls.ca" => "admin.tls.certificate = \"a.pem\"\nadmin.tls.key = \"a.key\"\n",
+                _ => "",
+            };
+            let written = format!("{companions}{} = {}\n{CLUSTER}", row.path, row.example);
+            let text = format!("{companions}{CLUSTER}");
+            same(&text, &written, &format!("EVENKEEL_{}", row.variable()), row.example);
         }
         for kind in KINDS {
             for row in kind.rows() {

@@ -27,6 +27,8 @@ pub struct Config {
     pub dns: Dns,
     /// Sockets, frames and queues.
     pub net: Net,
+    /// Bounds on clients' connections.
+    pub limits: Limits,
     /// Bounds on what is held for clients.
     pub hold: Hold,
     /// Reconnects and repeated attempts.
@@ -40,10 +42,31 @@ pub struct Config {
 }
 
 /// The admin listener: metrics, probes, the HTTP API.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// Where it listens; port 0 takes any free port.
     pub listen: Vec<SocketAddr>,
+    /// Where metrics and probes are open to everyone, and nothing else is; may be empty.
+    pub metrics_listen: Vec<SocketAddr>,
+    /// Bearer tokens, one a line, that let peers from elsewhere in.
+    pub token_file: Option<PathBuf>,
+    /// Whether peers on this host are let in without a credential.
+    pub trust_loopback: bool,
+    /// Names, besides addresses and localhost, by which peers without a credential may ask for it.
+    pub hosts: Vec<String>,
+    /// How it is encrypted, if it is.
+    pub tls: AdminTls,
+}
+
+/// How the admin listener is encrypted: with a certificate and its key, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AdminTls {
+    /// Its certificate, and those between it and its authority (PEM); together with `key`.
+    pub certificate: Option<PathBuf>,
+    /// The private key of `certificate` (PEM, not encrypted).
+    pub key: Option<PathBuf>,
+    /// Certificates of the authorities whose clients are let in (PEM); none: no client's certificate counts.
+    pub ca: Option<PathBuf>,
 }
 
 /// Logging.
@@ -95,6 +118,21 @@ pub struct Net {
     pub write_queue: usize,
 }
 
+/// Bounds on clients' connections. A duration of zero is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of all clients.
+    pub connections: usize,
+    /// Connections of the clients of one cluster.
+    pub cluster_connections: usize,
+    /// Time from the accept to the first whole request.
+    pub first_request: Duration,
+    /// Time for which a frame may be half said, or an answer half taken, without a byte of progress.
+    pub stall: Duration,
+    /// Time without a request while nothing is unanswered (Kafka).
+    pub idle: Duration,
+}
+
 /// Bounds on requests that are held or in flight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hold {
@@ -135,6 +173,7 @@ impl Default for Config {
             log: Log::default(),
             dns: Dns::default(),
             net: Net::default(),
+            limits: Limits::default(),
             hold: Hold::default(),
             retry: Retry::default(),
             shutdown: Shutdown::default(),
@@ -146,7 +185,14 @@ impl Default for Config {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)] }
+        Self {
+            listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)],
+            metrics_listen: Vec::new(),
+            token_file: None,
+            trust_loopback: true,
+            hosts: Vec::new(),
+            tls: AdminTls::default(),
+        }
     }
 }
 
@@ -172,6 +218,18 @@ impl Default for Net {
             backlog: 1024,
             max_frame: 100 * MIB,
             write_queue: MIB,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            cluster_connections: 20_000,
+            first_request: Duration::from_secs(30),
+            stall: Duration::from_secs(600),
+            idle: Duration::ZERO,
         }
     }
 }

@@ -43,6 +43,11 @@ fn known(kind: Option<&'static Kind>, table: Option<&str>) -> Vec<&'static str> 
     let rows = kind.map_or_else(|| rows(ROOT), Kind::rows);
     let here = rows.iter().filter(|row| row.table() == table).map(|row| row.name());
     let mut known: Vec<&str> = here.collect();
+    known.extend(rows.iter().filter_map(|row| {
+        let (holder, inner) = row.table()?.rsplit_once('.')?;
+        (Some(holder) == table).then_some(inner)
+    }));
+    known.dedup();
     if table.is_none() {
         known.extend(tables(&rows));
         if kind.is_none() {

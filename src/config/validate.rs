@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::admin;
 use super::clusters::{Kafka, ListenTls, Tls, ZooKeeperSasl};
 use super::kinds::{Face, faces};
 use super::report::Report;
@@ -30,7 +31,8 @@ pub(super) fn check(config: &Config, report: &mut Report) {
         listen_tls(&format!("zookeeper[{index}].listen_tls"), &zookeeper.listen_tls, report);
         digest(&format!("zookeeper[{index}].sasl"), &zookeeper.sasl, report);
     }
-    sockets::check(&config.admin.listen, &clusters, report);
+    admin::check(&config.admin, report);
+    sockets::check(&config.admin, &clusters, report);
 }
 
 /// `a` must not be above `b`.

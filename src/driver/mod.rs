@@ -22,6 +22,7 @@ mod world;
 
 use std::path::{Path, PathBuf};
 
+use crate::admin::client::Credentials;
 use crate::fleet::Fleet;
 use crate::lifecycle::Signals;
 use act::{Real, now_ms};
@@ -48,6 +49,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Members go back to the version before.
     pub rollback: bool,
+    /// How sidecars let us in, as far as the plan doesn't say.
+    pub credentials: Credentials,
     /// A person's word about a member whose command nobody knows the end of: it had its turn, or had not.
     pub word: Option<(String, bool)>,
 }
@@ -68,7 +71,7 @@ async fn prepared(options: &Options) -> Result<Halt, Halt> {
         return Err(Halt::new(Exit::Usage, format!("the plan has no member {member}")));
     }
     let broken = |text: String| Halt::new(Exit::Broken, text);
-    let mut fleet = Fleet::new(source).map_err(broken)?;
+    let mut fleet = Fleet::new(source, plan.credentials(&options.credentials)).map_err(broken)?;
     let leaders = Leaders::new(&plan).map_err(broken)?;
     let path = options.journal.clone().unwrap_or_else(|| beside(&options.plan));
     if options.dry_run {

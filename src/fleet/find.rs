@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::admin::client::{self, Client};
+use crate::admin::client::{self, Client, Credentials};
 use crate::dns::{DnsOptions, Resolver};
 
 /// Where sidecars are found.
@@ -53,15 +53,30 @@ struct Known {
 }
 
 impl Fleet {
-    /// Of a source.
+    /// Of a source, asked with these credentials.
     ///
     /// # Errors
-    /// Names can't be resolved on this host.
-    pub fn new(source: Source) -> Result<Self, String> {
+    /// Names can't be resolved on this host, or a file of the credentials can't be used.
+    pub fn new(source: Source, mut credentials: Credentials) -> Result<Self, String> {
+        if let Some(problem) = credentials.problems().first() {
+            return Err(problem.clone());
+        }
+        if let Source::Dns(name) = &source {
+            // Certificates are for the name, since nobody knows the addresses beforehand.
+            let host = name.rsplit_once(':').map_or(name.as_str(), |(host, _)| host);
+            credentials.name = Some(host.trim_start_matches('[').trim_end_matches(']').to_owned());
+        }
         let (min_ttl, timeout) = (Duration::from_secs(2), Duration::from_secs(2));
         let resolver = Resolver::new(DnsOptions { servers: Vec::new(), min_ttl, timeout }, None);
         let resolver = resolver.map_err(|error| format!("dns: {error}"))?;
-        Ok(Self { client: Client::new(), source, resolver, known: BTreeMap::new() })
+        Ok(Self { client: Client::with(credentials), source, resolver, known: BTreeMap::new() })
+    }
+
+    /// Some of them, asked in the same way.
+    #[must_use]
+    pub fn some(&self, sidecars: Vec<String>) -> Self {
+        let (client, resolver) = (self.client.clone(), self.resolver.clone());
+        Self { client, source: Source::List(sidecars), resolver, known: BTreeMap::new() }
     }
 
     /// Looks again who there is. One that a name doesn't name any more still counts for as long as it answers: it can have clients.
@@ -129,7 +144,7 @@ mod tests {
     async fn who_is_named_no_more_counts_while_it_answers() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut fleet = Fleet::new(Source::Dns("127.0.0.1:9901".to_owned())).unwrap();
+        let mut fleet = Fleet::new(Source::Dns("127.0.0.1:9901".to_owned()), Credentials::default()).unwrap();
         assert_eq!(fleet.find(start).await.unwrap(), ["127.0.0.1:9901"]);
         fleet.take(&["10.0.0.1:1".to_owned(), "10.0.0.2:1".to_owned()], at(1));
         fleet.note("10.0.0.1:1", true, at(5));

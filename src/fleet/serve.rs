@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::{FanOut, Fleet, Policy, Source};
-use crate::admin::{self, Admin, Control, Limits};
+use crate::admin::client::Credentials;
+use crate::admin::{self, Admin, Control, Door, Limits};
+use crate::config;
 use crate::lifecycle::{Readiness, Signal, Signals, drain};
 use crate::metrics::{FleetMetrics, Metrics};
 
@@ -19,12 +21,14 @@ const CONNECTIONS: usize = 256;
 /// What is served.
 #[derive(Clone, Debug)]
 pub struct Serving {
-    /// Where. There are no credentials: changes are taken from this host only, whatever the address.
-    pub listen: SocketAddr,
+    /// Where, and who is let in there.
+    pub admin: config::Admin,
     /// The cluster, by its name in the sidecars' configuration.
     pub cluster: String,
     /// The sidecars.
     pub source: Source,
+    /// How they let us in.
+    pub credentials: Credentials,
     /// What becomes of those that say nothing.
     pub policy: Policy,
 }
@@ -35,14 +39,13 @@ pub struct Serving {
 /// It can't be begun: why, in one line.
 pub async fn serve(serving: Serving) -> Result<(), String> {
     let mut signals = Signals::from_os().map_err(|error| format!("no signal handlers: {error}"))?;
-    let listen = serving.listen;
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|error| format!("--listen: cannot listen on {listen}: {error}"))?;
-    let address = listener.local_addr().map_err(|error| format!("{listen}: {error}"))?;
+    let door = Arc::new(Door::control(&serving.admin)?);
+    let mut listeners = bind("--listen", &serving.admin.listen, &door).await?;
+    listeners
+        .extend(bind("--metrics-listen", &serving.admin.metrics_listen, &Arc::new(Door::metrics())).await?);
     let metrics = Metrics::new();
     let readiness = Readiness::new();
-    let fleet = Fleet::new(serving.source)?;
+    let fleet = Fleet::new(serving.source, serving.credentials)?;
     let fan = FanOut::new(serving.cluster.clone(), fleet, serving.policy, FleetMetrics::new(&metrics));
     let fan = Arc::new(fan);
     metrics.before_render({
@@ -54,8 +57,11 @@ pub async fn serve(serving: Serving) -> Result<(), String> {
     let mut block = Some(readiness.block("no look at the sidecars yet"));
     let (trigger, holder) = drain::new();
     let limits = Limits { connections: CONNECTIONS, ..Limits::default() };
-    tokio::spawn(admin::serve(listener, admin, limits, holder));
-    tracing::info!(%address, cluster = serving.cluster, "the hook of a fleet");
+    for (listener, address, door) in listeners {
+        tokio::spawn(admin::serve(listener, Arc::clone(&admin), door, limits, holder.clone()));
+        tracing::info!(%address, cluster = serving.cluster, "the hook of a fleet");
+    }
+    drop(holder);
     let stopped = async {
         loop {
             match signals.next().await {
@@ -71,4 +77,20 @@ pub async fn serve(serving: Serving) -> Result<(), String> {
     // Whoever still asks gets what is under way, and loses nothing if not.
     let _ = trigger.drain(GRACE).await;
     Ok(())
+}
+
+/// The listeners of one option.
+async fn bind(
+    option: &str,
+    addresses: &[SocketAddr],
+    door: &Arc<Door>,
+) -> Result<Vec<(TcpListener, SocketAddr, Arc<Door>)>, String> {
+    let mut bound = Vec::new();
+    for listen in addresses {
+        let failed = |error: std::io::Error| format!("{option}: cannot listen on {listen}: {error}");
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        bound.push((listener, address, Arc::clone(door)));
+    }
+    Ok(bound)
 }

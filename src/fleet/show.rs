@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, FanOut, Fleet, Policy, Question, Source, ask_all};
 use crate::admin::Control as _;
+use crate::admin::client::Credentials;
 use crate::metrics::{FleetMetrics, Metrics};
 use crate::time::now;
 
@@ -24,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Looking {
     /// The sidecars.
     pub source: Source,
+    /// How they let us in.
+    pub credentials: Credentials,
     /// This cluster alone.
     pub cluster: Option<String>,
     /// Again and again.
@@ -53,7 +56,7 @@ const SILENT: u8 = 6;
 /// # Errors
 /// It can't be begun: why, in one line.
 pub async fn show(looking: &Looking) -> Result<u8, String> {
-    let mut fleet = Fleet::new(looking.source.clone())?;
+    let mut fleet = Fleet::new(looking.source.clone(), looking.credentials.clone())?;
     let live = looking.watch && !looking.json && io::stdout().is_terminal();
     let (mut drawn, mut last) = (0, String::new());
     loop {
@@ -108,7 +111,7 @@ async fn look(fleet: &mut Fleet, looking: &Looking) -> Result<View, String> {
         let has = answers.iter().filter(|(_, answer)| clusters_in(answer).any(|name| name == cluster));
         let list = has.map(|(sidecar, _)| sidecar.clone()).collect();
         let policy = Policy { go_on: false, silent: Duration::MAX };
-        let one = Fleet::new(Source::List(list))?;
+        let one = fleet.some(list);
         let fan = Arc::new(FanOut::new(cluster, one, policy, FleetMetrics::new(&Metrics::new())));
         match fan.status().await {
             Ok(said) => {

@@ -5,7 +5,9 @@ use super::cluster::{Cluster, Settings};
 use super::ports::Ports;
 use super::session::{End, Session};
 use crate::lifecycle::Drain;
-use crate::net::{ListenError, ListenOptions, SocketOptions, Stream, accept, accepted, bind};
+use crate::net::{
+    Crowd, Entrance, ListenError, ListenOptions, Place, SocketOptions, Stream, accept, accepted, bind,
+};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
@@ -14,14 +16,17 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct Listeners {
     bootstrap: Vec<TcpListener>,
     brokers: Vec<(u16, TcpListener)>,
+    entrance: Entrance,
 }
 
 impl Listeners {
     /// Binds the bootstrap addresses, and on each of their hosts the whole range of broker ports.
     ///
+    /// `all`: the clients of all clusters.
+    ///
     /// # Errors
     /// The first address that can't be bound.
-    pub fn bind(settings: &Settings) -> Result<Self, ListenError> {
+    pub fn bind(settings: &Settings, all: Arc<Crowd>) -> Result<Self, ListenError> {
         let options = ListenOptions { backlog: settings.net.backlog };
         let kafka = &settings.kafka;
         let bootstrap =
@@ -35,7 +40,7 @@ impl Listeners {
                 brokers.push((port, bind(SocketAddr::new(host, port), &options)?));
             }
         }
-        Ok(Self { bootstrap, brokers })
+        Ok(Self { bootstrap, brokers, entrance: Entrance::new(all) })
     }
 
     /// Where the bootstrap listeners are, with the real ports where the configuration said 0.
@@ -46,10 +51,16 @@ impl Listeners {
     /// Serves clients until the process drains: then no new ones are let in.
     pub fn serve(self, cluster: &Arc<Cluster>, drain: &Drain) {
         for listener in self.bootstrap {
-            tokio::spawn(serve(listener, None, Arc::clone(cluster), drain.clone()));
+            tokio::spawn(serve(listener, None, Arc::clone(cluster), self.entrance.clone(), drain.clone()));
         }
         for (port, listener) in self.brokers {
-            tokio::spawn(serve(listener, Some(port), Arc::clone(cluster), drain.clone()));
+            tokio::spawn(serve(
+                listener,
+                Some(port),
+                Arc::clone(cluster),
+                self.entrance.clone(),
+                drain.clone(),
+            ));
         }
     }
 }
@@ -61,20 +72,36 @@ pub fn ports(settings: &Settings, state_dir: Option<&std::path::Path>) -> Ports 
     Ports::new(kafka.broker_ports, &kafka.node_ports, file)
 }
 
-async fn serve(listener: TcpListener, port: Option<u16>, cluster: Arc<Cluster>, drain: Drain) {
+async fn serve(
+    listener: TcpListener,
+    port: Option<u16>,
+    cluster: Arc<Cluster>,
+    entrance: Entrance,
+    drain: Drain,
+) {
     let end = drain.signaled();
     tokio::select! {
         () = end => {}
         () = async {
             loop {
                 let (stream, peer) = accept(&listener).await;
-                welcome(stream, peer, port, &cluster, &drain);
+                let (settings, refused) = (cluster.settings(), &cluster.metrics.client_refused);
+                if let Some(places) = entrance.enter(&settings.limits, &settings.kafka.name, refused) {
+                    welcome(stream, peer, port, &cluster, places, &drain);
+                }
             }
         } => {}
     }
 }
 
-fn welcome(stream: TcpStream, peer: SocketAddr, port: Option<u16>, cluster: &Arc<Cluster>, drain: &Drain) {
+fn welcome(
+    stream: TcpStream,
+    peer: SocketAddr,
+    port: Option<u16>,
+    cluster: &Arc<Cluster>,
+    places: (Place, Place),
+    drain: &Drain,
+) {
     let settings = cluster.settings();
     let options =
         SocketOptions { keepalive: settings.net.keepalive, user_timeout: settings.net.user_timeout };
@@ -91,6 +118,7 @@ fn welcome(stream: TcpStream, peer: SocketAddr, port: Option<u16>, cluster: &Arc
     let (cluster, drain) = (Arc::clone(cluster), drain.clone());
     let files = settings.kafka.listen_tls.files();
     tokio::spawn(async move {
+        let _places = places;
         let stream = match files {
             None => Stream::Tcp(stream),
             Some(files) => {
@@ -101,6 +129,7 @@ fn welcome(stream: TcpStream, peer: SocketAddr, port: Option<u16>, cluster: &Arc
                 stream
             }
         };
+        let metrics = Arc::clone(&cluster.metrics);
         match Session::new(cluster, stream, port, host, drain).run().await {
             End::Client | End::Drained => tracing::debug!(%peer, "client connection ended"),
             End::Broken(error) => tracing::debug!(%peer, %error, "client connection broke"),
@@ -108,6 +137,7 @@ fn welcome(stream: TcpStream, peer: SocketAddr, port: Option<u16>, cluster: &Arc
                 tracing::warn!(%peer, reason, "client connection closed: not a Kafka client's bytes");
             }
             End::Closed(reason) => tracing::warn!(%peer, reason, "client connection closed"),
+            End::Late(late) => late.tell(peer, &metrics.client_refused),
         }
     });
 }

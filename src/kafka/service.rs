@@ -7,7 +7,7 @@ use crate::dns::Resolver;
 use crate::hold::Ledger;
 use crate::lifecycle::{Block, Drain};
 use crate::metrics::KafkaMetrics;
-use crate::net::ListenError;
+use crate::net::{Crowd, ListenError};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -21,11 +21,17 @@ pub struct Service {
 /// The settings of the `index`th `[[kafka]]` of a configuration.
 pub fn settings(config: &Config, index: usize) -> Option<Settings> {
     let kafka = config.kafka.get(index)?.clone();
-    Some(Settings { net: config.net.clone(), hold: config.hold.clone(), retry: config.retry.clone(), kafka })
+    Some(Settings {
+        net: config.net.clone(),
+        limits: config.limits,
+        hold: config.hold.clone(),
+        retry: config.retry.clone(),
+        kafka,
+    })
 }
 
 impl Service {
-    /// Binds a cluster's listeners.
+    /// Binds a cluster's listeners. `all`: the clients of all clusters.
     ///
     /// # Errors
     /// The first address that can't be bound.
@@ -35,10 +41,12 @@ impl Service {
         resolver: Resolver,
         metrics: Arc<KafkaMetrics>,
         ledger: Arc<Ledger>,
+        all: Arc<Crowd>,
         not_ready: Block,
     ) -> Result<Self, ListenError> {
-        let listeners = Listeners::bind(&settings)?;
-        metrics.hold_limit_bytes.set(i64::try_from(ledger.limit()).unwrap_or(i64::MAX));
+        let listeners = Listeners::bind(&settings, all)?;
+        metrics.client_connections_limit.set(gauge(settings.limits.cluster_connections));
+        metrics.hold_limit_bytes.set(gauge(ledger.limit()));
         let ports = ports(&settings, state_dir);
         let cluster = Cluster::new(settings, ports, resolver, metrics, ledger, not_ready);
         Ok(Self { cluster, listeners })
@@ -62,4 +70,8 @@ impl Service {
         tasks.spawn(watch(self.cluster));
         tasks
     }
+}
+
+fn gauge(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use evenkeel::{driver, fleet, telemetry};
+use evenkeel::{config, driver, fleet, telemetry};
 
-use super::{Asking, complain, open_files, runtime};
+use super::{Asking, Credentials, complain, open_files, runtime};
 
 #[derive(Args)]
 pub(super) struct Upgrade {
@@ -36,9 +36,60 @@ pub(super) struct Upgrade {
     /// `protocol` and `sidecars` are needed; `dead_sidecars` and `bounds.silent_s` count.
     #[arg(long, conflicts_with_all = ["journal", "dry_run", "rollback", "done", "again"])]
     serve: bool,
-    /// Where `--serve` listens. Changes are taken from this host only.
+    /// Where `--serve` listens. Any other address than a loopback one needs --admin-token-file, or --admin-certificate and --admin-ca.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900", requires = "serve")]
     listen: SocketAddr,
+    /// Where `--serve` shows its metrics and probes to everyone, and nothing else.
+    #[arg(long, value_name = "ADDRESS", requires = "serve")]
+    metrics_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    door: ServeDoor,
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+/// Who is let in at the listener of `--serve`.
+#[derive(Args, Clone)]
+struct ServeDoor {
+    /// The tokens that let controllers in at `--serve`, one a line.
+    #[arg(long, value_name = "FILE", requires = "serve")]
+    admin_token_file: Option<PathBuf>,
+    /// The certificate of `--serve`'s own listener (PEM).
+    #[arg(long, value_name = "FILE", requires_all = ["serve", "admin_key"])]
+    admin_certificate: Option<PathBuf>,
+    /// The private key of --admin-certificate (PEM, not encrypted).
+    #[arg(long, value_name = "FILE", requires = "admin_certificate")]
+    admin_key: Option<PathBuf>,
+    /// The authorities whose clients are let in at `--serve` by their certificates (PEM).
+    #[arg(long, value_name = "FILE", requires = "admin_certificate")]
+    admin_ca: Option<PathBuf>,
+}
+
+impl ServeDoor {
+    /// As a configuration says it.
+    fn admin(&self, listen: SocketAddr, metrics: Option<SocketAddr>) -> Result<config::Admin, String> {
+        if !listen.ip().to_canonical().is_loopback()
+            && self.admin_token_file.is_none()
+            && self.admin_ca.is_none()
+        {
+            return Err(format!(
+                "--listen {listen} can be reached from elsewhere, and nothing closes it; give --admin-token-file, or \
+                 --admin-certificate with --admin-ca, or listen on 127.0.0.1"
+            ));
+        }
+        let own = self.clone();
+        Ok(config::Admin {
+            listen: vec![listen],
+            metrics_listen: metrics.into_iter().collect(),
+            token_file: own.admin_token_file,
+            tls: config::AdminTls {
+                certificate: own.admin_certificate,
+                key: own.admin_key,
+                ca: own.admin_ca,
+            },
+            ..config::Admin::default()
+        })
+    }
 }
 
 #[derive(Args)]
@@ -52,9 +103,11 @@ pub(super) struct Status {
     /// The sidecars and the cluster of a plan.
     #[arg(long, value_name = "PLAN.toml", conflicts_with_all = ["admin", "dns"])]
     plan: Option<PathBuf>,
-    /// A sidecar's configuration file, for its admin listener.
+    /// A sidecar's configuration file, for its admin listener and its token.
     #[arg(long, value_name = "FILE", env = "EVENKEEL_CONFIG")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    credentials: Credentials,
     /// This cluster alone.
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
@@ -81,9 +134,9 @@ impl Status {
 /// Drives a roll. What it does it says itself; how it ended is the last line.
 fn drive(upgrade: Upgrade) -> ExitCode {
     let word = upgrade.done.map(|member| (member, true)).or(upgrade.again.map(|member| (member, false)));
-    let Upgrade { plan, journal, dry_run, rollback, .. } = upgrade;
+    let Upgrade { plan, journal, dry_run, rollback, credentials, .. } = upgrade;
     open_files();
-    let options = driver::Options { plan, journal, dry_run, rollback, word };
+    let options = driver::Options { plan, journal, dry_run, rollback, credentials: credentials.into(), word };
     let halt = match runtime(1) {
         Ok(runtime) => runtime.block_on(driver::run(&options)),
         Err(error) => return complain(&format!("no runtime: {error}")),
@@ -113,7 +166,12 @@ fn serve(upgrade: &Upgrade) -> ExitCode {
         silent: Duration::from_secs(plan.bounds.silent_s),
     };
     open_files();
-    let serving = fleet::Serving { listen: upgrade.listen, cluster: plan.cluster, source, policy };
+    let admin = match upgrade.door.admin(upgrade.listen, upgrade.metrics_listen) {
+        Ok(admin) => admin,
+        Err(text) => return misused(&text),
+    };
+    let credentials = plan.credentials(&upgrade.credentials.clone().into());
+    let serving = fleet::Serving { admin, cluster: plan.cluster, source, credentials, policy };
     let telemetry = match telemetry::init(telemetry::Format::Text, "info") {
         Ok(telemetry) => telemetry,
         Err(error) => return complain(&format!("log: {error}")),
@@ -126,11 +184,13 @@ fn serve(upgrade: &Upgrade) -> ExitCode {
 
 /// What is, as a table.
 fn look(status: Status) -> ExitCode {
-    let Status { admin, dns, plan, config, mut cluster, watch, json } = status;
+    let Status { admin, dns, plan, config, credentials, mut cluster, watch, json } = status;
+    let mut credentials = credentials.into();
     let source = match (plan, dns, admin.is_empty()) {
         (Some(plan), _, _) => match driver::PlanFile::load_fleet(&plan) {
             Ok(plan) => {
                 let source = plan.source();
+                credentials = plan.credentials(&credentials);
                 cluster = cluster.or(Some(plan.cluster));
                 source
             }
@@ -138,7 +198,7 @@ fn look(status: Status) -> ExitCode {
         },
         (None, Some(name), _) => Ok(fleet::Source::Dns(name)),
         (None, None, false) => Ok(fleet::Source::List(admin)),
-        (None, None, true) => match Asking::url(None, config.as_deref()) {
+        (None, None, true) => match Asking::url(None, config.as_deref(), &mut credentials) {
             Ok(url) => Ok(fleet::Source::List(vec![url])),
             Err(code) => return code,
         },
@@ -149,7 +209,7 @@ fn look(status: Status) -> ExitCode {
         Err(text) => return misused(&text),
     };
     open_files();
-    let looking = fleet::Looking { source, cluster, watch, json };
+    let looking = fleet::Looking { source, credentials, cluster, watch, json };
     let shown =
         runtime(1).map_err(|error| error.to_string()).and_then(|own| own.block_on(fleet::show(&looking)));
     shown.map_or_else(|text| complain(&text), ExitCode::from)

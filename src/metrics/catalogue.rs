@@ -3,11 +3,12 @@
 //! A metric is added here, or in its protocol's part of the table, and nowhere else; the handles look it up by name.
 
 use super::closed::{
-    ClientHandshake, ConnectOutcome, Direction, FrameRejection, HoldEnd, ReleaseOutcome, TlsHandshake,
+    ClientHandshake, ClientRefusal, ConnectOutcome, Direction, FrameRejection, HoldEnd, ReleaseOutcome,
+    TlsHandshake,
 };
 use super::protocol::Protocol;
 use super::upgrade::{UpgradeGate, UpgradePhase};
-use super::{fleet, kafka, zookeeper};
+use super::{fleet, kafka, process, zookeeper};
 
 /// What every name begins with.
 pub(super) const PREFIX: &str = "evenkeel_";
@@ -136,6 +137,8 @@ const HEADROOM: &[f64] = &[0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 
 pub(super) enum Part {
     /// Every cluster, and the process.
     Common,
+    /// The process: its limits.
+    Process,
     /// Clusters of one protocol.
     Of(Protocol),
     /// The fan-out to a fleet.
@@ -143,8 +146,9 @@ pub(super) enum Part {
 }
 
 /// The parts of the table: what both protocols have, then what one has, in the order of the documentation.
-pub(super) const PARTS: [(Part, &[Spec]); 4] = [
+pub(super) const PARTS: [(Part, &[Spec]); 5] = [
     (Part::Common, COMMON),
+    (Part::Process, process::CATALOGUE),
     (Part::Of(Protocol::Kafka), kafka::CATALOGUE),
     (Part::Of(Protocol::ZooKeeper), zookeeper::CATALOGUE),
     (Part::Fleet, fleet::CATALOGUE),
@@ -274,6 +278,14 @@ const COMMON: &[Spec] = &[
          seen by clients.",
     ),
     m("client_connections", Gauge, Cluster, Plain, "Open connections of clients."),
+    m("client_connections_limit", Gauge, Cluster, Plain, "The bound on that, `limits.cluster_connections`."),
+    m(
+        "client_refused_total",
+        Counter,
+        Cluster,
+        Closed(&[("reason", |_| ClientRefusal::LABELS.to_vec())]),
+        "Connections of clients that were closed at a bound of `[limits]`, by its key.",
+    ),
     m(
         "client_handshakes_total",
         Counter,

@@ -61,6 +61,22 @@ macro_rules! closed_set {
 pub(super) use closed_set;
 
 closed_set! {
+    /// Why a client's connection was closed that broke no rule of its protocol.
+    ClientRefusal counted by ClientRefusals {
+        /// The cluster has as many as it may.
+        Cluster cluster = "cluster_connections",
+        /// The process has as many as it may.
+        Process process = "connections",
+        /// No whole request came in time.
+        FirstRequest first_request = "first_request",
+        /// It stood still in the middle of a frame, or took no answer.
+        Stall stall = "stall",
+        /// It asked for nothing any more.
+        Idle idle = "idle",
+    }
+}
+
+closed_set! {
     /// How an attempt to connect to a member ended.
     ConnectOutcome counted by Connects {
         /// Connected, and the peer is the member that was meant.

@@ -5,8 +5,8 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 use super::Metrics;
 use super::clients::{ClientGuard, ClientInfo};
 use super::closed::{
-    Bytes, ClientHandshakes, ConnectOutcome, Connects, Direction, ErrorCounters, FramesRejected, HoldEnded,
-    HoldReleased, TlsHandshake, TlsHandshakes,
+    Bytes, ClientHandshakes, ClientRefusals, ConnectOutcome, Connects, Direction, ErrorCounters,
+    FramesRejected, HoldEnded, HoldReleased, TlsHandshake, TlsHandshakes,
 };
 use super::protocol::{OTHER, Protocol};
 use super::series::Series;
@@ -83,6 +83,10 @@ pub struct ClusterMetrics {
     pub hold_headroom_seconds: Histogram,
     /// `client_connections`.
     pub client_connections: IntGauge,
+    /// `client_connections_limit`.
+    pub client_connections_limit: IntGauge,
+    /// `client_refused_total`.
+    pub client_refused: ClientRefusals,
     /// `client_handshakes_total`.
     pub client_handshakes: ClientHandshakes,
     /// `client_errors_total`.
@@ -114,6 +118,8 @@ impl ClusterMetrics {
             hold_seconds: series.histogram("hold_seconds"),
             hold_headroom_seconds: series.histogram("hold_headroom_seconds"),
             client_connections: series.gauge("client_connections"),
+            client_connections_limit: series.gauge("client_connections_limit"),
+            client_refused: ClientRefusals::new(series.counters("client_refused_total")),
             client_handshakes: ClientHandshakes::new(series.counters("client_handshakes_total")),
             client_errors: errors("client_errors_total"),
             masked_errors: errors("masked_errors_total"),

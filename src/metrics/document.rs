@@ -24,6 +24,7 @@ pub fn markdown() -> String {
     for (part, specs) in PARTS {
         let heading = match part {
             Part::Common => "Every cluster, and the process",
+            Part::Process => "The process and its limits",
             Part::Of(Protocol::Kafka) => "Kafka only",
             Part::Of(Protocol::ZooKeeper) => "ZooKeeper only",
             Part::Fleet => "`evenkeel upgrade --serve` only",

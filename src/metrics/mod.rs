@@ -12,6 +12,7 @@ mod cluster;
 mod document;
 mod fleet;
 mod kafka;
+mod process;
 mod protocol;
 mod series;
 #[cfg(test)]
@@ -30,9 +31,9 @@ use prometheus::{
 use catalogue::{Kind, PREFIX, Scope, Spec};
 pub use clients::ClientGuard;
 pub use closed::{
-    Bytes, ClientHandshake, ClientHandshakes, ConnectOutcome, Connects, Direction, ErrorCounters,
-    FrameRejection, FramesRejected, HoldEnd, HoldEnded, HoldReleased, ReleaseOutcome, TlsHandshake,
-    TlsHandshakes,
+    Bytes, ClientHandshake, ClientHandshakes, ClientRefusal, ClientRefusals, ConnectOutcome, Connects,
+    Direction, ErrorCounters, FrameRejection, FramesRejected, HoldEnd, HoldEnded, HoldReleased,
+    ReleaseOutcome, TlsHandshake, TlsHandshakes,
 };
 pub use cluster::{ApiMetrics, ClusterMetrics, MemberMetrics};
 pub use document::markdown;
@@ -42,6 +43,7 @@ pub use kafka::{
     HoldStarted, HoldTrigger, KafkaMetrics, Library, ReplayVerdict, Replays, SaslRenewal, SaslRenewals,
     UnknownAction, UnknownOutcomes, api_name,
 };
+pub use process::{AdminMetrics, AdminRefusal, AdminRefusals, LimitMetrics};
 pub use protocol::{DISCONNECTED, OTHER, Protocol, TIMEOUT};
 pub use upgrade::{UpgradeGate, UpgradeGates, UpgradeMetrics, UpgradePhase, UpgradePhases};
 pub use zookeeper::{ServerMetrics, ZooKeeperMetrics};

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -91,6 +92,7 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Err(e) => e,
         };
         if !concerns_one_connection(&error) {
+            ACCEPTS_FAILED.fetch_add(1, Relaxed);
             if log_now(&LAST_LOG, Instant::now()) {
                 warn!(listener = ?listener.local_addr().ok(), %error, "can't accept connections; trying again");
             }
@@ -104,6 +106,13 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind as K;
     matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::Interrupted | K::WouldBlock)
 }
+
+/// How often no connection could be accepted since the process began, for want of descriptors or memory.
+pub fn accepts_failed() -> u64 {
+    ACCEPTS_FAILED.load(Relaxed)
+}
+
+static ACCEPTS_FAILED: AtomicU64 = AtomicU64::new(0);
 
 /// One for all listeners: what fails here (descriptors, memory) fails for all of them.
 static LAST_LOG: Mutex<Option<Instant>> = Mutex::new(None);

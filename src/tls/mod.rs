@@ -1,4 +1,4 @@
-//! Floor 2, `tls`: encrypted connections to members, and a listener's side of clients' (`clients`).
+//! Floor 2, `tls`: encrypted connections to members, a listener's side of clients' (`clients`), and that of controllers' (`server`).
 //!
 //! What it is: the files of a cluster's `[….tls]` table become a client's settings (`files`), read again when they change; a
 //! handshake that fails says why in one line (`why`). Sessions are resumed on reconnect, as long as the files stay.
@@ -7,6 +7,7 @@
 
 mod clients;
 mod files;
+mod server;
 mod why;
 
 use crate::config::Tls as Options;
@@ -20,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 pub use clients::{Clients, Fault, NoClient, ServedStream, check_listener};
+pub use server::{Accepted, Server};
 pub use tokio_rustls::client::TlsStream;
 pub use why::{explain, is_alert, is_of_tls};
 

@@ -3,7 +3,9 @@
 use super::ensemble::{Ensemble, Settings};
 use super::session::{End, Session};
 use crate::lifecycle::Drain;
-use crate::net::{ListenError, ListenOptions, SocketOptions, Stream, accept, accepted, bind};
+use crate::net::{
+    Crowd, Entrance, ListenError, ListenOptions, Place, SocketOptions, Stream, accept, accepted, bind,
+};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
@@ -11,17 +13,18 @@ use tokio::net::{TcpListener, TcpStream};
 /// Everything that an ensemble listens on, bound and not yet served.
 pub struct Listeners {
     all: Vec<TcpListener>,
+    entrance: Entrance,
 }
 
 impl Listeners {
-    /// Binds the addresses.
+    /// Binds the addresses. `clients`: those of all clusters.
     ///
     /// # Errors
     /// The first one that can't be bound.
-    pub fn bind(settings: &Settings) -> Result<Self, ListenError> {
+    pub fn bind(settings: &Settings, clients: Arc<Crowd>) -> Result<Self, ListenError> {
         let options = ListenOptions { backlog: settings.net.backlog };
         let all = settings.zookeeper.listen.iter().map(|&address| bind(address, &options));
-        Ok(Self { all: all.collect::<Result<_, _>>()? })
+        Ok(Self { all: all.collect::<Result<_, _>>()?, entrance: Entrance::new(clients) })
     }
 
     /// Where they are, with the real ports where the configuration said 0.
@@ -32,25 +35,35 @@ impl Listeners {
     /// Serves clients until the process drains: then no new ones are let in.
     pub fn serve(self, ensemble: &Arc<Ensemble>, drain: &Drain) {
         for listener in self.all {
-            tokio::spawn(serve(listener, Arc::clone(ensemble), drain.clone()));
+            tokio::spawn(serve(listener, Arc::clone(ensemble), self.entrance.clone(), drain.clone()));
         }
     }
 }
 
-async fn serve(listener: TcpListener, ensemble: Arc<Ensemble>, drain: Drain) {
+async fn serve(listener: TcpListener, ensemble: Arc<Ensemble>, entrance: Entrance, drain: Drain) {
     let end = drain.signaled();
     tokio::select! {
         () = end => {}
         () = async {
             loop {
                 let (stream, peer) = accept(&listener).await;
-                welcome(stream, peer, &ensemble, &drain);
+                let settings = ensemble.settings();
+                let (name, refused) = (&settings.zookeeper.name, &ensemble.metrics.client_refused);
+                if let Some(places) = entrance.enter(&settings.limits, name, refused) {
+                    welcome(stream, peer, &ensemble, places, &drain);
+                }
             }
         } => {}
     }
 }
 
-fn welcome(stream: TcpStream, peer: SocketAddr, ensemble: &Arc<Ensemble>, drain: &Drain) {
+fn welcome(
+    stream: TcpStream,
+    peer: SocketAddr,
+    ensemble: &Arc<Ensemble>,
+    places: (Place, Place),
+    drain: &Drain,
+) {
     let settings = ensemble.settings();
     let options =
         SocketOptions { keepalive: settings.net.keepalive, user_timeout: settings.net.user_timeout };
@@ -61,6 +74,7 @@ fn welcome(stream: TcpStream, peer: SocketAddr, ensemble: &Arc<Ensemble>, drain:
     let (ensemble, drain) = (Arc::clone(ensemble), drain.clone());
     let files = settings.zookeeper.listen_tls.files();
     tokio::spawn(async move {
+        let _places = places;
         let stream = match files {
             None => Stream::Tcp(stream),
             Some(files) => {
@@ -82,6 +96,7 @@ fn welcome(stream: TcpStream, peer: SocketAddr, ensemble: &Arc<Ensemble>, drain:
                 tracing::debug!(%peer, reason, "client connection closed: not a ZooKeeper client's bytes");
             }
             End::Closed(reason) => tracing::warn!(%peer, %reason, "client connection closed"),
+            End::Late(late) => late.tell(peer, &ensemble.metrics.client_refused),
         }
     });
 }

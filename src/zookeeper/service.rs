@@ -7,7 +7,7 @@ use crate::dns::Resolver;
 use crate::hold::Ledger;
 use crate::lifecycle::{Block, Drain};
 use crate::metrics::ZooKeeperMetrics;
-use crate::net::ListenError;
+use crate::net::{Crowd, ListenError};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -23,6 +23,7 @@ pub fn settings(config: &Config, index: usize) -> Option<Settings> {
     let zookeeper = config.zookeeper.get(index)?.clone();
     Some(Settings {
         net: config.net.clone(),
+        limits: config.limits,
         hold: config.hold.clone(),
         retry: config.retry.clone(),
         zookeeper,
@@ -30,7 +31,7 @@ pub fn settings(config: &Config, index: usize) -> Option<Settings> {
 }
 
 impl Service {
-    /// Binds an ensemble's listeners.
+    /// Binds an ensemble's listeners. `all`: the clients of all clusters.
     ///
     /// # Errors
     /// The first address that can't be bound.
@@ -39,10 +40,12 @@ impl Service {
         resolver: Resolver,
         metrics: Arc<ZooKeeperMetrics>,
         ledger: Arc<Ledger>,
+        all: Arc<Crowd>,
         not_ready: Block,
     ) -> Result<Self, ListenError> {
-        let listeners = Listeners::bind(&settings)?;
-        metrics.hold_limit_bytes.set(i64::try_from(ledger.limit()).unwrap_or(i64::MAX));
+        let listeners = Listeners::bind(&settings, all)?;
+        metrics.client_connections_limit.set(gauge(settings.limits.cluster_connections));
+        metrics.hold_limit_bytes.set(gauge(ledger.limit()));
         let ensemble = Ensemble::new(settings, resolver, metrics, ledger, not_ready);
         Ok(Self { ensemble, listeners })
     }
@@ -65,4 +68,8 @@ impl Service {
         tasks.spawn(watch(self.ensemble));
         tasks
     }
+}
+
+fn gauge(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -50,6 +50,7 @@ mod identity;
 mod inject;
 mod leave;
 mod life;
+mod limits;
 mod members;
 mod operations;
 mod order;

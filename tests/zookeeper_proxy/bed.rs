@@ -96,7 +96,7 @@ impl Bed {
     /// What the admin listener answers: status and text.
     pub async fn http(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.admin).await.unwrap();
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await.unwrap().unwrap();

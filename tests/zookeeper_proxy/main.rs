@@ -38,6 +38,7 @@ mod drains;
 mod encrypted;
 mod epoch;
 mod lease;
+mod limits;
 mod loss;
 mod moves;
 mod operations;

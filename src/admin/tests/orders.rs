@@ -325,7 +325,6 @@ async fn what_nobody_renews_ends() {
         path: path.to_owned(),
         query: String::new(),
         body: body.to_string().into(),
-        local: true,
     };
     let put = |body| ask(hyper::Method::PUT, PLAN, body);
     let mut short = plan(1);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admin::client::Credentials;
 use crate::fleet::Source;
 use crate::upgrade::{self, Pin, PlanMember};
 
@@ -132,7 +133,7 @@ pub struct Member {
     pub to: Option<String>,
 }
 
-/// Where the sidecars are: one of the two.
+/// Where the sidecars are, `list` or `dns`, and how they let us in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sidecars {
@@ -142,6 +143,18 @@ pub struct Sidecars {
     /// `NAME:PORT`: every address of the name.
     #[serde(default)]
     pub dns: Option<String>,
+    /// A file with the token that lets us in.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// Certificates of the authorities that issue theirs (PEM); they are asked by TLS then.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// Our own certificate (PEM), with `key`.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    /// The private key of `certificate` (PEM).
+    #[serde(default)]
+    pub key: Option<PathBuf>,
 }
 
 /// How a Kafka cluster is reached.
@@ -273,6 +286,19 @@ impl PlanFile {
             (Some(list), None) => Ok(Source::List(list.clone())),
             (None, Some(name)) => Ok(Source::Dns(name.clone())),
             _ => Err("sidecars: list or dns, one of the two".to_owned()),
+        }
+    }
+
+    /// How the sidecars let us in; what the command line says goes first.
+    pub fn credentials(&self, said: &Credentials) -> Credentials {
+        let own = &self.sidecars;
+        let or = |said: &Option<PathBuf>, own: &Option<PathBuf>| said.as_ref().or(own.as_ref()).cloned();
+        Credentials {
+            token_file: or(&said.token_file, &own.token_file),
+            ca: or(&said.ca, &own.ca),
+            certificate: or(&said.certificate, &own.certificate),
+            key: or(&said.key, &own.key),
+            name: said.name.clone(),
         }
     }
 

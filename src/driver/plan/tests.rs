@@ -42,7 +42,7 @@ fn everything_wrong_is_told_with_its_key() {
     wrong(&|plan| plan.command = " ".to_owned(), "command");
     wrong(&|plan| plan.check = Some(String::new()), "check");
     wrong(&|plan| plan.sidecars.dns = Some("a:1".to_owned()), "one of the two");
-    wrong(&|plan| plan.sidecars = Sidecars { list: None, dns: Some("a".to_owned()) }, "NAME:PORT");
+    wrong(&|plan| plan.sidecars = Sidecars { dns: Some("a".to_owned()), ..Sidecars::default() }, "NAME:PORT");
     wrong(&|plan| plan.move_leaders = true, "kafka.bootstrap");
     wrong(&|plan| plan.kafka = Some(Brokers { bootstrap: vec!["a".to_owned()], config: None }), "HOST:PORT");
     wrong(&|plan| (plan.protocol, plan.move_leaders) = (Protocol::ZooKeeper, true), "move_leaders");

@@ -156,8 +156,8 @@ mod tests {
     /// One that has not waited takes the id that was fetched for another: that one is asked for again, at once.
     #[tokio::test]
     async fn who_was_overtaken_is_not_forgotten() {
-        let Config { net, hold, retry, .. } = Config::default();
-        let cluster = Cluster::modelled(&Settings { net, hold, retry, kafka: Kafka::default() });
+        let Config { net, limits, hold, retry, .. } = Config::default();
+        let cluster = Cluster::modelled(&Settings { net, limits, hold, retry, kafka: Kafka::default() });
         let poked = || async { tokio::time::timeout(Duration::ZERO, cluster.poke.notified()).await.is_ok() };
         assert_eq!(cluster.fetch_producer(1), Fetched::Wait);
         assert!(poked().await, "it is asked for");

@@ -68,6 +68,8 @@ const WANT_LASTS: Duration = Duration::from_millis(500);
 pub struct Settings {
     /// `[net]`.
     pub net: config::Net,
+    /// `[limits]`.
+    pub limits: config::Limits,
     /// `[hold]`.
     pub hold: config::Hold,
     /// `[retry]`.

@@ -44,7 +44,7 @@ use crate::kafka::cluster::{Cluster, TopicKey};
 use crate::kafka::order::Progress;
 use crate::lifecycle::Drain;
 use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
-use crate::net::{FrameReader, Stream, WriteQueue};
+use crate::net::{FrameReader, Late, Patience, Stream, WriteQueue};
 use crate::time::now;
 use ahead::{Ahead, Lanes, Way};
 use bypass::Mode;
@@ -89,6 +89,8 @@ pub enum End {
     Rejected(String),
     /// A request could not be answered truthfully; its connection is closed as its broker's was.
     Closed(String),
+    /// The client did nothing for too long.
+    Late(Late),
 }
 
 /// The node that a client chose by connecting to its port.
@@ -106,6 +108,7 @@ pub struct Session {
     client: Stream,
     reader: FrameReader,
     out: WriteQueue,
+    patience: Patience,
     home: Home,
     host: String,
     slots: VecDeque<Slot>,
@@ -181,6 +184,7 @@ impl Session {
             client,
             reader: FrameReader::new(settings.net.max_frame),
             out: WriteQueue::new(settings.net.write_queue),
+            patience: Patience::new(&settings.limits, now()),
             home: Home { port, node: None },
             host,
             slots: VecDeque::new(),
@@ -284,6 +288,10 @@ impl Session {
                 return Poll::Ready(if self.eof { End::Client } else { End::Drained });
             }
             if !moved {
+                let awaited = self.awaited();
+                if let Some(late) = self.patience.poll(cx, awaited, now) {
+                    return Poll::Ready(End::Late(late));
+                }
                 self.arm(cx, now);
                 return Poll::Pending;
             }

@@ -4,7 +4,7 @@ use super::link::Link;
 use super::slot::{Slot, State};
 use super::{End, Session};
 use crate::metrics::FrameRejection;
-use crate::net::FrameError;
+use crate::net::{Awaited, FrameError};
 use crate::time::now;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -72,6 +72,21 @@ impl Session {
             && self.held_bytes < settings.hold.connection_bytes
             && !self.out.is_full()
             && !self.links.iter().any(Link::is_full)
+    }
+
+    /// What the client is waited for: nothing while it waits for us.
+    pub(super) fn awaited(&self) -> Option<Awaited> {
+        if self.base == 0 && self.slots.is_empty() {
+            return Some(Awaited::FirstRequest);
+        }
+        if !self.out.is_empty() {
+            return Some(Awaited::Reading(self.out.written_total()));
+        }
+        let all_answered = self.slots.is_empty() && !self.eof;
+        all_answered.then(|| match self.reader.buffered() {
+            0 => Awaited::Request(self.base),
+            part => Awaited::Frame(part),
+        })
     }
 
     fn frame_error(&self, error: FrameError) -> End {

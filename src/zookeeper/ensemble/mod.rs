@@ -46,6 +46,8 @@ use turns::Turns;
 pub struct Settings {
     /// `[net]`.
     pub net: config::Net,
+    /// `[limits]`.
+    pub limits: config::Limits,
     /// `[hold]`.
     pub hold: config::Hold,
     /// `[retry]`.

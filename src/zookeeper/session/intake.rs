@@ -4,6 +4,7 @@ use super::slot::{Reply, Slot, State};
 use super::upstream::Who;
 use super::{End, Moment, Phase, Session};
 use crate::metrics::zookeeper::HoldTrigger;
+use crate::net::Awaited;
 use crate::zookeeper::lease::Frame;
 use crate::zookeeper::operations::{Forward, Operation, UNKNOWN, Watches, operation};
 use crate::zookeeper::tally::name_of;
@@ -52,6 +53,22 @@ impl Session {
             }
         }
         Ok(some)
+    }
+
+    /// What the client is waited for: nothing while it waits for us. A session that says nothing has a time-out of its own.
+    pub(super) fn awaited(&self, at: Moment) -> Option<Awaited> {
+        if self.eof.is_some() || self.asking.is_some() {
+            return None;
+        }
+        // An answer to a four-letter word that nobody takes is no more than silence.
+        if matches!(self.phase, Phase::Greeting) {
+            return Some(Awaited::FirstRequest);
+        }
+        if !self.out.is_empty() {
+            return self.may_write(at).then(|| Awaited::Reading(self.out.written_total()));
+        }
+        let part = self.reader.buffered();
+        (part > 0 && self.slots.is_empty() && !self.is_draining).then_some(Awaited::Frame(part))
     }
 
     /// Whether the client's socket is read. What is held has bounds; a full one stops the reading and drops nothing.

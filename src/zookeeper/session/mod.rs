@@ -23,7 +23,7 @@ mod upstream;
 use crate::lifecycle::Drain;
 use crate::metrics::ClientGuard;
 use crate::metrics::zookeeper::HoldTrigger;
-use crate::net::{FrameReader, Stream, WriteQueue};
+use crate::net::{FrameReader, Late, Patience, Stream, WriteQueue};
 use crate::time::{Boot, boot, now};
 use crate::zookeeper::ensemble::{Attached, Ensemble};
 use crate::zookeeper::lease::Lease;
@@ -51,9 +51,6 @@ const KEEP_SLOTS: usize = 64;
 /// For what a client sent before it went to be written to its server.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A client that has said nothing, or has not taken the answer to a four-letter word, after so long is none.
-const GREETING: Duration = Duration::from_secs(10);
-
 /// The answer to a four-letter word, on its way.
 type Asking = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 
@@ -75,6 +72,8 @@ pub enum End {
     Rejected(String),
     /// It was closed from here, as a server that is lost would close it.
     Closed(String),
+    /// The client did nothing for too long.
+    Late(Late),
 }
 
 /// The present moment, on both clocks.
@@ -108,6 +107,7 @@ pub struct Session {
     client: Stream,
     reader: FrameReader,
     out: WriteQueue,
+    patience: Patience,
     phase: Phase,
     identity: Option<Identity>,
     slots: VecDeque<Slot>,
@@ -180,6 +180,7 @@ impl Session {
             client,
             reader: FrameReader::new(settings.zookeeper.jute_maxbuffer),
             out: WriteQueue::new(settings.net.write_queue),
+            patience: Patience::new(&settings.limits, now()),
             phase: Phase::Greeting,
             identity: None,
             slots: VecDeque::new(),
@@ -280,10 +281,11 @@ impl Session {
             if self.is_draining && self.slots.is_empty() && self.out.is_empty() {
                 return Poll::Ready(End::Drained);
             }
-            if matches!(self.phase, Phase::Greeting) && at.now >= self.attached_at + GREETING {
-                return Poll::Ready(End::Broken(std::io::ErrorKind::TimedOut.into()));
-            }
             if !moved {
+                let awaited = self.awaited(at);
+                if let Some(late) = self.patience.poll(cx, awaited, at.now) {
+                    return Poll::Ready(End::Late(late));
+                }
                 self.arm(cx, at);
                 return Poll::Pending;
             }
@@ -403,9 +405,6 @@ impl Session {
 
     fn arm(&mut self, cx: &mut Context<'_>, at: Moment) {
         self.plan_wakes(at);
-        if matches!(self.phase, Phase::Greeting) {
-            self.wake_before(self.attached_at + GREETING);
-        }
         if let Some(since) = self.eof {
             self.wake_before(since + LAST_WORDS);
         }

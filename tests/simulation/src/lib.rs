@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use evenkeel::admin::{self, Admin, Asked, ClusterStatus, ErrorCounts, Limits, Wish};
+use evenkeel::admin::{self, Admin, Asked, ClusterStatus, Door, ErrorCounts, Limits, Wish};
+use evenkeel::config;
 use evenkeel::lifecycle::{DrainTrigger, Readiness, drain};
 use evenkeel::metrics::{KafkaMetrics, Metrics, UpgradeMetrics, UpgradePhase};
 use evenkeel::time::now;
@@ -316,7 +317,8 @@ impl Fleet {
         let (end, holder) = drain::new();
         let watch = admin.watch();
         let mut serving = JoinSet::new();
-        serving.spawn(admin::serve(listener, admin, Limits::default(), holder));
+        let door = Door::control(&config::Admin::default()).map_err(io::Error::other)?;
+        serving.spawn(admin::serve(listener, admin, Arc::new(door), Limits::default(), holder));
         self.sidecars.push(Running { at, _watch: watch, _listener: serving, _end: end });
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! This crate never imports `evenkeel`: it sees the sidecar only from outside, as a process ([`sidecar::Sidecar`]).
 
 pub mod admin;
+pub mod bad;
 pub mod browser;
 pub mod cache;
 pub mod chaos;

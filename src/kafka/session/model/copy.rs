@@ -38,7 +38,7 @@ impl Session {
             is_draining, mode, lost, eof, left, wake_at: _, armed: _,
             // Made anew by each look; of Fetch alone, which isn't sent here; or of no weight for what it does.
             cluster: _, client: _, host: _, ahead: _, watermarks: _, guard: _, in_use: _, client_info: _, _connected: _,
-            rng: _, timer: _, drain: _, draining: _,
+            rng: _, timer: _, drain: _, draining: _, patience: _,
             // Clients here show nothing of themselves.
             showing: _,
         } = self;

@@ -1,7 +1,7 @@
 //! What is explored: who sends what, and how much may go wrong.
 
 use super::action::Action;
-use crate::config::{Config, Idempotence, Kafka, RaiseAcks};
+use crate::config::{Config, Idempotence, Kafka, Limits, RaiseAcks};
 use crate::kafka::cluster::Settings;
 use std::time::Duration;
 
@@ -131,6 +131,8 @@ impl Scenario {
             if self.identity == Identity::Injected { Idempotence::Inject } else { Idempotence::Off };
         let raise_acks = if self.raise { RaiseAcks::Acks1 } else { RaiseAcks::Off };
         let kafka = Kafka { idempotence, raise_acks, ..Kafka::default() };
-        Settings { net: config.net, hold, retry: config.retry, kafka }
+        // Its clients take all the time that there is.
+        let limits = Limits { first_request: Duration::ZERO, stall: Duration::ZERO, ..config.limits };
+        Settings { net: config.net, limits, hold, retry: config.retry, kafka }
     }
 }

@@ -236,7 +236,13 @@ impl Bed {
             ..config::ZooKeeper::default()
         };
         let config = Config::default();
-        let mut settings = Settings { net: config.net, hold: config.hold, retry: config.retry, zookeeper };
+        let mut settings = Settings {
+            net: config.net,
+            limits: config.limits,
+            hold: config.hold,
+            retry: config.retry,
+            zookeeper,
+        };
         change(&mut settings);
         let metrics = Metrics::new().zookeeper("z");
         let ledger = Ledger::new(settings.hold.bytes);

@@ -7,6 +7,7 @@
 mod acks1;
 mod addresses;
 mod alerts;
+mod bad_connections;
 mod chaos;
 mod cold_start;
 mod document;
@@ -206,6 +207,12 @@ const PROOFS: &[Proof] = &[
         name: "garbage",
         shows: "Bytes that are no Kafka (or no HTTP) on each kind of listener, while a client produces and another consumes.",
         run: garbage::run,
+    },
+    Proof {
+        name: "bad-connections",
+        shows: "50,000 bad connections of 20 kinds for each protocol, while 100 good ones work: the good ones notice nothing, and descriptors, memory \
+                and gauges return to where they were.",
+        run: bad_connections::run,
     },
     Proof {
         name: "chaos",

@@ -1,0 +1,214 @@
+//! Bad connections of twenty kinds, while a hundred good ones work.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use testbed::bad::{Good, Kind, Noise, Speaks, kinds};
+use testbed::{
+    Ensemble, EnsembleSpec, Error, KafkaVersion, Load, Result, Scene, Sidecar, Spec, ZooKeeperVersion, wait,
+};
+
+use super::garbage::resident_kib;
+use super::{Bench, Finding, PATIENCE};
+
+/// Bad connections in front of each kind of cluster.
+const BAD: usize = 25_000;
+/// Those that come first, and are not counted: what is kept for later is there then.
+const WARM_UP: usize = 1000;
+/// Good connections.
+const GOOD: usize = 100;
+/// How many at once of those that end at once, and of those that wait for the listener's patience to end.
+const QUICK: usize = 6;
+const SLOW: usize = 120;
+/// The listener's patience: kinds that say nothing are closed after it.
+const LIMITS: &str = "[limits]\nfirst_request = \"2s\"\n";
+/// What a good connection may wait for an answer on a machine that does all of this.
+const ANSWER: Duration = Duration::from_secs(5);
+/// By how much the resident memory may grow, in KiB.
+const GROWTH_KIB: u64 = 8192;
+/// By how many the descriptors may differ: a member is looked at now and then.
+const FILES: usize = 8;
+
+pub(super) fn run(bench: &Bench) -> Result<Finding> {
+    let mut finding = Finding::default();
+    kafka(bench, &mut finding)?;
+    zookeeper(bench, &mut finding)?;
+    Ok(finding)
+}
+
+fn kafka(bench: &Bench, finding: &mut Finding) -> Result<()> {
+    let mut scene = Scene::with(Spec::new(KafkaVersion::V3_9_2), &bench.binary, LIMITS, "")?;
+    let through = scene.front.listen.to_string();
+    let load = Load::start(&mut scene.cluster, "beside", &through, &[Load::java("java")])?;
+    let doors = [scene.front.listen, scene.front.broker(1), scene.front.broker(2), scene.front.broker(3)];
+    storm(bench, &scene.sidecar, Speaks::Kafka, &doors, finding)?;
+    load.go_on()?;
+    let report = load.finish(&mut scene.cluster)?;
+    finding.breaches.extend(report.breaches_of_planned(0));
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        finding.figures,
+        "Beside that a Java producer sent {} records and saw {} errors, {} lost, {} repeated; its consumer missed {}.\n",
+        report.all.sent,
+        report.all.errors,
+        report.all.lost.len(),
+        report.all.repeated.len(),
+        report.consumer.missed.len(),
+    );
+    Ok(())
+}
+
+fn zookeeper(bench: &Bench, finding: &mut Finding) -> Result<()> {
+    let ensemble = Ensemble::with(EnsembleSpec::new(ZooKeeperVersion::V3_9_5))?;
+    let (mut sidecar, listen) = Sidecar::zookeeper(&bench.binary, &ensemble.servers(), LIMITS, "")?;
+    sidecar.wait_ready(PATIENCE)?;
+    storm(bench, &sidecar, Speaks::ZooKeeper, &[listen], finding)
+}
+
+/// What the good ones went through.
+#[derive(Default)]
+struct Went {
+    asked: usize,
+    longest: Duration,
+    errors: Vec<String>,
+}
+
+fn storm(
+    bench: &Bench,
+    sidecar: &Sidecar,
+    speaks: Speaks,
+    doors: &[SocketAddr],
+    finding: &mut Finding,
+) -> Result<()> {
+    let mut good = Vec::new();
+    for door in doors.iter().cycle().take(GOOD) {
+        good.push(Good::connect(*door, speaks)?);
+    }
+    for good in &mut good {
+        good.ask()?;
+    }
+    throw(speaks, doors, WARM_UP)?;
+    let others = settled(sidecar, None)?;
+    let (files, memory) = (open_files(sidecar)?, resident_kib(sidecar)?);
+    bench.say(&format!(
+        "{speaks:?}: {GOOD} good connections, {files} descriptors, {memory} KiB; now {BAD} bad ones"
+    ));
+    let (stop, start) = (AtomicBool::new(false), Instant::now());
+    let (went, thrown) = std::thread::scope(|scope| {
+        let working = scope.spawn(|| work(&mut good, &stop));
+        let thrown = throw(speaks, doors, BAD);
+        stop.store(true, Relaxed);
+        (working.join(), thrown)
+    });
+    let took = start.elapsed();
+    thrown?;
+    let went = went.map_err(|_| Error::program("acceptance", "the good connections' thread panicked"))?;
+    let after = settled(sidecar, Some(others))?;
+    wait::until("the descriptors to be as before", PATIENCE, || {
+        open_files(sidecar).is_ok_and(|now| now.abs_diff(files) <= FILES)
+    })?;
+    let (files_after, memory_after) = (open_files(sidecar)?, resident_kib(sidecar)?);
+    finding
+        .breaches
+        .extend(went.errors.iter().map(|error| format!("{speaks:?}: a good connection: {error}")));
+    if went.longest > ANSWER {
+        finding
+            .breaches
+            .push(format!("{speaks:?}: a good connection waited {:?} for an answer", went.longest));
+    }
+    if memory_after > memory + GROWTH_KIB {
+        finding.breaches.push(format!("{speaks:?}: memory grew from {memory} to {memory_after} KiB"));
+    }
+    let late = sidecar.metric_sum("evenkeel_client_refused_total", &["reason=\"first_request\""])?;
+    let rejected = sidecar.metric_sum("evenkeel_client_frames_rejected_total", &[])?;
+    let _ = writeln!(
+        finding.figures,
+        "{speaks:?}: {BAD} bad connections of {} kinds in {:.0} s; {GOOD} good ones asked {} times meanwhile, the longest answer took {:.0} \
+         ms, {} errors. Connections of clients by Evenkeel's count: {others} before, {after} after; descriptors {files} and {files_after}; resident memory \
+         {memory} and {memory_after} KiB. {late} were closed for saying nothing in time; {rejected} frames were rejected.\n",
+        kinds(speaks).count(),
+        took.as_secs_f64(),
+        went.asked,
+        went.longest.as_secs_f64() * 1000.0,
+        went.errors.len(),
+    );
+    Ok(())
+}
+
+/// Asks on all of them in turn, until told to stop.
+fn work(good: &mut [Good], stop: &AtomicBool) -> Went {
+    let mut went = Went::default();
+    while !stop.load(Relaxed) && went.errors.is_empty() {
+        for good in &mut *good {
+            match good.ask() {
+                Ok(took) => went.longest = went.longest.max(took),
+                Err(error) => went.errors.push(error.to_string()),
+            }
+            went.asked += 1;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    went
+}
+
+/// So many connections, of all kinds alike, at all doors.
+fn throw(speaks: Speaks, doors: &[SocketAddr], count: usize) -> Result<()> {
+    let all: Vec<&'static Kind> = kinds(speaks).collect();
+    let jobs = |slow: bool| -> Vec<(&'static Kind, SocketAddr)> {
+        // Every kind at every door.
+        let each = (0..count)
+            .filter_map(|n| Some((*all.get(n % all.len())?, *doors.get(n / all.len() % doors.len())?)));
+        each.filter(|(kind, _)| kind.slow == slow).collect()
+    };
+    let (quick, slow) = (jobs(false), jobs(true));
+    std::thread::scope(|scope| {
+        let pools = [(&quick, QUICK), (&slow, SLOW)].map(|(jobs, threads)| {
+            let next = std::sync::Arc::new(AtomicUsize::new(0));
+            let threads = (0..threads).map(|number| {
+                let next = std::sync::Arc::clone(&next);
+                scope.spawn(move || -> Result<()> {
+                    let mut noise = Noise::new(number as u64 * 2 + 1);
+                    while let Some((kind, door)) = jobs.get(next.fetch_add(1, Relaxed)) {
+                        kind.play(*door, &mut noise)?;
+                    }
+                    Ok(())
+                })
+            });
+            threads.collect::<Vec<_>>()
+        });
+        for thread in pools.into_iter().flatten() {
+            thread
+                .join()
+                .map_err(|_| Error::program("acceptance", "a bad connection's thread panicked"))??;
+        }
+        Ok(())
+    })
+}
+
+/// Waits until only so many clients are left by Evenkeel's count, or until their number stays.
+fn settled(sidecar: &Sidecar, wanted: Option<u64>) -> Result<u64> {
+    let count = || sidecar.metric_sum("evenkeel_client_connections", &[]).map(|sum| sum.round().abs());
+    let mut last = count()?;
+    wait::until("the bad connections to be counted out", PATIENCE, || {
+        std::thread::sleep(Duration::from_millis(500));
+        let Ok(now) = count() else { return false };
+        let before = std::mem::replace(&mut last, now);
+        #[allow(clippy::cast_precision_loss, reason = "there are hundreds of them")]
+        wanted.map_or(before.total_cmp(&now).is_eq(), |wanted| now <= wanted as f64)
+    })?;
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a whole number of hundreds, see above"
+    )]
+    Ok(last as u64)
+}
+
+/// The process's open descriptors.
+fn open_files(sidecar: &Sidecar) -> Result<usize> {
+    let pid = sidecar.pid().ok_or_else(|| Error::program("evenkeel", "doesn't run"))?;
+    let folder = format!("/proc/{pid}/fd");
+    Ok(std::fs::read_dir(&folder).map_err(Error::io(folder))?.count())
+}
