@@ -2,7 +2,14 @@
 //!
 //! The rows of clients that connect to the servers themselves show what there is to be gained, and that the judges see it.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a test says what it expects, and nobody imports it"
+)]
 
 mod changes;
 mod chaos;

@@ -253,6 +253,7 @@ async fn sasl_ends_with_its_server() {
             bed.fake.hang_up(2);
         }
         client.closed().await;
+        assert_eq!(bed.metric("zookeeper_lease_closes_total", "\"auth\"").await, 1.0);
         bed.end(client).await;
     }
 }
