@@ -100,7 +100,7 @@ impl Door {
             return Ok(());
         }
         let token = self.token(&head.headers)?;
-        if !token && !(self.certificates && caller.certified) {
+        if !(token || self.certificates && caller.certified) {
             if !(self.trust_loopback && is_local(caller.peer.ip())) {
                 return Err(self.unknown());
             }

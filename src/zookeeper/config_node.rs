@@ -42,22 +42,22 @@ pub fn shown(code: i32, payload: &[u8], body: &[u8], here: &HostPort) -> Option<
     let (mut reader, mut writer) = (Reader::new(body), Writer::record());
     for part in parts.iter() {
         // The header of each part: its type, or −1 for an error, whether this is the end, and the error (`MultiResponse`).
-        let (kind, done, err) =
+        let (kind, last, err) =
             (reader.i32("type").ok()?, reader.bool("done").ok()?, reader.i32("err").ok()?);
-        writer = writer.i32(kind).bool(done).i32(err);
-        let start = reader.at();
+        writer = writer.i32(kind).bool(last).i32(err);
+        let begin = reader.at();
         writer = match (kind, &part) {
             (opcode::GET_DATA, Op::GetData { .. }) => {
                 let (data, stat) = (reader.buffer("data").ok()?, Stat::read(&mut reader).ok()?);
                 if is_the_node(&part) {
                     show(data, stat, writer, here)?
                 } else {
-                    writer.raw(reader.since(start))
+                    writer.raw(reader.since(begin))
                 }
             }
             (opcode::GET_CHILDREN, Op::GetChildren { .. }) => {
                 reader.names("children").ok()?;
-                writer.raw(reader.since(start))
+                writer.raw(reader.since(begin))
             }
             (-1, _) => writer.i32(reader.i32("err").ok()?),
             _ => return None,

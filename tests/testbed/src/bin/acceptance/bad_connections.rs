@@ -46,7 +46,7 @@ fn kafka(bench: &Bench, finding: &mut Finding) -> Result<()> {
     storm(bench, &scene.sidecar, Speaks::Kafka, &doors, finding)?;
     load.go_on()?;
     let report = load.finish(&mut scene.cluster)?;
-    finding.breaches.extend(report.breaches_of_planned(0));
+    finding.breaches.extend(report.breaches_of_planned());
     // Writing to a String cannot fail.
     let _ = writeln!(
         finding.figures,
