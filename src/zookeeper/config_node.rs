@@ -45,19 +45,19 @@ pub fn shown(code: i32, payload: &[u8], body: &[u8], here: &HostPort) -> Option<
         let (kind, done, err) =
             (reader.i32("type").ok()?, reader.bool("done").ok()?, reader.i32("err").ok()?);
         writer = writer.i32(kind).bool(done).i32(err);
-        let start = reader.at();
+        let begin = reader.at();
         writer = match (kind, &part) {
             (opcode::GET_DATA, Op::GetData { .. }) => {
                 let (data, stat) = (reader.buffer("data").ok()?, Stat::read(&mut reader).ok()?);
                 if is_the_node(&part) {
                     show(data, stat, writer, here)?
                 } else {
-                    writer.raw(reader.since(start))
+                    writer.raw(reader.since(begin))
                 }
             }
             (opcode::GET_CHILDREN, Op::GetChildren { .. }) => {
                 reader.names("children").ok()?;
-                writer.raw(reader.since(start))
+                writer.raw(reader.since(begin))
             }
             (-1, _) => writer.i32(reader.i32("err").ok()?),
             _ => return None,
