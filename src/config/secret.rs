@@ -102,13 +102,14 @@ mod tests {
 
     #[test]
     fn a_file_that_holds_no_secret_is_refused_without_showing_it() {
+        let long = vec![b'h'; 70_000];
         for (content, why) in [
             (&b""[..], "is empty"),
             (b"\n", "is empty"),
             (b"hunter2\nhunter3\n", "more than one line"),
             (b"hunter2\0", "more than one line"),
             (b"hunter2\xff\n", "is not UTF-8"),
-            (&[b'h'; 70_000], "is longer than 65536 bytes"),
+            (&long, "is longer than 65536 bytes"),
         ] {
             let error = read(content).unwrap_err();
             assert!(error.contains(why) && !error.contains("hunter"), "{error}");

@@ -49,6 +49,7 @@ pub(super) struct Upgrade {
 }
 
 /// Who is let in at the listener of `--serve`.
+#[allow(clippy::struct_field_names, reason = "the names of the options")]
 #[derive(Args, Clone)]
 struct ServeDoor {
     /// The tokens that let controllers in at `--serve`, one a line.

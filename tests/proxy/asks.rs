@@ -33,7 +33,19 @@ pub fn shown(user: &str, password: &str) -> Vec<u8> {
 #[derive(Default)]
 pub struct Asked {
     shaken: bool,
-    ends: Option<Option<Instant>>,
+    session: Open,
+}
+
+/// What a broker takes from a connection.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Open {
+    /// Nothing: nobody has said who it is from.
+    #[default]
+    No,
+    /// Everything, for as long as it stands.
+    Ever,
+    /// Everything until then.
+    Until(Instant),
 }
 
 /// What is done about a request.
@@ -53,7 +65,7 @@ impl Asked {
         // A real one says 34 to these; the operation table is tried with what a broker that takes them would say.
         let Some(asks) = asks else { return Turn::Serve };
         match key {
-            18 if self.ends.is_none() => Turn::Serve,
+            18 if self.session == Open::No => Turn::Serve,
             17 => {
                 let mut answer = make::response(17);
                 let names: Vec<&str> = asks.mechanisms.iter().map(String::as_str).collect();
@@ -73,14 +85,15 @@ impl Asked {
                     answer.set_str("error_message", "Authentication failed: who are you?");
                     return Turn::Last(Box::new(answer));
                 }
-                self.ends = Some((!asks.lasts.is_zero()).then(|| Instant::now() + asks.lasts + GRACE));
+                let until = Instant::now() + asks.lasts + GRACE;
+                self.session = if asks.lasts.is_zero() { Open::Ever } else { Open::Until(until) };
                 let mut answer = make::response(36);
                 answer.set_i64("session_lifetime_ms", asks.lasts.as_millis() as i64);
                 Turn::Answer(Box::new(answer))
             }
-            _ => match self.ends {
-                Some(None) => Turn::Serve,
-                Some(Some(ends)) if Instant::now() < ends => Turn::Serve,
+            _ => match self.session {
+                Open::Ever => Turn::Serve,
+                Open::Until(ends) if Instant::now() < ends => Turn::Serve,
                 _ => Turn::Close,
             },
         }

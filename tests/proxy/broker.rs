@@ -56,13 +56,13 @@ pub async fn connection(world: Arc<Mutex<World>>, node: i32, mut stream: TcpStre
         let (mut drip, mut torn, mut wrong, mut body) = (false, false, false, None);
         let mut later = None;
         let asks = world.lock().unwrap().brokers[&node].asks.clone();
-        let turn = decoded.as_ref().map(|(_, request)| asked.turn(asks.as_ref(), key, request));
-        let is_last = matches!(turn, Some(Turn::Last(_)));
+        let asked_for = decoded.as_ref().map(|(_, request)| asked.turn(asks.as_ref(), key, request));
+        let is_last = matches!(asked_for, Some(Turn::Last(_)));
         let reply = match (act, decoded) {
-            _ if matches!(turn, Some(Turn::Close)) => Reply::Close,
-            (None, Some(_)) if !matches!(turn, Some(Turn::Serve)) => {
-                later = world.lock().unwrap().brokers[&node].slow_handshakes.clone();
-                match turn {
+            _ if matches!(asked_for, Some(Turn::Close)) => Reply::Close,
+            (None, Some(_)) if !matches!(asked_for, Some(Turn::Serve)) => {
+                later.clone_from(&world.lock().unwrap().brokers[&node].slow_handshakes);
+                match asked_for {
                     Some(Turn::Answer(answer) | Turn::Last(answer)) => Reply::Answer(answer),
                     _ => Reply::Close,
                 }

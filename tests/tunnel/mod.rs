@@ -46,12 +46,16 @@ impl Files {
     /// Keys of a cluster's configuration.
     pub fn keys(&self) -> String {
         let [certificate, key] = ["listen.pem", "listen.key"].map(|name| self.path(name));
-        format!("listen_tls.certificate = {certificate:?}\nlisten_tls.key = {key:?}\n")
+        format!(
+            "listen_tls.certificate = \"{}\"\nlisten_tls.key = \"{}\"\n",
+            certificate.display(),
+            key.display()
+        )
     }
 
     /// The same, where clients have to show a certificate.
     pub fn mutual(&self) -> String {
-        format!("{}listen_tls.client_ca = {:?}\n", self.keys(), self.path("ca.pem"))
+        format!("{}listen_tls.client_ca = \"{}\"\n", self.keys(), self.path("ca.pem").display())
     }
 
     /// What a client that trusts this authority connects with.

@@ -79,7 +79,7 @@ impl File {
     }
 
     fn keys(&self) -> String {
-        format!("sasl.username = \"{USER}\"\nsasl.password_file = {:?}\n", self.0)
+        format!("sasl.username = \"{USER}\"\nsasl.password_file = \"{}\"\n", self.0.display())
     }
 }
 
@@ -236,7 +236,7 @@ async fn a_client_that_proves_itself_outlives_its_server() {
     bed.end(client).await;
 }
 
-/// Another's credentials, a wrong password, another mechanism, a forged answer: AUTH_FAILED and the end, as a server does it.
+/// Another's credentials, a wrong password, another mechanism, a forged answer: `AUTH_FAILED` and the end, as a server does it.
 #[tokio::test]
 async fn a_client_that_is_somebody_else_is_refused() {
     let (bed, _file) = bed(1, "stranger", "").await;

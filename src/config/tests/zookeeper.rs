@@ -74,6 +74,7 @@ fn the_table_of_a_cluster_can_be_written_in_each_way() {
     assert_eq!(read(&text, &[("EVENKEEL_ZOOKEEPER_0_SESSION_MIN_UPSTREAM_TIMEOUT", "30s")]), wanted);
 }
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 #[test]
 fn wrong_values_are_named() {
     expect_each(&[

@@ -107,14 +107,15 @@ impl Session {
             moving.reached = None; // what it has told may not have been read
         }
         let asked = match &moving.step {
-            Step::Draining { old, .. } if !moving.overlap.is_whole() => {
+            // What the new one has yet to tell may look like what the old one told.
+            Step::Draining { old, .. } if moving.overlap.has_nameless() => {
                 let (ensemble, server) = (Arc::clone(&self.ensemble), old.place().at().clone());
                 let of = |(peer, least)| Box::pin(has_reached(ensemble, server, peer, least)) as Asked;
                 old.peer().zip(moving.reached).map(of)
             }
             _ => None,
         };
-        moving.settle_by.get_or_insert(at.now + LISTEN);
+        moving.settle_by.get_or_insert(at.now + LISTEN * 4);
         self.gauge(at);
         self.catch_up(false, at);
         if let Phase::Moving(moving) = &mut self.phase

@@ -112,12 +112,15 @@ async fn what_was_told_before_the_new_server_was_there_is_not_told_again() {
     other.reply(&asked, 5, 0, &[]).await;
     let old = peer.goes_on(6);
     other.event(-1, 3, b"/a").await;
-    let asked = other.request(6).await;
-    assert_eq!(asked.code, opcode::SYNC);
-    other.reply(&asked, 6, 0, &Writer::record().text(b"/").finish()).await;
-    soon("the end of the old connection", old).await.unwrap();
     client.ask(2, opcode::EXISTS, &exists()).await;
-    let asked = other.request(6).await;
+    let mut asked = other.request(6).await;
+    if asked.code == opcode::SYNC {
+        // The old one said first how far it had come.
+        other.reply(&asked, 6, 0, &Writer::record().text(b"/").finish()).await;
+        asked = other.request(6).await;
+    }
+    assert_eq!(asked.code, opcode::EXISTS);
+    soon("the end of the old connection", old).await.unwrap();
     other.reply(&asked, 6, NO_NODE, &[]).await;
     assert_eq!(client.heard().await.0.xid, 2);
 }
