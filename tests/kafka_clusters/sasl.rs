@@ -39,12 +39,12 @@ fn order(cluster: &Cluster, key: i16, version: i16, rows: &str, body: &Struct) {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-/// Gives the user a password for SCRAM, with SHA-256 and SHA-512 (KIP-554).
+/// Gives the user a password for SCRAM, with SHA-256 and SHA-512 (KIP-554); a request changes a user once.
 fn set_password(cluster: &Cluster, password: &str) {
-    let mut body = wire::request(ALTER_SCRAM).unwrap().new();
     let iterations = NonZeroU32::new(4096).unwrap();
     let upsertions = [(1, ring::pbkdf2::PBKDF2_HMAC_SHA256, 32), (2, ring::pbkdf2::PBKDF2_HMAC_SHA512, 64)];
-    let upsertions = upsertions.map(|(mechanism, algorithm, length)| {
+    for (mechanism, algorithm, length) in upsertions {
+        let mut body = wire::request(ALTER_SCRAM).unwrap().new();
         let mut salted = vec![0; length];
         ring::pbkdf2::derive(algorithm, iterations, b"some salt", password.as_bytes(), &mut salted);
         let mut row = body.new_struct("upsertions");
@@ -53,10 +53,9 @@ fn set_password(cluster: &Cluster, password: &str) {
         row.set_i32("iterations", 4096);
         row.set_bytes("salt", Some(Bytes::from_static(b"some salt")));
         row.set_bytes("salted_password", Some(salted.into()));
-        row
-    });
-    body.set_structs("upsertions", upsertions.into());
-    order(cluster, ALTER_SCRAM, 0, "results", &body);
+        body.push_struct("upsertions", row);
+        order(cluster, ALTER_SCRAM, 0, "results", &body);
+    }
 }
 
 /// The least that clients and Evenkeel need, as the documents have it.
