@@ -1,7 +1,7 @@
 //! A tap between Evenkeel and one server: it counts requests, and withholds of marked ones the answer, or the request itself. From there
 //! on it passes nothing more to that side of their connection; the connection ends with the server's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ pub struct Book {
     /// Marked requests, by session and xid.
     marked: HashMap<(i64, i32), Withheld>,
     /// Those of which something is withheld by now.
-    held: HashMap<(i64, i32), ()>,
+    held: HashSet<(i64, i32)>,
     /// How often each request came, by session, xid and operation.
     seen: HashMap<(i64, i32, i32), usize>,
 }
@@ -101,7 +101,7 @@ fn requests(mut from: TcpStream, mut to: TcpStream, session: &Mutex<i64>, shared
             let mut book = book(shared);
             *book.seen.entry((session, xid, code)).or_default() += 1;
             if book.marked.get(&(session, xid)) == Some(&Withheld::Request) {
-                book.held.insert((session, xid), ());
+                book.held.insert((session, xid));
                 silent = true;
             }
         }
@@ -141,7 +141,7 @@ fn answers(mut from: &TcpStream, mut to: &TcpStream, session: &Mutex<i64>, share
             let mut book = book(shared);
             let key = (*own, int(&bytes, 4));
             if book.marked.get(&key) == Some(&Withheld::Answer) {
-                book.held.insert(key, ());
+                book.held.insert(key);
                 silent = true;
             }
         }
