@@ -1,7 +1,7 @@
 //! Ensembles become others under clients that don't notice.
 
+use testbed::ZooKeeperVersion;
 use testbed::zookeeper::{Load, Refit, ZooKeeperLibrary, breaches_of, table};
-use testbed::{Sidecar, ZooKeeperVersion};
 
 fn refitted(version: ZooKeeperVersion, refit: Refit) {
     // Two that are as different as can be; all of them in `make acceptance`.
@@ -11,7 +11,7 @@ fn refitted(version: ZooKeeperVersion, refit: Refit) {
     // No client has a persistent watch here: the leader takes every connection with it when it goes, and Evenkeel closes those of such
     // clients then. Planned moves with persistent watches, and what the leader's stop costs them, are shown by the announced rolls.
     load.trees = false;
-    let ending = refit.run(version, &load, &Sidecar::binary().unwrap(), |text| println!("{text}")).unwrap();
+    let ending = refit.run(version, &load, crate::binary(), |text| println!("{text}")).unwrap();
     let rows = &ending.rows;
     println!("{}", table(rows));
     let breaches = breaches_of(rows, 0);

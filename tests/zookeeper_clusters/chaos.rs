@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use testbed::ZooKeeperVersion;
 use testbed::chaos::Events;
 use testbed::zookeeper::chaos::{Order, Size, prove, table};
-use testbed::{Sidecar, ZooKeeperVersion};
 
 #[test]
 fn short_chaos() {
@@ -15,7 +15,7 @@ fn short_chaos() {
         version: ZooKeeperVersion::V3_9_5,
         events: Events::All,
         size: Size::Short,
-        binary: Sidecar::binary().unwrap(),
+        binary: crate::binary().to_owned(),
         log: "info".to_owned(),
     };
     let start = Instant::now();

@@ -9,11 +9,11 @@ use testbed::{EnsembleSpec, Sidecar, ZooKeeperVersion, drive};
 fn the_driver_upgrades_an_ensemble_and_is_killed_once() {
     let spec = EnsembleSpec::new(ZooKeeperVersion::V3_8_6);
     let mut ensemble = Ensemble::with(spec).unwrap();
-    let binary = Sidecar::binary().unwrap();
+    let binary = crate::binary();
     let keys = format!("tick_time = \"{}ms\"\n", spec.tick_ms);
     let mut sidecars = Vec::new();
     for _ in 0..2 {
-        let (mut sidecar, listen) = Sidecar::zookeeper(&binary, &ensemble.servers(), "", &keys).unwrap();
+        let (mut sidecar, listen) = Sidecar::zookeeper(binary, &ensemble.servers(), "", &keys).unwrap();
         sidecar.wait_ready(Duration::from_secs(60)).unwrap();
         sidecars.push((sidecar, listen.to_string()));
     }
@@ -36,7 +36,7 @@ fn the_driver_upgrades_an_ensemble_and_is_killed_once() {
     );
     let folder = ensemble.folder().join("driver");
     let mut leaders = Vec::new();
-    let driven = drive(&binary, &folder, &plan, (5, 1, Duration::from_secs(8)), |member| {
+    let driven = drive(binary, &folder, &plan, (5, 1, Duration::from_secs(8)), |member| {
         let id = ensemble.ids().into_iter().find(|id| ensemble.addr(*id).to_string() == member).unwrap();
         leaders.push(ensemble.leader() == Some(id));
         ensemble.set_version(id, ZooKeeperVersion::V3_9_5)?;

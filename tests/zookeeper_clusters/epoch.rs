@@ -12,8 +12,8 @@ const BOUND: Duration = Duration::from_secs(15);
 #[test]
 fn a_leader_that_has_made_no_transaction_is_left() {
     let mut ensemble = Ensemble::with(EnsembleSpec::new(ZooKeeperVersion::V3_9_6)).unwrap();
-    let binary = Sidecar::binary().unwrap();
-    let (mut sidecar, listen) = Sidecar::zookeeper(&binary, &ensemble.servers(), "", "").unwrap();
+    let binary = crate::binary();
+    let (mut sidecar, listen) = Sidecar::zookeeper(binary, &ensemble.servers(), "", "").unwrap();
     sidecar.wait_ready(Duration::from_secs(60)).unwrap();
     let places = Arc::new(Mutex::new(vec![listen]));
     let mut client = Direct::connect(places, Duration::from_secs(40)).unwrap();

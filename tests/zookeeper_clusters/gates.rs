@@ -8,8 +8,8 @@ use testbed::{Controller, EnsembleSpec, Sidecar, ZooKeeperVersion};
 #[test]
 fn a_server_of_3_9_has_its_turn() {
     let mut ensemble = Ensemble::with(EnsembleSpec::new(ZooKeeperVersion::V3_9_5)).unwrap();
-    let binary = Sidecar::binary().unwrap();
-    let (mut sidecar, _) = Sidecar::zookeeper(&binary, &ensemble.servers(), "", "").unwrap();
+    let binary = crate::binary();
+    let (mut sidecar, _) = Sidecar::zookeeper(binary, &ensemble.servers(), "", "").unwrap();
     sidecar.wait_ready(Duration::from_secs(60)).unwrap();
     let leader = ensemble.leader().unwrap();
     let others: Vec<u8> = ensemble.ids().into_iter().filter(|id| *id != leader).collect();

@@ -1,13 +1,13 @@
 //! The lease on real servers: the moment at which the leader ends a session, and the moment at which its client stops
 //! believing in it.
 
+use testbed::ZooKeeperVersion;
 use testbed::zookeeper::lease::{HEAD, Trouble, Via, breaches, round, rows};
-use testbed::{Sidecar, ZooKeeperVersion};
 
 #[test]
 fn behind_a_frozen_sidecar_nobody_believes_too_long() {
     let trouble = Trouble::SidecarFrozen;
-    let fates = round(&Sidecar::binary().unwrap(), ZooKeeperVersion::V3_9_5, trouble, 3).unwrap();
+    let fates = round(crate::binary(), ZooKeeperVersion::V3_9_5, trouble, 3).unwrap();
     println!("{HEAD}{}", rows(trouble, &fates));
     assert_eq!(breaches(trouble, &fates), Vec::<String>::new());
     // Those behind it were ended; the others were not touched.

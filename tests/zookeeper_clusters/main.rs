@@ -30,3 +30,8 @@ mod sasl;
 mod script;
 mod shield;
 mod small;
+
+/// The binary that Cargo built for this test.
+fn binary() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_BIN_EXE_evenkeel"))
+}

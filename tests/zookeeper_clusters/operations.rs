@@ -236,7 +236,7 @@ fn one_round(ensemble: &mut Ensemble, round: Withheld, shared: &Shared) -> usize
     let taps: Vec<_> = ensemble.ids().into_iter().map(|id| (id, tap(ensemble.addr(id), shared))).collect();
     let own = taps.iter().find(|(id, _)| *id == victim).unwrap().1.to_string();
     let keys = "tick_time = \"500ms\"\npersistent_watches = \"keep\"";
-    let (mut sidecar, listen) = Sidecar::zookeeper(&Sidecar::binary().unwrap(), &own, "", keys).unwrap();
+    let (mut sidecar, listen) = Sidecar::zookeeper(crate::binary(), &own, "", keys).unwrap();
     sidecar.wait_ready(PATIENCE).unwrap();
     let mut admin = Plain::connect(ensemble.addr(leader));
     let (members, version) = config(&mut admin);

@@ -3,7 +3,7 @@
 use testbed::zookeeper::{
     Course, Ending, Excuse, Load, Through, ZooKeeperLibrary, breaches_of, closes, table, unaccounted,
 };
-use testbed::{EnsembleSpec, Roll, Sidecar, ZooKeeperVersion};
+use testbed::{EnsembleSpec, Roll, ZooKeeperVersion};
 
 fn roll(version: ZooKeeperVersion, how: Roll, announced: bool) {
     roll_of(EnsembleSpec::new(version), how, announced);
@@ -21,8 +21,7 @@ fn roll_with(spec: EnsembleSpec, mut load: Load, how: Roll, announced: bool) -> 
     load.trees = announced;
     let (keys, excuse) = ("", Excuse::Closed);
     let course = Course { spec, load, how, rolls: 1, announced, keys, excuse };
-    let ending =
-        course.run(Through::Evenkeel(&Sidecar::binary().unwrap()), |text| println!("{text}")).unwrap();
+    let ending = course.run(Through::Evenkeel(crate::binary()), |text| println!("{text}")).unwrap();
     let rows = &ending.rows;
     println!("{}\n{}", table(rows), closes(rows));
     let unknown = if announced { 0 } else { ending.closed("unknown_outcome").unwrap() };

@@ -14,8 +14,8 @@ fn a_wrong_password_is_told_and_read_again() {
     let ensemble = Ensemble::with(EnsembleSpec::new(ZooKeeperVersion::V3_9_5).servers(1).sasl()).unwrap();
     let (servers, keys) = ensemble.for_sidecar();
     replace(&ensemble.password_file(), "wr0ng-w0rd\n").unwrap();
-    let binary = Sidecar::binary().unwrap();
-    let (mut sidecar, _) = Sidecar::zookeeper(&binary, &servers, "", &keys).unwrap();
+    let binary = crate::binary();
+    let (mut sidecar, _) = Sidecar::zookeeper(binary, &servers, "", &keys).unwrap();
     let log = || fs::read_to_string(sidecar.log()).unwrap();
     let line = |log: &str| {
         let all = log.lines().filter(|line| line.contains("does not accept the credentials"));

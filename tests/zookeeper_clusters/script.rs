@@ -12,11 +12,11 @@ const OPTIONS: &[&str] = &["--from", "3.8.6", "--to", "3.9.5", "--stable", "2", 
 #[test]
 fn a_script_upgrades_3_8_to_3_9() {
     let mut ensemble = Ensemble::with(EnsembleSpec::new(ZooKeeperVersion::V3_8_6)).unwrap();
-    let binary = Sidecar::binary().unwrap();
+    let binary = crate::binary();
     let tick = format!("tick_time = \"{}ms\"\n", ensemble.spec().tick_ms);
     let (mut sidecars, mut fronts) = (Vec::new(), Vec::new());
     for _ in 0..2 {
-        let (mut sidecar, listen) = Sidecar::zookeeper(&binary, &ensemble.servers(), "", &tick).unwrap();
+        let (mut sidecar, listen) = Sidecar::zookeeper(binary, &ensemble.servers(), "", &tick).unwrap();
         sidecar.wait_ready(PATIENCE).unwrap();
         sidecars.push(sidecar);
         fronts.push(listen.to_string());

@@ -7,8 +7,7 @@ use testbed::{Ensemble, Sidecar, ZooKeeperVersion};
 fn no_malformed_request_stops_an_ensemble_of_3_9_behind_evenkeel() {
     let mut ensemble = Ensemble::start(ZooKeeperVersion::V3_9_5, 3).unwrap();
     let (mut sidecar, listen) =
-        Sidecar::zookeeper(&Sidecar::binary().unwrap(), &ensemble.servers(), "", "tick_time = \"500ms\"")
-            .unwrap();
+        Sidecar::zookeeper(crate::binary(), &ensemble.servers(), "", "tick_time = \"500ms\"").unwrap();
     sidecar.wait_ready(std::time::Duration::from_secs(60)).unwrap();
     let requests = Malformed::all();
     let rows = shielded(listen, &ensemble, &requests).unwrap();
