@@ -1,7 +1,7 @@
 //! A tap between Evenkeel and one server: it counts requests, and withholds of marked ones the answer, or the request itself. From there
 //! on it passes nothing more to that side of their connection; the connection ends with the server's.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,10 +18,8 @@ pub enum Withheld {
 /// What all taps of an ensemble know together.
 #[derive(Default)]
 pub struct Book {
-    /// Marked requests, by session and xid.
+    /// Requests of which something is to be withheld, once, by session and xid.
     marked: HashMap<(i64, i32), Withheld>,
-    /// Those of which something is withheld by now.
-    held: HashSet<(i64, i32)>,
     /// How often each request came, by session, xid and operation.
     seen: HashMap<(i64, i32, i32), usize>,
 }
@@ -39,12 +37,13 @@ impl Book {
 
     /// Marked requests of which nothing is withheld yet.
     pub fn due(&self) -> usize {
-        self.marked.len() - self.held.len()
+        self.marked.len()
     }
 
-    /// Nothing more is withheld.
-    pub fn end(&mut self) {
-        self.marked.clear();
+    /// Whether this is to be withheld now.
+    fn withholds(&mut self, session: i64, xid: i32, what: Withheld) -> bool {
+        let is_marked = self.marked.get(&(session, xid)) == Some(&what);
+        is_marked && self.marked.remove(&(session, xid)).is_some()
     }
 
     pub fn seen(&self, session: i64, xid: i32, code: i32) -> usize {
@@ -100,10 +99,7 @@ fn requests(mut from: TcpStream, mut to: TcpStream, session: &Mutex<i64>, shared
             let (session, xid, code) = (*session.lock().unwrap(), int(&bytes, 4), int(&bytes, 8));
             let mut book = book(shared);
             *book.seen.entry((session, xid, code)).or_default() += 1;
-            if book.marked.get(&(session, xid)) == Some(&Withheld::Request) {
-                book.held.insert((session, xid));
-                silent = true;
-            }
+            silent |= book.withholds(session, xid, Withheld::Request);
         }
         if !silent && to.write_all(&bytes).is_err() {
             break;
@@ -138,12 +134,7 @@ fn answers(mut from: &TcpStream, mut to: &TcpStream, session: &Mutex<i64>, share
             // Protocol, time-out, session.
             *own = bytes.get(12..20).map_or(0, |bytes| i64::from_be_bytes(bytes.try_into().unwrap()));
         } else {
-            let mut book = book(shared);
-            let key = (*own, int(&bytes, 4));
-            if book.marked.get(&key) == Some(&Withheld::Answer) {
-                book.held.insert(key);
-                silent = true;
-            }
+            silent |= book(shared).withholds(*own, int(&bytes, 4), Withheld::Answer);
         }
         drop(own);
         if !silent && to.write_all(&bytes).is_err() {
