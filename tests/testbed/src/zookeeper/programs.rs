@@ -2,7 +2,6 @@
 //! They are made ready on first use, in the cache.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -56,8 +55,6 @@ pub struct ClientSpec {
     pub tree: bool,
     /// Whether it authenticates itself (digest), and its nodes are only for those that its session is. kazoo's and Java's programs can.
     pub own: bool,
-    /// The file (JAAS) that says as whom it authenticates itself by SASL. Java's own client can.
-    pub users: Option<PathBuf>,
 }
 
 impl ZooKeeperLibrary {
@@ -239,10 +236,6 @@ impl Client {
             .args(["--tree", if spec.tree { "on" } else { "off" }]);
         if spec.own {
             command.args(["--own", "on"]);
-        }
-        if let Some(users) = &spec.users {
-            command
-                .env("JAVA_TOOL_OPTIONS", format!("-Djava.security.auth.login.config={}", users.display()));
         }
         let program = Program::start(&spec.name, command, None, Line::of)?;
         program.wait_for("ready", Duration::from_secs(90))?;

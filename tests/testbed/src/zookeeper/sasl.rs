@@ -24,15 +24,13 @@ impl Ensemble {
             return Ok(());
         }
         let section = format!(
-            "Server {{\n  org.apache.zookeeper.server.auth.DigestLoginModule required\n  user_{USER}=\"{PASSWORD}\";\n}};\n\
-             Client {{\n  org.apache.zookeeper.server.auth.DigestLoginModule required\n  username=\"{USER}\"\n  \
-             password=\"{PASSWORD}\";\n}};\n"
+            "Server {{\n  org.apache.zookeeper.server.auth.DigestLoginModule required\n  user_{USER}=\"{PASSWORD}\";\n}};\n"
         );
         replace(&self.users(), &section)?;
         replace(&self.password_file(), &format!("{PASSWORD}\n"))
     }
 
-    /// The file of users (JAAS), for servers and for Java's clients.
+    /// The file of users (JAAS).
     pub(super) fn users(&self) -> PathBuf {
         self.folder().join("users.conf")
     }

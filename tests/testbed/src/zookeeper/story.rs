@@ -34,8 +34,6 @@ pub struct Load {
     pub trees: bool,
     /// Whether clients authenticate themselves (digest), and make nodes that are only for those that they are.
     pub own: bool,
-    /// Whether Java's own client authenticates itself by SASL, too, as the one user of the ensemble.
-    pub proves: bool,
 }
 
 impl Load {
@@ -48,7 +46,6 @@ impl Load {
             change_every: Duration::from_millis(100),
             trees: true,
             own: false,
-            proves: false,
         }
     }
 }
@@ -116,7 +113,6 @@ impl Running {
                 rate: load.rate,
                 tree: load.trees && library.plants(),
                 own: load.own,
-                users: load.proves.then(|| ensemble.users()),
             })
             .collect();
         for spec in &specs {
