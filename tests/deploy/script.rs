@@ -36,7 +36,7 @@ fn help_names_every_option_that_is_taken() {
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
     let text = crate::read("deploy/roll.sh");
     let parsing = text.split("while [ $# -gt 0 ]; do").nth(1).unwrap().split("\ndone").next().unwrap();
-    let words = parsing.split(|c: char| c.is_whitespace() || ")|\"".contains(c));
+    let words = parsing.split(|c: char| c.is_whitespace() || ")|\":".contains(c));
     let options: Vec<&str> = words.filter(|word| word.starts_with("--") && word.len() > 2).collect();
     assert!(options.len() > 15, "{options:?}");
     for option in options.iter().filter(|option| **option != "--help") {
