@@ -197,7 +197,7 @@ pub(super) async fn open(
                 why: Box::new(why),
             });
         }
-        Err(ChannelError::Closed | ChannelError::Io(_)) if may_be_asked(cluster, &settings) => {
+        Err(error) if is_silent(&error) && may_be_asked(cluster, &settings) => {
             return Err(why_closed(cluster, &settings, (host, port), address).await);
         }
         Err(error) => return Err(unanswered(error, &settings.kafka.tls, &address, host)),
@@ -217,6 +217,15 @@ pub(super) async fn open(
         metadata: answers.metadata,
         asked,
     })
+}
+
+/// Whether a broker has closed a connection and said nothing: what is wrong with its encryption it says.
+fn is_silent(error: &ChannelError) -> bool {
+    match error {
+        ChannelError::Closed => true,
+        ChannelError::Io(error) => !tls::is_of_tls(error),
+        _ => false,
+    }
 }
 
 /// Whether a listener may have closed a connection because nobody has said who it is from: one that asks for SASL says no more than that.
