@@ -7,7 +7,14 @@ use testbed::{EnsembleSpec, ZooKeeperVersion};
 /// Pauses are measured in `bench/`: what else runs on this machine is no business of theirs.
 fn drained(version: ZooKeeperVersion) {
     let every = Duration::from_millis(50);
-    let size = Size { sessions: 60, group: 10, change_every: every, beat: every, one_in: 10 };
+    let size = Size {
+        sessions: 60,
+        group: 10,
+        change_every: every,
+        beat: every,
+        one_in: 10,
+        hot: version == ZooKeeperVersion::V3_9_6,
+    };
     let moves = Moves { spec: EnsembleSpec::new(version), alone: 9, size, drains: 6, events: 2000 };
     let found = moves.run(crate::binary(), |text| println!("{text}")).unwrap();
     let table = moves_table(&found);

@@ -132,6 +132,7 @@ impl Moves {
             change_every: Duration::from_secs(2),
             beat: Duration::from_secs(2),
             one_in: 50,
+            hot: version == ZooKeeperVersion::V3_9_6,
         };
         Self { spec: EnsembleSpec::new(version), alone: 150, size, drains: 18, events: 20_000 }
     }
@@ -146,7 +147,7 @@ impl Moves {
         let bed = Bed { ensemble, sidecar, listen };
         bed.known()?;
         let mut breaches = Vec::new();
-        let (alone, mut events) = bed.alone(self.alone, &mut breaches)?;
+        let (alone, mut events) = bed.alone(self.alone, self.size.hot, &mut breaches)?;
         say(&format!("{} moves of a session that is alone", self.alone));
 
         let before = bed.counted("outcome=\"moved\"")?;
@@ -215,9 +216,9 @@ impl Bed {
     }
 
     /// Moves a session that is alone, again and again. Gives its pauses, from followers and from the leader, and what it waits otherwise.
-    fn alone(&self, moves: usize, breaches: &mut Vec<String>) -> Result<([Pauses; 3], Events)> {
+    fn alone(&self, moves: usize, hot: bool, breaches: &mut Vec<String>) -> Result<([Pauses; 3], Events)> {
         let change_every = Duration::from_millis(10);
-        let size = Size { sessions: 1, group: 1, change_every, beat: change_every, one_in: 1 };
+        let size = Size { sessions: 1, group: 1, change_every, beat: change_every, one_in: 1, hot };
         let crowd = Crowd::start(size, self.listen, &self.addrs())?;
         let (mut windows, mut quiet) = (Vec::new(), Vec::new());
         for _ in 0..moves {

@@ -107,9 +107,11 @@ impl Writer {
             for (kind, op, path, what, told) in steps {
                 due = (due + every / 2).max(Instant::now());
                 sleep_until(due).await;
-                let hot = format!("{root}{HOT}");
-                let zxid = self.set(&hot).await?;
-                lock(&group.made).push(Made { zxid, what: CHANGED, path: hot });
+                if state.hot {
+                    let hot = format!("{root}{HOT}");
+                    let zxid = self.set(&hot).await?;
+                    lock(&group.made).push(Made { zxid, what: CHANGED, path: hot });
+                }
                 due = (due + every / 2).max(Instant::now());
                 sleep_until(due).await;
                 if let Some(kind) = kind {
