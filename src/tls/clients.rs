@@ -1,10 +1,9 @@
 //! A listener's side of clients' connections: its certificate, and what it wants of them.
 
 use super::TlsError;
-use super::files::{Kept, certificates, pair, private_key, roots_of, wrong};
+use super::files::{Kept, Shown, load_listener};
 use crate::config::Tls as Options;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{Error, ServerConfig, crypto};
+use rustls::{Error, ServerConfig};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -82,23 +81,7 @@ pub fn check_listener(options: &Options) -> Result<(), TlsError> {
 }
 
 fn load(options: &Options) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = Arc::new(crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
-    let builder = builder.with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| TlsError::NoRoots(error.to_string()))?;
-    let builder = match &options.ca {
-        Some(ca) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots_of(ca)?), provider);
-            let verifier = verifier.build().map_err(|error| wrong(ca, error.to_string()))?;
-            builder.with_client_cert_verifier(verifier)
-        }
-        None => builder.with_no_client_auth(),
-    };
-    let (Some(certificate), Some(key)) = (&options.certificate, &options.key) else {
-        return Err(TlsError::NoCertificate);
-    };
-    let settings = builder.with_single_cert(certificates(certificate)?, private_key(key)?);
-    Ok(Arc::new(settings.map_err(|error| wrong(key, pair(&error, certificate)))?))
+    load_listener(options, Shown::Must)
 }
 
 /// Why a handshake failed, seen from the listener.

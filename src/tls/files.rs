@@ -5,6 +5,7 @@ use crate::config::Tls as Options;
 use rustls::client::{ClientConfig, Resumption};
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::{RootCertStore, crypto};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -98,8 +99,39 @@ pub(super) fn load(options: &Options) -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::new(settings))
 }
 
+/// What a listener makes of clients' certificates, where it knows authorities of such.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Shown {
+    /// Each client must show one.
+    Must,
+    /// A client may show one.
+    May,
+}
+
+/// Reads them for a listener.
+pub(super) fn load_listener(options: &Options, shown: Shown) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = Arc::new(crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| TlsError::NoRoots(error.to_string()))?;
+    let builder = match &options.ca {
+        Some(ca) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots_of(ca)?), provider);
+            let verifier = if shown == Shown::May { verifier.allow_unauthenticated() } else { verifier };
+            let verifier = verifier.build().map_err(|error| wrong(ca, error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let (Some(certificate), Some(key)) = (&options.certificate, &options.key) else {
+        return Err(TlsError::NoCertificate);
+    };
+    let settings = builder.with_single_cert(certificates(certificate)?, private_key(key)?);
+    Ok(Arc::new(settings.map_err(|error| wrong(key, pair(&error, certificate)))?))
+}
+
 /// The authorities of a file.
-pub(super) fn roots_of(path: &Path) -> Result<RootCertStore, TlsError> {
+fn roots_of(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         let added = roots.add(certificate);
@@ -122,7 +154,7 @@ fn roots(options: &Options) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let all = read.map_err(|error| wrong(path, text(&error)))?;
     if all.is_empty() {
@@ -131,7 +163,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(all)
 }
 
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
         PemError::NoItemsFound => {
             let why = "holds no private key in PEM that is not encrypted (-----BEGIN PRIVATE KEY-----)";
@@ -142,7 +174,7 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErro
 }
 
 /// What is wrong between a key and its certificate.
-pub(super) fn pair(error: &rustls::Error, certificate: &Path) -> String {
+fn pair(error: &rustls::Error, certificate: &Path) -> String {
     match error {
         rustls::Error::InconsistentKeys(_) => {
             format!("is not the key of the certificate in {}", certificate.display())
@@ -158,6 +190,6 @@ fn text(error: &PemError) -> String {
     }
 }
 
-pub(super) fn wrong(path: &Path, why: String) -> TlsError {
+fn wrong(path: &Path, why: String) -> TlsError {
     TlsError::File { path: path.to_owned(), why }
 }

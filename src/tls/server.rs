@@ -1,11 +1,9 @@
 //! A listener's side: its certificate, and what it makes of a client's.
 
 use super::TlsError;
-use super::files::{self, Kept, certificates, pair, private_key, wrong};
+use super::files::{Kept, Shown, load_listener};
 use crate::config::Tls as Options;
 use rustls::ServerConfig;
-use rustls::crypto::ring::default_provider;
-use rustls::server::WebPkiClientVerifier;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -53,22 +51,5 @@ impl Server {
 }
 
 fn load(options: &Options) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = Arc::new(default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
-    let builder = builder.with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| TlsError::NoRoots(error.to_string()))?;
-    let builder = match &options.ca {
-        Some(ca) => {
-            let roots = Arc::new(files::roots_of(ca)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-            let verifier = verifier.allow_unauthenticated().build();
-            builder.with_client_cert_verifier(verifier.map_err(|error| wrong(ca, error.to_string()))?)
-        }
-        None => builder.with_no_client_auth(),
-    };
-    let (Some(certificate), Some(key)) = (&options.certificate, &options.key) else {
-        return Err(TlsError::NoCertificate);
-    };
-    let settings = builder.with_single_cert(certificates(certificate)?, private_key(key)?);
-    Ok(Arc::new(settings.map_err(|error| wrong(key, pair(&error, certificate)))?))
+    load_listener(options, Shown::May)
 }

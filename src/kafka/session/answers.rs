@@ -39,9 +39,7 @@ impl Session {
             _ if !op.absorbs.is_empty() => self.on_routed_answer(node, number, frame, now),
             _ if !op.addresses.is_empty() => self.on_addresses(number, &frame, now),
             _ => {
-                if let Ok((_, answer)) = wire::decode_response(op.key, slot.version, &frame) {
-                    self.count_errors(&answer);
-                }
+                self.count_errors_in(op.key, slot.version, &frame);
                 self.pass(number, frame, now);
             }
         }
@@ -162,6 +160,13 @@ impl Session {
         let answer =
             shown.map_or_else(|error| Answer::Close(format!("a broker's answer: {error}")), Answer::Frame);
         self.set_state(number, State::Done(answer));
+    }
+
+    /// The same of an answer that passes as it came, as far as it can be read.
+    pub(super) fn count_errors_in(&self, key: i16, version: i16, frame: &Bytes) {
+        if let Ok((_, answer)) = wire::decode_response(key, version, frame) {
+            self.count_errors(&answer);
+        }
     }
 
     /// Counts the errors of an answer that the client will see.

@@ -213,9 +213,7 @@ impl Session {
             return;
         }
         if let Some(frame) = last {
-            if let Ok((_, answer)) = wire::decode_response(key, version, &frame) {
-                self.count_errors(&answer);
-            }
+            self.count_errors_in(key, version, &frame);
             self.set_state(number, State::Done(Answer::Frame(frame)));
             return;
         }
