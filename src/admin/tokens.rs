@@ -1,27 +1,19 @@
 //! Bearer tokens in a file, one a line: several, so that one can take the place of another while both count.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
-
-use zeroize::Zeroizing;
+use std::sync::Arc;
 
 use crate::config::Secret;
+use crate::files::Kept;
 
-/// The longest file that is read, in bytes.
-const LONGEST: u64 = 64 * 1024;
 /// The shortest token: what is shorter can be guessed.
 const SHORTEST: usize = 16;
-
-/// When a file was changed last, and how long it is; none if it isn't there.
-type Stamp = Option<(SystemTime, u64)>;
 
 /// The tokens that let somebody in; read again when the file changes.
 #[derive(Debug)]
 pub(super) struct Tokens {
     path: PathBuf,
-    known: Mutex<(Stamp, Vec<Secret>)>,
+    known: Kept<(), Arc<[Secret]>>,
 }
 
 impl Tokens {
@@ -30,35 +22,34 @@ impl Tokens {
     /// # Errors
     /// What is wrong with the file, in one line that has nothing of what is in it.
     pub(super) fn new(path: &Path) -> Result<Self, String> {
-        let stamp = stamp(path);
-        let tokens = read(path)?;
-        Ok(Self { path: path.to_owned(), known: Mutex::new((stamp, tokens)) })
+        let tokens = Self { path: path.to_owned(), known: Kept::new() };
+        tokens.current()?;
+        Ok(tokens)
     }
 
     /// Whether this is one of them, in a time that doesn't tell which, nor how nearly.
     pub(super) fn has(&self, given: &[u8]) -> bool {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = stamp(&self.path);
-        if known.0 != stamp {
-            known.0 = stamp;
-            match read(&self.path) {
-                Ok(tokens) => {
+        // They were read once, so that there are some; else nobody would be let in.
+        let known = self.current().unwrap_or_default();
+        // All of them are looked at, whichever it is.
+        known.iter().fold(false, |found, token| token.is(given) | found)
+    }
+
+    fn current(&self) -> Result<Arc<[Secret]>, String> {
+        self.known.now(
+            &(),
+            &[&self.path],
+            || read(&self.path).map(Arc::from),
+            |news| match news {
+                Ok(()) => {
                     tracing::info!(file = %self.path.display(), "the tokens have changed and were read again");
-                    known.1 = tokens;
                 }
                 Err(error) => {
-                    tracing::warn!(error, "the tokens have changed and can't be used; those before stay");
+                    tracing::warn!(%error, "the tokens have changed and can't be used; those before stay");
                 }
-            }
-        }
-        // All of them are looked at, whichever it is.
-        known.1.iter().fold(false, |found, token| token.is(given) | found)
+            },
+        )
     }
-}
-
-fn stamp(path: &Path) -> Stamp {
-    let file = std::fs::metadata(path).ok()?;
-    Some((file.modified().ok()?, file.len()))
 }
 
 /// The tokens of a file: one a line, empty lines left out.
@@ -67,13 +58,7 @@ fn stamp(path: &Path) -> Stamp {
 /// What is wrong with it.
 pub(super) fn read(path: &Path) -> Result<Vec<Secret>, String> {
     let wrong = |why: &str| format!("{}: {why}", path.display());
-    let unread = |error: std::io::Error| wrong(&format!("can't be read: {error}"));
-    let mut bytes = Zeroizing::new(Vec::new());
-    let file = std::fs::File::open(path).map_err(unread)?;
-    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(unread)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(wrong("is longer than 64 KiB; is it the right file?"));
-    }
+    let bytes = Secret::file(path).map_err(|why| wrong(&why))?;
     let mut tokens = Vec::new();
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let token = line.trim_ascii();

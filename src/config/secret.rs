@@ -12,7 +12,7 @@ use ring::hmac;
 use zeroize::Zeroizing;
 
 /// The longest file of a secret that is read, in bytes: a token with many claims has a few thousand.
-const LONGEST: u64 = 64 * 1024;
+const LONGEST: usize = 64 * 1024;
 
 /// See the module. Cheap to clone: all clones are the same bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,13 +29,7 @@ impl Secret {
     /// # Errors
     /// Why it can't be used, without a word of what is in it: unreadable, empty, of several lines, too long, or no UTF-8.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let unread = |error: std::io::Error| format!("can't be read: {error}");
-        let mut bytes = Zeroizing::new(Vec::new());
-        let file = std::fs::File::open(path).map_err(unread)?;
-        file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(unread)?;
-        if bytes.len() as u64 > LONGEST {
-            return Err(format!("is longer than {LONGEST} bytes; is it the right file?"));
-        }
+        let bytes = Self::file(path)?;
         let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         if text.is_empty() {
@@ -48,6 +42,22 @@ impl Secret {
             return Err("is not UTF-8 text".to_owned());
         }
         Ok(Self::new(text))
+    }
+
+    /// All that is in a file of secrets, whatever their form.
+    ///
+    /// # Errors
+    /// It can't be read, or is too long.
+    pub fn file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+        let unread = |error: std::io::Error| format!("can't be read: {error}");
+        // Roomy enough from the start: what is moved to make room is not overwritten where it was.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+        let file = std::fs::File::open(path).map_err(unread)?;
+        file.take(LONGEST as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
+        if bytes.len() > LONGEST {
+            return Err(format!("is longer than {LONGEST} bytes; is it the right file?"));
+        }
+        Ok(bytes)
     }
 
     /// The bytes themselves, for whoever sends them to the one who must have them.

@@ -27,6 +27,9 @@ pub(in crate::kafka) const FAILED: i16 = 58;
 
 /// When a session is renewed, as a part of its life: some time is left for an answer that is late, and not all at once.
 const RENEWED: std::ops::Range<f64> = 0.85..0.95;
+/// And so long before its end, though not before half of it: a broker reads one request after another, and closes a connection on the first
+/// that it comes to read when the session is over (`Processor.processCompletedReceives`), whenever it was sent.
+const BEFORE: std::ops::Range<f64> = 2.0..3.0;
 
 /// With what connections are opened.
 #[derive(Clone, Debug)]
@@ -149,7 +152,10 @@ pub(in crate::kafka) struct Session {
 impl Session {
     /// When it is to be renewed.
     pub(in crate::kafka) fn renewal(&self, now: Instant) -> Option<Instant> {
-        Some(now + self.lasts?.mul_f64(rand::rng().random_range(RENEWED)))
+        let (lasts, mut rng) = (self.lasts?, rand::rng());
+        let before = Duration::from_secs_f64(rng.random_range(BEFORE));
+        let at = lasts.mul_f64(rng.random_range(RENEWED)).min(lasts.saturating_sub(before));
+        Some(now + at.max(lasts / 2))
     }
 }
 

@@ -49,7 +49,8 @@ fn waits(library: Library) -> Option<Duration> {
         Library::Java | Library::KafkaPython | Library::Kafkajs | Library::Sarama => 30,
         Library::Librdkafka => 60,
         Library::Aiokafka => 40,
-        Library::FranzGo => 20,
+        // `RequestTimeoutOverhead`; what a request carries comes on top (`connTimeouter`).
+        Library::FranzGo => 10,
         // Of a group's requests (`ConsumerGroupConfig.Timeout`); what its `Writer` sends carries a deadline.
         Library::KafkaGo => 5,
         Library::Other => return None,
@@ -63,6 +64,7 @@ pub fn hold_bound(library: Library, deadline: Option<Duration>, max: Duration) -
     let bound = match (waits(library), deadline) {
         // It writes half of what it waits into its requests (`Client.timeout`).
         (_, Some(deadline)) if library == Library::KafkaGo => deadline.saturating_mul(2).mul_f64(0.8),
+        (Some(waits), Some(deadline)) if library == Library::FranzGo => (waits + deadline).mul_f64(0.8),
         (Some(waits), _) => waits.mul_f64(0.8),
         (None, Some(deadline)) => deadline.mul_f64(0.6),
         (None, None) => max,
@@ -94,7 +96,8 @@ mod tests {
         assert_eq!(hold_bound(Library::KafkaGo, None, max), secs(4));
         assert_eq!(hold_bound(Library::KafkaGo, Some(secs(5)), max), secs(8), "its default: it waits 10 s");
         assert_eq!(hold_bound(Library::KafkaGo, Some(secs(30)), max), secs(20));
-        assert_eq!(hold_bound(Library::FranzGo, None, max), secs(16));
+        assert_eq!(hold_bound(Library::FranzGo, None, max), secs(8));
+        assert_eq!(hold_bound(Library::FranzGo, Some(secs(10)), max), secs(16), "its default for Produce");
         assert_eq!(hold_bound(Library::Other, Some(secs(10)), max), secs(6));
         assert_eq!(hold_bound(Library::Other, None, max), secs(20));
         assert_eq!(hold_bound(Library::Java, None, secs(5)), secs(5));

@@ -1,7 +1,7 @@
 //! The credentials of one cluster: what its files hold now, the token that lasts, and the keys that a password comes to.
 
 use super::exchange::Exchange;
-use super::files::{Kept, current};
+use super::files::{Kept, current, token};
 use super::scram::{Hash, ITERATIONS_LEAST, KeyCache, Keys, Known};
 use super::serve::Server;
 use super::token::{Asked, Token, fetch, since_epoch};
@@ -29,7 +29,8 @@ pub struct Keeper {
     resolver: Resolver,
     connect: ConnectOptions,
     options: Mutex<Sasl>,
-    files: Mutex<Files>,
+    files: Files,
+    checks: Mutex<Option<Checks>>,
     cache: KeyCache,
     tls: Tls,
     token: Mutex<Option<Lasting>>,
@@ -39,12 +40,13 @@ pub struct Keeper {
 
 #[derive(Debug, Default)]
 struct Files {
-    password: Option<Kept>,
-    token: Option<Kept>,
-    client_secret: Option<Kept>,
-    /// What clients' proofs are checked with, of this username and password.
-    checks: Option<(String, Secret, [Known; 2])>,
+    password: Kept,
+    token: Kept,
+    client_secret: Kept,
 }
+
+/// What clients' proofs are checked with, of this username and password.
+type Checks = (String, Secret, [Known; 2]);
 
 /// A token from an endpoint.
 #[derive(Debug)]
@@ -72,7 +74,8 @@ impl Keeper {
             resolver,
             connect,
             options: Mutex::new(options),
-            files: Mutex::default(),
+            files: Files::default(),
+            checks: Mutex::default(),
             cache: KeyCache::default(),
             tls: Tls::new(),
             token: Mutex::default(),
@@ -99,14 +102,7 @@ impl Keeper {
         let Some(mechanism) = options.mechanism else { return Ok(None) };
         if mechanism == Mechanism::OauthBearer {
             let token = match &options.token_file {
-                Some(path) => {
-                    let token = current(&mut lock(&self.files).token, path)?;
-                    if !bearer::is_token(&token) {
-                        let why = "holds characters that no token has".to_owned();
-                        return Err(SaslError::File { path: path.clone(), why });
-                    }
-                    token
-                }
+                Some(path) => current(&self.files.token, path, token)?,
                 None => self.token(&options).await?,
             };
             return Ok(Some(Exchange::bearer(&token)));
@@ -128,7 +124,7 @@ impl Keeper {
         let (Some(user), Some(path)) = (&options.username, &options.password_file) else {
             return Err(SaslError::Missing);
         };
-        Ok((user.clone(), current(&mut lock(&self.files).password, path)?))
+        Ok((user.clone(), current(&self.files.password, path, Secret::read)?))
     }
 
     /// The mechanisms by which a client can show the password that is held; none where a token is.
@@ -146,12 +142,12 @@ impl Keeper {
         if mechanism == Mechanism::Plain {
             return Ok(Server::plain(&user, &password));
         }
-        let mut files = lock(&self.files);
-        let known = match &files.checks {
+        let mut checks = lock(&self.checks);
+        let known = match &*checks {
             Some((of, with, known)) if *of == user && *with == password => known,
             _ => {
                 let known = [known(Hash::Sha256, &user, &password)?, known(Hash::Sha512, &user, &password)?];
-                &files.checks.insert((user, password, known)).2
+                &checks.insert((user, password, known)).2
             }
         };
         let [sha256, sha512] = known;
@@ -189,7 +185,7 @@ impl Keeper {
         else {
             return Err(SaslError::Missing);
         };
-        let client_secret = current(&mut lock(&self.files).client_secret, path)?;
+        let client_secret = current(&self.files.client_secret, path, Secret::read)?;
         let secure = secure(options);
         let asked = Asked {
             endpoint,
@@ -264,14 +260,13 @@ pub fn check(options: &Sasl) -> Result<(), SaslError> {
         [&options.password_file, &options.token_file, &options.client_secret_file].into_iter().flatten()
     {
         let wrong = |why| SaslError::File { path: path.clone(), why };
-        let secret = Secret::read(path).map_err(wrong)?;
         if Some(path) == options.token_file.as_ref() {
-            if !bearer::is_token(&secret) {
-                return Err(wrong("holds characters that no token has".to_owned()));
-            }
-            if bearer::lasts(&secret, since_epoch()).is_some_and(|lasts| lasts.is_zero()) {
+            let token = token(path).map_err(wrong)?;
+            if bearer::lasts(&token, since_epoch()).is_some_and(|lasts| lasts.is_zero()) {
                 return Err(wrong("holds a token that has expired".to_owned()));
             }
+        } else {
+            Secret::read(path).map_err(wrong)?;
         }
     }
     if let (Some(path), true) = (&options.token_ca, secure(options).enabled) {

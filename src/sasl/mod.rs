@@ -4,7 +4,7 @@
 //! `[kafka.sasl]` hold, read again when they change; and `token`, which gets tokens over HTTP. How messages are framed is the
 //! protocols' own affair.
 //!
-//! May import: `config`, `net`, `dns`, `tls`. Must never: show a secret, or take a server's word without its proof.
+//! May import: `config`, `files`, `net`, `dns`, `tls`. Must never: show a secret, or take a server's word without its proof.
 
 mod bearer;
 mod exchange;

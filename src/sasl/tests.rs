@@ -11,8 +11,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
 const FIRST: &str = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
@@ -258,6 +261,25 @@ async fn a_changed_password_is_used_and_an_unusable_one_is_not() {
 }
 
 #[tokio::test]
+async fn half_a_token_is_not_shown() {
+    let folder = Folder::new();
+    let options = config::Sasl {
+        mechanism: Some(Mechanism::OauthBearer),
+        token_file: Some(folder.write("token", "one.token\n")),
+        ..config::Sasl::default()
+    };
+    let keeper = keeper(options);
+    let shown = || async { keeper.exchange().await.unwrap().unwrap().first().expose().to_vec() };
+    assert_eq!(shown().await, b"n,,\x01auth=Bearer one.token\x01\x01");
+    for torn in ["", "an error: none\n"] {
+        folder.write("token", torn);
+        assert_eq!(shown().await, b"n,,\x01auth=Bearer one.token\x01\x01", "{torn:?}");
+    }
+    folder.write("token", "two.token\n");
+    assert_eq!(shown().await, b"n,,\x01auth=Bearer two.token\x01\x01");
+}
+
+#[tokio::test]
 async fn files_that_cannot_be_used_are_named() {
     let folder = Folder::new();
     let missing = folder.0.join("missing");
@@ -277,43 +299,57 @@ async fn files_that_cannot_be_used_are_named() {
     assert!(check(&config::Sasl::default()).is_ok());
 }
 
+/// What an endpoint was asked.
+type Heard = Arc<std::sync::Mutex<Vec<String>>>;
+
 /// Hands out `token-1`, `token-2`, …, each for one second, and tells what it was asked; every second time it is out of order if told.
-async fn endpoint(fails: bool) -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let at = format!("http://{}/oauth2/token", listener.local_addr().unwrap());
-    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let told = Arc::clone(&asked);
+async fn endpoint(fails: bool) -> (String, Heard) {
+    let (listener, at) = listen("http").await;
+    let heard = Heard::default();
+    let told = Arc::clone(&heard);
     tokio::spawn(async move {
         loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut bytes = Vec::new();
-            while !bytes.ends_with(b"scope=a+b") {
-                assert!(stream.read_buf(&mut bytes).await.unwrap() > 0);
-            }
-            let number = {
-                let mut told = told.lock().unwrap();
-                told.push(String::from_utf8(bytes).unwrap());
-                told.len()
-            };
-            let body =
-                format!("{{\"access_token\":\"token-{number}\",\"token_type\":\"Bearer\",\"expires_in\":1}}");
-            let status = if fails && number % 2 == 0 { "503 Busy" } else { "200 OK" };
-            let answer = format!(
-                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                body.len()
-            );
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            hand_out(stream, &told, fails).await;
         }
     });
-    (at, asked)
+    (at, heard)
+}
+
+async fn listen(scheme: &str) -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("{scheme}://{}/oauth2/token", listener.local_addr().unwrap());
+    (listener, at)
+}
+
+async fn hand_out(mut stream: impl AsyncRead + AsyncWrite + Unpin, heard: &Heard, fails: bool) {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"scope=a+b") {
+        assert!(stream.read_buf(&mut bytes).await.unwrap() > 0);
+    }
+    let number = {
+        let mut told = heard.lock().unwrap();
+        told.push(String::from_utf8(bytes).unwrap());
+        told.len()
+    };
+    let body = format!("{{\"access_token\":\"token-{number}\",\"token_type\":\"Bearer\",\"expires_in\":1}}");
+    let status = if fails && number % 2 == 0 { "503 Busy" } else { "200 OK" };
+    let length = body.len();
+    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
 }
 
 fn client(folder: &Folder, at: &str) -> Arc<Keeper> {
+    client_with(folder, at, "")
+}
+
+fn client_with(folder: &Folder, at: &str, more: &str) -> Arc<Keeper> {
     let secret = folder.write("secret", "s3cret:&\n");
     let text = format!(
         "[[kafka]]\nname = \"k\"\nlisten = \"127.0.0.1:1\"\nbootstrap = [\"b:1\"]\nbroker_ports = \"2-3\"\n\
          [kafka.sasl]\nmechanism = \"OAUTHBEARER\"\ntoken_endpoint = \"{at}\"\nclient_id = \"me\"\nscope = \"a b\"\n\
-         client_secret_file = '{}'",
+         client_secret_file = '{}'\n{more}",
         secret.display()
     );
     keeper(config::parse(&text, "f", []).unwrap().kafka.remove(0).sasl)
@@ -343,6 +379,38 @@ async fn tokens_are_got_once_for_all_and_anew_before_they_end() {
     // One that a server has refused is not shown again.
     keeper.refused();
     assert_ne!(shown().await, later);
+}
+
+#[tokio::test]
+async fn an_encrypted_endpoint_gets_the_secret_if_it_can_be_trusted() {
+    let folder = Folder::new();
+    let [own, other] =
+        [(); 2].map(|()| rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap());
+    let key = PrivateKeyDer::Pkcs8(own.signing_key.serialize_der().into());
+    let settings = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let settings = settings.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let acceptor =
+        TlsAcceptor::from(Arc::new(settings.with_single_cert(vec![own.cert.der().clone()], key).unwrap()));
+    let (listener, at) = listen("https").await;
+    let heard = Heard::default();
+    let told = Arc::clone(&heard);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(stream) = acceptor.accept(stream).await {
+                hand_out(stream, &told, false).await;
+            }
+        }
+    });
+    let trusting = |name: &str, pem: String| {
+        client_with(&folder, &at, &format!("token_ca = '{}'", folder.write(name, &pem).display()))
+    };
+    let told = trusting("other.pem", other.cert.pem()).exchange().await.unwrap_err().to_string();
+    assert!(told.contains(&format!("no token from {at}: ")) && told.contains("other.pem"), "{told}");
+    assert!(heard.lock().unwrap().is_empty(), "the secret was shown to a stranger");
+    let exchange = trusting("own.pem", own.cert.pem()).exchange().await.unwrap().unwrap();
+    assert_eq!(exchange.first().expose(), b"n,,\x01auth=Bearer token-1\x01\x01");
+    assert!(heard.lock().unwrap()[0].contains("Basic bWU6czNjcmV0JTNBJTI2\r\n"));
 }
 
 #[tokio::test]

@@ -42,7 +42,8 @@ pub(super) struct Token {
 #[derive(Deserialize)]
 struct Answer {
     access_token: Option<String>,
-    expires_in: Option<f64>,
+    /// A number of seconds; some servers write it as text.
+    expires_in: Option<serde_json::Value>,
     error: Option<String>,
     error_description: Option<String>,
 }
@@ -115,9 +116,15 @@ fn read(status: u16, body: &[u8]) -> Result<Token, String> {
     if !bearer::is_token(&secret) {
         return Err("its access_token has characters that no token has".to_owned());
     }
-    let told = answer.expires_in.filter(|seconds| (0.0..1e9).contains(seconds)).map(Duration::from_secs_f64);
+    let told = answer.expires_in.as_ref().and_then(seconds);
     let lasts = told.or_else(|| bearer::lasts(&secret, since_epoch())).unwrap_or(UNTOLD);
     Ok(Token { secret, lasts })
+}
+
+/// How long a server says that a token lasts; none if that makes no sense.
+fn seconds(told: &serde_json::Value) -> Option<Duration> {
+    let seconds = told.as_f64().or_else(|| told.as_str()?.trim().parse().ok())?;
+    (0.0..1e9).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
 /// The time of day, as tokens have it.
@@ -134,6 +141,21 @@ mod tests {
         let token =
             read(200, br#"{"access_token":"abc.def","token_type":"Bearer","expires_in":30}"#).unwrap();
         assert_eq!((token.secret.expose(), token.lasts), (&b"abc.def"[..], Duration::from_secs(30)));
+        for (told, lasts) in [
+            ("30", Duration::from_secs(30)),
+            ("30.5", Duration::from_millis(30_500)),
+            ("\"3600\"", Duration::from_secs(3600)),
+            ("\" 60 \"", Duration::from_secs(60)),
+            ("\"an hour\"", UNTOLD),
+            ("-1", UNTOLD),
+            ("\"NaN\"", UNTOLD),
+            ("1e300", UNTOLD),
+            ("null", UNTOLD),
+            ("true", UNTOLD),
+        ] {
+            let body = format!("{{\"access_token\":\"abc\",\"expires_in\":{told}}}");
+            assert_eq!(read(200, body.as_bytes()).unwrap().lasts, lasts, "{told}");
+        }
         assert_eq!(read(200, br#"{"access_token":"abc"}"#).unwrap().lasts, UNTOLD);
         for (status, body, why) in [
             (

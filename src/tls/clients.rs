@@ -1,7 +1,7 @@
 //! A listener's side of clients' connections: its certificate, and what it wants of them.
 
 use super::TlsError;
-use super::files::{Kept, Shown, load_listener};
+use super::files::{Kept, Shown, current, load_listener};
 use crate::config::Tls as Options;
 use rustls::{Error, ServerConfig};
 use std::io::{self, ErrorKind};
@@ -27,15 +27,9 @@ impl Drop for ServedStream {
 
 /// What clients' connections are encrypted with: a certificate and its key; with `ca` a client must show a certificate of one of its
 /// authorities. The files are read when they are first needed, and again when they have changed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Clients {
     loaded: Kept<ServerConfig>,
-}
-
-impl Default for Clients {
-    fn default() -> Self {
-        Self { loaded: Kept::new() }
-    }
 }
 
 /// Why a client's connection is not encrypted.
@@ -66,7 +60,7 @@ impl Clients {
     /// # Errors
     /// [`NoClient`]; nothing of a protocol was read.
     pub async fn accept(&self, options: &Options, stream: TcpStream) -> Result<Box<ServedStream>, NoClient> {
-        let settings = self.loaded.now(options, load).map_err(NoClient::Files)?;
+        let settings = current(&self.loaded, options, load).map_err(NoClient::Files)?;
         let accepted = TlsAcceptor::from(settings).accept(stream).await;
         accepted.map(|stream| Box::new(ServedStream(stream))).map_err(|error| explain(&error))
     }

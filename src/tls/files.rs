@@ -8,75 +8,40 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::{RootCertStore, crypto};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::Arc;
 
 /// Sessions that are kept to be resumed: more than a cluster has members.
 const SESSIONS: usize = 256;
 
-/// When a file was changed last, and how long it is; none if it isn't there.
-type Stamp = Option<(SystemTime, u64)>;
+/// What was made of the files, until they change.
+pub(super) type Kept<S> = crate::files::Kept<Options, Arc<S>>;
 
-/// What was made of which files.
-#[derive(Debug)]
-struct Loaded<S> {
-    options: Options,
-    stamps: [Stamp; 3],
-    settings: Arc<S>,
-}
-
-/// Settings that are read when they are first needed, and again when a file has changed.
-#[derive(Debug)]
-pub(super) struct Kept<S>(Mutex<Option<Loaded<S>>>);
-
-impl<S> Kept<S> {
-    /// Nothing read yet.
-    pub(super) const fn new() -> Self {
-        Self(Mutex::new(None))
-    }
-
-    /// What is to be used now. A file that has changed and can't be used leaves what was, and is said once.
-    pub(super) fn now(
-        &self,
-        options: &Options,
-        load: fn(&Options) -> Result<Arc<S>, TlsError>,
-    ) -> Result<Arc<S>, TlsError> {
-        let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamps = stamps(options);
-        // Those that were made of other files are of no use, whatever is in these.
-        if let Some(known) = loaded.as_mut().filter(|known| known.options == *options) {
-            if known.stamps != stamps {
-                known.stamps = stamps;
-                match load(options) {
-                    Ok(settings) => {
-                        tracing::info!(files = %names(options), "TLS files have changed and were read again");
-                        known.settings = settings;
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "a TLS file has changed and can't be used; what was read before stays");
-                    }
-                }
+/// What is to be used now. A file that has changed and can't be used leaves what was, and is said once.
+pub(super) fn current<S>(
+    kept: &Kept<S>,
+    options: &Options,
+    load: fn(&Options) -> Result<Arc<S>, TlsError>,
+) -> Result<Arc<S>, TlsError> {
+    let all = [&options.ca, &options.certificate, &options.key];
+    let paths: Vec<&Path> = all.into_iter().filter_map(Option::as_deref).collect();
+    kept.now(
+        options,
+        &paths,
+        || load(options),
+        |news| match news {
+            Ok(()) => {
+                tracing::info!(files = %names(&paths), "TLS files have changed and were read again");
             }
-            return Ok(Arc::clone(&known.settings));
-        }
-        let settings = load(options)?;
-        *loaded = Some(Loaded { options: options.clone(), stamps, settings: Arc::clone(&settings) });
-        Ok(settings)
-    }
-}
-
-/// How the files look from outside. A link is followed, as Kubernetes changes mounted secrets by one.
-fn stamps(options: &Options) -> [Stamp; 3] {
-    [&options.ca, &options.certificate, &options.key].map(|path| {
-        let file = std::fs::metadata(path.as_ref()?).ok()?;
-        Some((file.modified().ok()?, file.len()))
-    })
+            Err(error) => {
+                tracing::warn!(%error, "a TLS file has changed and can't be used; what was read before stays");
+            }
+        },
+    )
 }
 
 /// The files, for a log line.
-fn names(options: &Options) -> String {
-    let all = [&options.ca, &options.certificate, &options.key];
-    let all: Vec<String> = all.iter().filter_map(|path| Some(path.as_ref()?.display().to_string())).collect();
+fn names(paths: &[&Path]) -> String {
+    let all: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     all.join(", ")
 }
 

@@ -3,7 +3,7 @@
 //! What it is: the files of a cluster's `[….tls]` table become a client's settings (`files`), read again when they change; a
 //! handshake that fails says why in one line (`why`). Sessions are resumed on reconnect, as long as the files stay.
 //!
-//! May import: `config`. Must never: show what is in a key file, or go on without a check of the peer's certificate.
+//! May import: `config`, `files`. Must never: show what is in a key file, or go on without a check of the peer's certificate.
 
 mod clients;
 mod files;
@@ -85,7 +85,7 @@ impl Tls {
         addr: SocketAddr,
     ) -> Result<Box<TlsStream<TcpStream>>, TlsError> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
-        let settings = self.loaded.now(options, files::load)?;
+        let settings = files::current(&self.loaded, options, files::load)?;
         let connected = TlsConnector::from(settings).connect(name, stream).await;
         let failed = |error: io::Error| TlsError::Handshake { addr, why: explain(&error, options, host) };
         connected.map(Box::new).map_err(failed)

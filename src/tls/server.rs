@@ -1,7 +1,7 @@
 //! A listener's side: its certificate, and what it makes of a client's.
 
 use super::TlsError;
-use super::files::{Kept, Shown, load_listener};
+use super::files::{Kept, Shown, current, load_listener};
 use crate::config::Tls as Options;
 use rustls::ServerConfig;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ impl Server {
     /// The first file that can't be used.
     pub fn new(options: Options) -> Result<Self, TlsError> {
         let server = Self { options, loaded: Kept::new() };
-        server.loaded.now(&server.options, load)?;
+        current(&server.loaded, &server.options, load)?;
         Ok(server)
     }
 
@@ -41,7 +41,7 @@ impl Server {
     /// # Errors
     /// [`TlsError::Handshake`].
     pub async fn accept(&self, stream: TcpStream, peer: SocketAddr) -> Result<Accepted, TlsError> {
-        let settings = self.loaded.now(&self.options, load)?;
+        let settings = current(&self.loaded, &self.options, load)?;
         let accepted = TlsAcceptor::from(settings).accept(stream).await;
         let stream = accepted.map_err(|error| TlsError::Handshake { addr: peer, why: error.to_string() })?;
         // Those that don't hold were refused in the handshake.

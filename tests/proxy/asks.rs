@@ -14,6 +14,8 @@ pub struct Asks {
     pub lasts: Duration,
 }
 
+/// A renewal within so long of another is not begun, as `KafkaChannel.maybeBeginServerReauthentication` has it.
+const BETWEEN: Duration = Duration::from_secs(1);
 /// It looks away for so long when a session is over: a loaded machine is late, and that is not what is tried here.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,8 @@ pub fn shown(user: &str, password: &str) -> Vec<u8> {
 pub struct Asked {
     shaken: bool,
     session: Open,
+    /// When a renewal was last begun.
+    renewed: Option<Instant>,
 }
 
 /// What a broker takes from a connection.
@@ -66,7 +70,13 @@ impl Asked {
         let Some(asks) = asks else { return Turn::Serve };
         match key {
             18 if self.session == Open::No => Turn::Serve,
+            17 if self.session != Open::No && self.renewed.is_some_and(|at| at.elapsed() < BETWEEN) => {
+                Turn::Answer(Box::new(error(17, 34)))
+            }
             17 => {
+                if self.session != Open::No {
+                    self.renewed = Some(Instant::now());
+                }
                 let mut answer = make::response(17);
                 let names: Vec<&str> = asks.mechanisms.iter().map(String::as_str).collect();
                 answer.set_strs("mechanisms", &names);

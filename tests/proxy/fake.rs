@@ -134,6 +134,8 @@ pub struct Broker {
 pub struct World {
     pub cluster_id: String,
     pub controller: i32,
+    /// `DescribeConfigs` of a broker is denied to everybody.
+    pub denies_configs: bool,
     pub brokers: BTreeMap<i32, Broker>,
     pub topics: BTreeMap<String, Topic>,
     /// Group to coordinator; −1 while it has none. Others are at the lowest node.
@@ -155,6 +157,7 @@ impl Fake {
         let world = World {
             cluster_id: "the-cluster".to_owned(),
             controller: nodes[0],
+            denies_configs: false,
             brokers: BTreeMap::new(),
             topics: BTreeMap::new(),
             coordinators: HashMap::new(),
@@ -214,6 +217,16 @@ impl Fake {
     }
 
     fn serve(&self, node: i32, listener: TcpListener) {
+        let running = self.listen(node, listener);
+        self.broker(node, |broker| broker.running = Some(running));
+    }
+
+    /// `node` answers at an address that was another's, until what this gives is dropped.
+    pub async fn stranger(&self, at: SocketAddr, node: i32) -> watch::Sender<()> {
+        self.listen(node, TcpListener::bind(at).await.unwrap()).0
+    }
+
+    fn listen(&self, node: i32, listener: TcpListener) -> (watch::Sender<()>, JoinHandle<()>) {
         let (stop, stopped) = watch::channel(());
         let world = Arc::clone(&self.world);
         let task = tokio::spawn(async move {
@@ -231,7 +244,7 @@ impl Fake {
             drop(listener);
             connections.shutdown().await;
         });
-        self.broker(node, |broker| broker.running = Some((stop, task)));
+        (stop, task)
     }
 
     /// Ends a broker: connections are refused from now on, those that there are end.

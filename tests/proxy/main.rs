@@ -58,6 +58,7 @@ mod produce;
 mod sasl;
 mod showing;
 mod steady;
+mod stranger;
 mod topics;
 mod unknown;
 mod versions;

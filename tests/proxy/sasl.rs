@@ -71,15 +71,15 @@ async fn every_connection_shows_who_it_is_first() {
     bed.balanced().await;
 }
 
-/// Sessions of a third of a second, for two: what is under way, and what comes, notices nothing.
+/// Sessions of a second and a half, for five: what is under way, and what comes, notices nothing.
 #[tokio::test]
 async fn sessions_are_renewed_and_nothing_notices() {
     let password = Password::new("s3cret");
-    let asks = Asks { lasts: Duration::from_millis(400), ..Asks::plain(&[("held", "s3cret")]) };
+    let asks = Asks { lasts: Duration::from_millis(1500), ..Asks::plain(&[("held", "s3cret")]) };
     let bed = bed(&[1], &asks, &password.keys("PLAIN")).await;
     let mut writer = bed.client_of(1).await;
     let mut reader = bed.client_of(1).await;
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + Duration::from_secs(5);
     let mut written = 0;
     while Instant::now() < end {
         // A long poll is out at each renewal, and others are sent behind it.
@@ -101,6 +101,28 @@ async fn sessions_are_renewed_and_nothing_notices() {
     assert_eq!(bed.metric(&format!("{renewed}\"refused\"")).await, 0.0);
     assert_eq!(bed.metric("evenkeel_upstream_errors_total").await, 0.0, "no connection was lost");
     assert_eq!(bed.held().await["expired"], 0);
+}
+
+/// Sessions of less than a second, as those of a token that is nearly over: a broker takes no second renewal within a second, so the
+/// connection makes room for a fresh one, between two requests.
+#[tokio::test]
+async fn a_session_that_can_not_be_renewed_in_time_has_a_fresh_connection() {
+    let password = Password::new("s3cret");
+    let asks = Asks { lasts: Duration::from_millis(600), ..Asks::plain(&[("held", "s3cret")]) };
+    let bed = bed(&[1], &asks, &password.keys("PLAIN")).await;
+    let mut client = bed.client_of(1).await;
+    let end = Instant::now() + Duration::from_secs(3);
+    let mut texts = Vec::new();
+    while Instant::now() < end {
+        texts.push(format!("r{}", texts.len()));
+        assert_eq!(produced(&client.ask(PRODUCE, 9, &produce_text(&texts[texts.len() - 1])).await)[0].0, 0);
+    }
+    assert_eq!(bed.fake.texts("t", 0), texts);
+    let renewed = "evenkeel_kafka_sasl_renewals_total{cluster=\"k\",outcome=";
+    assert!(bed.metric(&format!("{renewed}\"ok\"")).await >= 2.0);
+    assert_eq!(bed.metric(&format!("{renewed}\"refused\"")).await, 0.0);
+    assert_eq!(bed.metric("evenkeel_unknown_outcomes_total").await, 0.0);
+    bed.balanced().await;
 }
 
 /// While the broker is asked to renew, nothing else goes out; then all of it does, in order.

@@ -105,7 +105,8 @@ impl World {
             let name = resource.str("resource_name").unwrap();
             row.set_i8("resource_type", resource.i8("resource_type"));
             row.set_str("resource_name", name);
-            row.set_i16("error_code", if name == claims { 0 } else { 42 });
+            let code = if name == claims { 0 } else { 42 };
+            row.set_i16("error_code", if self.denies_configs { 31 } else { code });
             answer.push_struct("results", row);
         }
     }

@@ -31,13 +31,28 @@ fn a_handshake_then_the_message_then_a_session() {
     assert_eq!((header.api_key, header.api_version, header.correlation_id), (36, 2, 8));
     assert_eq!(talk.correlation(), 8);
     assert_eq!(request.bytes_field("auth_bytes").unwrap(), &b"\0user\0pw"[..]);
-    let said = talk.on_answer(&answer(36, 2, 8, |answer| answer.set_i64("session_lifetime_ms", 1000)));
+    let said = talk.on_answer(&answer(36, 2, 8, |answer| answer.set_i64("session_lifetime_ms", 100_000)));
     let Say::Done(session) = said.unwrap() else { panic!("nothing more is to be said") };
     assert_eq!(session.identity, (Mechanism::Plain, Some("user".to_owned())));
+    assert_eq!(session.lasts, Some(Duration::from_secs(100)));
+}
+
+/// A part of its life before the end, and some seconds; but not before half of it.
+#[test]
+fn a_session_is_renewed_in_time() {
     let now = Instant::now();
-    for _ in 0..100 {
-        let at = session.renewal(now).unwrap().duration_since(now);
-        assert!((Duration::from_millis(850)..Duration::from_millis(951)).contains(&at), "{at:?}");
+    for (lasts, from, until) in
+        [(100_000, 85_000, 95_001), (30_000, 25_500, 28_001), (5000, 2500, 3001), (1000, 500, 501), (2, 1, 2)]
+    {
+        let identity = (Mechanism::Plain, None);
+        let session = Session { identity, lasts: Some(Duration::from_millis(lasts)) };
+        for _ in 0..100 {
+            let at = session.renewal(now).unwrap().duration_since(now);
+            assert!(
+                (Duration::from_millis(from)..Duration::from_millis(until)).contains(&at),
+                "{lasts}: {at:?}"
+            );
+        }
     }
 }
 

@@ -30,7 +30,7 @@ impl Right {
             ),
             Self::Configs => (
                 "DESCRIBE_CONFIGS on the cluster",
-                "whether a connection leads to the node that was meant isn't checked",
+                "whether a connection leads to the node that was meant is known only by what leaders serve",
             ),
             Self::Topics => (
                 "DESCRIBE on the topic",

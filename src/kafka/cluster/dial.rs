@@ -2,10 +2,12 @@
 //!
 //! An address can be given to another broker while the old name or address is still remembered somewhere. So before a
 //! client's request goes out, one round trip asks what the peer speaks, which cluster it belongs to, and – by asking
-//! for the configuration of one node, which every other node refuses – whether it is that node.
+//! for the configuration of one node, which every other node refuses – whether it is that node. Where that may not
+//! be asked, the peer's own word has to do ([`witness`]).
 
-use super::acls::Right;
+use super::acls::{Right, is_refusal};
 use super::versions::{API_VERSIONS, Versions};
+use super::witness::{self, Peer, Word};
 use super::{Cluster, Settings};
 use crate::kafka::authenticate::{Credentials, Failure, Identity};
 use crate::kafka::channel::{Channel, ChannelError, Parts, Question};
@@ -78,6 +80,8 @@ pub enum DialError {
 pub struct Dialed {
     /// The stream, nothing pending on it.
     pub stream: Stream,
+    /// Who is at its other end.
+    pub peer: Peer,
     /// What the node speaks.
     pub versions: Arc<Versions>,
     /// Whose session it is, where brokers ask for that.
@@ -98,6 +102,8 @@ pub(super) struct Opened {
     pub metadata: Struct,
     /// When it was asked for that.
     pub asked: Instant,
+    /// Who it is.
+    pub peer: Peer,
 }
 
 /// Connects to `node` at its present address when its turn has come, checks who answers, and notes its health and versions.
@@ -115,7 +121,7 @@ pub async fn dial(cluster: &Arc<Cluster>, node: i32, credentials: &Credentials) 
     }
     let session = opened.channel.session_lasts();
     let Parts { stream, identity, renew_at } = opened.channel.into_parts();
-    Ok(Dialed { stream, versions: opened.versions, identity, renew_at, session })
+    Ok(Dialed { stream, peer: opened.peer, versions: opened.versions, identity, renew_at, session })
 }
 
 /// Connects to `node` without a word, for a client whose exchange only itself can have with a broker. Who answers isn't checked.
@@ -134,8 +140,10 @@ pub async fn dial_bare(cluster: &Arc<Cluster>, node: i32) -> Result<Dialed, Dial
     let connected = connected.map_err(DialError::from);
     let member = cluster.metrics.member(&node.to_string());
     member.connect(connected.as_ref().map_or_else(outcome, |_| ConnectOutcome::Ok));
-    let stream = connected?.stream;
-    Ok(Dialed { stream, versions, identity: None, renew_at: None, session: None })
+    let connected = connected?;
+    // Nobody asks, and nobody is told.
+    let peer = Peer { at: connected.addr, since: now(), proven: true };
+    Ok(Dialed { stream: connected.stream, peer, versions, identity: None, renew_at: None, session: None })
 }
 
 /// As [`dial`], for a connection of our own.
@@ -181,6 +189,7 @@ pub(super) async fn open(
     if let Some(node) = node {
         cluster.metrics.member(&node.to_string()).handshake(connected.stream.handshake());
     }
+    let mut peer = Peer { at: connected.addr, since: now(), proven: true };
     let address = format!("{host}:{port} ({})", connected.addr);
     let mut channel = Channel::new(connected.stream, settings.net.max_frame, &settings.kafka.client_id);
     let asked = now();
@@ -210,12 +219,22 @@ pub(super) async fn open(
             cluster.note_refused(Right::Configs, "DescribeConfigs", code);
         }
         check_node(node, configs).map_err(wrong)?;
+        if is_refusal(code) {
+            let word = witness::hear(cluster, &mut channel, node).await;
+            let word = word.map_err(|error| DialError::Handshake { address: address.clone(), error })?;
+            cluster.note_word(node, peer.at, &word, now());
+            peer.proven = word == Word::Itself;
+            if let Word::Another(what) = word {
+                return Err(wrong(what));
+            }
+        }
     }
     Ok(Opened {
         channel,
         versions: Arc::new(Versions::new(answers.versions)),
         metadata: answers.metadata,
         asked,
+        peer,
     })
 }
 
@@ -329,7 +348,7 @@ fn check_cluster(cluster: &Cluster, metadata: &Struct) -> Result<(), String> {
     })
 }
 
-/// Refused for another node; not authorized (29, 31) leaves the question open, and the answer is trusted.
+/// Refused for another node; not authorized (29, 31) leaves the question open.
 fn check_node(node: i32, configs: &Struct) -> Result<(), String> {
     match configs.structs("results").next().map(|result| result.i16("error_code")) {
         Some(INVALID_REQUEST) => Err(format!("another broker than node {node} answers here")),

@@ -155,6 +155,7 @@ impl Cluster {
             self.metrics.forget_member(&node.to_string());
             lock(&self.budgets).remove(&node);
             lock(&self.ramps).remove(&node);
+            self.forget_words(node);
             // Its probe wakes, finds it gone and ends.
             if let Some(probe) = lock(&self.probes).remove(&node) {
                 probe.notify_one();

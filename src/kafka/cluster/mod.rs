@@ -21,6 +21,7 @@ mod topics;
 pub(in crate::kafka) mod versions;
 mod view;
 mod watch;
+mod witness;
 
 pub use clients::DroppedVersion;
 pub use dial::{DialError, Dialed, dial, dial_bare};
@@ -38,6 +39,7 @@ use pin::Pin;
 
 pub use super::topic::TopicKey;
 pub use watch::watch;
+pub use witness::Peer;
 
 use super::authenticate::Credentials;
 use super::order::Order;
@@ -103,6 +105,9 @@ pub struct Cluster {
     asked: AtomicBool,
     /// The rights that our own requests were seen to lack.
     rights: Mutex<acls::Said>,
+    /// What was found at nodes' addresses where that may not be asked, and how often it was news.
+    heard: Mutex<witness::Heard>,
+    words: AtomicU64,
     /// Whether it was said that an exchange can't be repeated.
     unrepeatable: AtomicBool,
     settings: ArcSwap<Settings>,
@@ -154,6 +159,8 @@ impl Cluster {
             tls: Tls::new(),
             asked: AtomicBool::new(false),
             rights: Mutex::default(),
+            heard: Mutex::default(),
+            words: AtomicU64::new(0),
             unrepeatable: AtomicBool::new(false),
             settings: ArcSwap::from_pointee(settings),
             view: Mutex::default(),

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 pub const TOPIC_LAG: Duration = Duration::from_secs(5);
 /// How long it is remembered that a topic is gone; no request is held for nearly as long.
 const REMEMBERED: Duration = Duration::from_secs(600);
+/// A topic that no answer has told of for so long may have been deleted, and nobody would say so. The common clients ask every
+/// five minutes for what they use.
+const UNHEARD_OF: Duration = Duration::from_secs(3600);
 
 /// The leader of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,8 @@ struct Topic {
     made_anew: Option<Instant>,
     /// When it was last described.
     seen: Instant,
+    /// When it was last asked about though nobody wanted to know.
+    checked: Instant,
     /// Since when brokers say that they don't know it.
     missing: Option<Instant>,
     partitions: HashMap<i32, Leader>,
@@ -54,6 +59,7 @@ impl Topic {
             before: uuid::ZERO,
             made_anew: None,
             seen: asked,
+            checked: asked,
             missing: None,
             partitions: HashMap::new(),
         }
@@ -160,6 +166,14 @@ impl Topics {
         self.get(topic)?.partitions.get(&partition).copied()
     }
 
+    /// A partition of each topic that a node leads one of; of those that nobody misses.
+    pub(super) fn led_by(&self, node: i32) -> impl Iterator<Item = (Bytes, i32)> {
+        self.by_name.iter().filter(|(_, topic)| topic.missing.is_none()).filter_map(move |(name, topic)| {
+            let (index, _) = topic.partitions.iter().find(|(_, leader)| leader.node == node)?;
+            Some((name.clone(), *index))
+        })
+    }
+
     /// Whether a topic is there, though a broker that has just come back may not know it yet.
     pub(super) fn knows(&self, topic: &TopicKey, now: Instant) -> bool {
         self.get(topic).is_some_and(|known| !known.is_gone(now))
@@ -198,6 +212,23 @@ impl Topics {
             known.missing = Some(now.checked_sub(TOPIC_LAG).unwrap_or(now));
             self.disturbed = Some(now);
         }
+    }
+
+    /// The topics, up to `most`, that no answer has told of for long, longest first: they are to be asked about. Not again before as long.
+    pub(super) fn unheard_of(&mut self, now: Instant, most: usize) -> Vec<Bytes> {
+        let due = |topic: &Topic| {
+            let last = topic.seen.max(topic.checked);
+            topic.missing.is_none() && now.saturating_duration_since(last) >= UNHEARD_OF
+        };
+        let mut all: Vec<(&Bytes, &mut Topic)> =
+            self.by_name.iter_mut().filter(|(_, topic)| due(topic)).collect();
+        all.sort_by_key(|(_, topic)| topic.seen.max(topic.checked));
+        all.truncate(most);
+        let check = |(name, topic): (&Bytes, &mut Topic)| {
+            topic.checked = now;
+            name.clone()
+        };
+        all.into_iter().map(check).collect()
     }
 
     /// Drops what has been gone for long.
@@ -336,6 +367,27 @@ mod tests {
         assert_eq!(topics.is_gone(&T, start + secs(60), true, start + secs(62)), Some(3));
         topics.forget(&Bytes::from_static(b"t"), start + secs(63));
         topics.prune(start + secs(63) + REMEMBERED + secs(1));
+        assert!(topics.by_name.is_empty() && topics.names.is_empty());
+    }
+
+    /// A topic is deleted, and no client ever asks for it again.
+    #[test]
+    fn a_topic_that_nobody_asks_for_is_asked_about_and_forgotten() {
+        let (mut topics, start) = (Topics::default(), Instant::now());
+        let mut changes = Changes::default();
+        topics.absorb(&topic(1, 1, 5), start, &mut changes);
+        let hour = UNHEARD_OF;
+        assert!(topics.unheard_of(start + hour.mul_f64(0.999), 9).is_empty());
+        topics.absorb(&topic(1, 1, 5), start + secs(60), &mut changes);
+        assert!(topics.unheard_of(start + hour, 9).is_empty(), "a client has asked for it");
+        let then = start + hour + secs(60);
+        assert!(topics.unheard_of(then, 0).is_empty());
+        assert_eq!(topics.unheard_of(then, 9), [&b"t"[..]]);
+        assert!(topics.unheard_of(then + secs(60), 9).is_empty(), "not at every look, whatever the answer");
+        topics.absorb(&unknown(), then, &mut changes);
+        topics.prune(then + REMEMBERED);
+        assert_eq!(topics.by_name.len(), 1);
+        topics.prune(then + REMEMBERED + secs(1));
         assert!(topics.by_name.is_empty() && topics.names.is_empty());
     }
 

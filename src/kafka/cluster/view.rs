@@ -178,6 +178,11 @@ impl View {
         self.topics.leader(topic, partition)
     }
 
+    /// Up to `most` partitions that a node leads, as far as is known, one of each topic: the topic's name, and the number.
+    pub fn led_by(&self, node: i32, most: usize) -> Vec<(Bytes, i32)> {
+        self.topics.led_by(node).take(most).collect()
+    }
+
     /// Whether a topic has been seen, and has not been missing for longer than a broker may be behind.
     pub fn knows(&self, topic: &TopicKey, now: Instant) -> bool {
         self.topics.knows(topic, now)
@@ -192,6 +197,12 @@ impl View {
     /// Whether any topic was found missing or made anew after `at`.
     pub fn topics_disturbed_since(&self, at: Instant) -> bool {
         self.topics.disturbed_since(at)
+    }
+
+    /// Topics, up to `most`, that no answer has told of for an hour: whether they are still there has to be asked, or they would stay
+    /// in the books for ever.
+    pub fn unheard_of(&mut self, now: Instant, most: usize) -> Vec<Bytes> {
+        self.topics.unheard_of(now, most)
     }
 
     /// Forgets a topic that clients are told is gone.

@@ -28,6 +28,8 @@ const INIT_PRODUCER_ID_VERSION: i16 = 1;
 const PRODUCERS_AT_ONCE: usize = 16;
 /// A broker that doesn't answer a look for so long is left for another.
 const LOOK_BOUND: Duration = Duration::from_secs(2);
+/// So many topics are asked about in one look that nobody has asked for in long.
+const UNHEARD_OF_AT_ONCE: usize = 100;
 /// What is wanted and not found through one broker for so long is asked of another, too. A broker whose controllers have not fenced it
 /// yet tells what was; less than the 5 s after which a topic that nobody knows counts as deleted.
 const ASK_ANOTHER: Duration = Duration::from_secs(2);
@@ -96,6 +98,8 @@ impl Watcher {
             self.channel = None;
             self.connect().await?;
         }
+        let wanted = !topics.is_empty();
+        let topics = if wanted { topics } else { self.unheard_of() };
         let Some((_, opened)) = &mut self.channel else { return Err(ChannelError::Closed) };
         let asked = now();
         let version = opened.versions.highest(METADATA, METADATA_NEWEST);
@@ -104,7 +108,7 @@ impl Watcher {
         if answer.structs("brokers").next().is_none() {
             return Err(ChannelError::Closed); // it has just come up and knows nobody: ask another
         }
-        for topic in answer.structs("topics") {
+        for topic in answer.structs("topics").filter(|_| wanted) {
             let name = topic.str("name").unwrap_or_default();
             self.cluster.note_refused(Right::Topics, name, topic.i16("error_code"));
         }
@@ -136,6 +140,12 @@ impl Watcher {
             }
         }
         Ok(())
+    }
+
+    /// Topics that may have been deleted without anybody asking for them since.
+    fn unheard_of(&self) -> Vec<TopicKey> {
+        let names = self.cluster.update_quietly(|view| view.unheard_of(now(), UNHEARD_OF_AT_ONCE));
+        names.into_iter().map(TopicKey::Name).collect()
     }
 
     /// Whether what is wanted is not found through this broker: one that is cut off from the controllers answers as before, and

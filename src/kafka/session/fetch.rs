@@ -190,6 +190,7 @@ impl Session {
                 self.stray.add(topic, partition, now);
             }
         }
+        self.refused_by(node, now);
         self.fetch_session_is_gone(number);
         true
     }

@@ -131,6 +131,9 @@ impl Session {
                 self.cluster.news();
             }
         }
+        if matches!(code, 6 | 16) {
+            self.refused_by(node, now);
+        }
         let trigger = match code {
             14..=16 => HoldTrigger::Coordinator,
             41 => HoldTrigger::Controller,

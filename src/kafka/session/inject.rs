@@ -9,6 +9,7 @@
 mod fate;
 mod left;
 mod sequence;
+mod successor;
 
 use crate::config::{Idempotence, RaiseAcks};
 use crate::kafka::cluster::{Cluster, Fetched, Producer, TopicKey};
@@ -19,6 +20,7 @@ use bytes::{Bytes, BytesMut};
 use sequence::Sequence;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+use successor::{patiently, strip, successor};
 
 /// How many batches of a producer a broker remembers for each partition.
 pub(super) const REMEMBERED: u32 = 5;
@@ -189,19 +191,12 @@ impl Injection {
         let fetched = cluster.fetch_producer(self.session);
         match fetched {
             Fetched::Producer(producer) => {
-                self.asked = None;
                 *(if by_id { &mut self.by_id } else { &mut self.named }) = Some(producer);
             }
             Fetched::Denied => self.on = false,
-            Fetched::Wait => {
-                let since = *self.asked.get_or_insert(now);
-                if now.saturating_duration_since(since) > PATIENCE {
-                    // Records matter more than their identity: they go as they came until there is one.
-                    return Fetched::Denied;
-                }
-            }
+            Fetched::Wait => {}
         }
-        fetched
+        patiently(fetched, &mut self.asked, now)
     }
 
     /// Stamps a request that is about to be sent for the first time, in place.
@@ -239,7 +234,7 @@ impl Injection {
             Fetched::Wait => return Stamped::Wait,
             Fetched::Denied => return Stamped::AsItIs,
         };
-        match self.mend_broken(cluster, version, body) {
+        match self.mend_broken(cluster, version, body, now) {
             Fetched::Producer(_) => {}
             Fetched::Wait => return Stamped::Wait,
             Fetched::Denied => return Stamped::AsItIs,
@@ -271,12 +266,13 @@ impl Injection {
     }
 
     /// Partitions of this request whose sequence is broken begin anew, if another epoch or id can be had for each.
-    fn mend_broken(&mut self, cluster: &Cluster, version: i16, body: &[u8]) -> Fetched {
+    fn mend_broken(&mut self, cluster: &Cluster, version: i16, body: &[u8], now: Instant) -> Fetched {
         let mut all = Fetched::Producer(Producer::NONE);
+        let mut asked = self.asked;
         let scanned = produce::scan_request(version, body, &mut |row| {
             let (session, known) = (self.session, self.known_mut(topic_bytes(&row.topic), row.partition));
             let Some(sequence) = known.filter(|sequence| sequence.broken) else { return };
-            match successor(sequence.producer, cluster, session) {
+            match successor(sequence.producer, cluster, session, &mut asked, now) {
                 Fetched::Producer(next) => {
                     sequence.begin_anew(next);
                     sequence.opening = true; // whole requests are not kept behind what is unproven
@@ -286,6 +282,7 @@ impl Injection {
             }
         });
         debug_assert!(scanned.is_ok(), "it was scanned before");
+        self.asked = asked;
         all
     }
 
@@ -331,13 +328,18 @@ impl Injection {
         let topic = self.sequences.entry(key_bytes(&item.topic).into()).or_default();
         let sequence = topic.entry(item.partition).or_insert(Sequence::new(producer));
         if sequence.broken || anew == Some(sequence.producer) {
-            match successor(sequence.producer, cluster, self.session) {
+            match successor(sequence.producer, cluster, self.session, &mut self.asked, now) {
                 Fetched::Producer(next) => {
                     sequence.begin_anew(next);
                     self.open = true;
                 }
                 Fetched::Wait => return false,
-                Fetched::Denied => return true,
+                Fetched::Denied => {
+                    if anew.is_some() {
+                        strip(item, records);
+                    }
+                    return true;
+                }
             }
         }
         let Sequence { producer, next, .. } = *sequence;
@@ -392,14 +394,6 @@ impl Injection {
             None => Some(self.identity(is_by_id(&item.topic)).unwrap_or(carried)),
         }
     }
-}
-
-/// The producer under which a partition begins anew behind a gap: the next epoch of the same. What is older may still lie in a broker's
-/// socket, and would be appended behind what comes now if that came under an id that it has nothing to do with.
-fn successor(of: Producer, cluster: &Cluster, session: u64) -> Fetched {
-    let next = of.bumped().filter(|_| !made(Mistake::OtherIdBehindGap));
-    let next = if made(Mistake::EpochKept) { Some(of) } else { next };
-    next.map_or_else(|| cluster.fetch_producer(session), Fetched::Producer)
 }
 
 /// acks=1 becomes acks=all, with a shorter time-out. The two fields stand next to each other in every version.

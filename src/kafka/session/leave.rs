@@ -20,12 +20,13 @@ impl Session {
         let drained: Vec<i32> = open.filter(|node| self.cluster.is_drained(*node)).collect();
         let mut moved = false;
         for node in drained {
-            moved |= self.leave(node, now);
+            moved |= self.leave(node, "its broker is drained", now);
         }
         moved
     }
 
-    fn leave(&mut self, node: i32, now: Instant) -> bool {
+    /// Closes a link that has nothing left to say. Answers whether it did.
+    pub(super) fn leave(&mut self, node: i32, why: &str, now: Instant) -> bool {
         let Some(link) = self.links.iter().find(|link| link.node == node) else { return false };
         if !link.is_idle() {
             let Some(oldest) = link.oldest_due() else { return false };
@@ -39,9 +40,9 @@ impl Session {
                 return false;
             }
         }
-        let event = self.link_mut(node).map(|link| link.disconnect("its broker is drained".to_owned()));
+        let event = self.link_mut(node).map(|link| link.disconnect(why.to_owned()));
         let Some(Event::Disconnected { lost, .. }) = event else { return false };
-        tracing::debug!(client = %self.client_id, node, polls = lost.len(), "left a broker that is drained");
+        tracing::debug!(client = %self.client_id, node, why, polls = lost.len(), "left a broker");
         self.trusted.retain(|_, trusted| trusted.node != node);
         for poll in lost {
             match self.slot(poll.slot).map(|slot| &slot.state) {

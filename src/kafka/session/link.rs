@@ -4,7 +4,7 @@
 //! verdict: not sent, or unknown.
 
 use crate::kafka::authenticate::Credentials;
-use crate::kafka::cluster::{Cluster, DialError, Dialed, Versions, dial, dial_bare};
+use crate::kafka::cluster::{Cluster, DialError, Dialed, Peer, Versions, dial, dial_bare};
 use crate::kafka::mistake::{Mistake, made};
 use crate::metrics::{BrokerMetrics, SaslRenewals};
 use crate::net::{FrameReader, Stream, WriteQueue};
@@ -17,8 +17,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+mod refusals;
 mod renew;
 
+use refusals::Refusals;
 use renew::{Renewed, Renewing};
 
 type Dialing = Pin<Box<dyn Future<Output = Result<Dialed, DialError>> + Send>>;
@@ -116,6 +118,9 @@ pub(super) struct Link {
     renewals: Arc<SaslRenewals>,
     /// Whether it has ever been open.
     was_open: bool,
+    /// Who is at the other end, once it has been open.
+    peer: Option<Peer>,
+    refusals: Refusals,
 }
 
 impl Link {
@@ -135,6 +140,8 @@ impl Link {
             bound: settings.net.connect_timeout,
             renewals: Arc::clone(&cluster.metrics.kafka_sasl_renewals),
             was_open: false,
+            peer: None,
+            refusals: Refusals::default(),
         }
     }
 
@@ -260,6 +267,7 @@ impl Link {
                         self.metrics.connections.inc();
                         let (renewing, lasts) = (self.renewing(&dialed), dialed.session);
                         self.was_open = true;
+                        (self.peer, self.refusals) = (Some(dialed.peer), Refusals::default());
                         self.state = State::Open(Box::new(Open {
                             stream: dialed.stream,
                             reader: FrameReader::new(self.max_frame),

@@ -35,6 +35,7 @@ mod route;
 mod showing;
 mod slot;
 mod splits;
+mod stranger;
 mod stray;
 mod unknown;
 mod watermarks;
@@ -155,6 +156,8 @@ pub struct Session {
     /// When the overdue answers of each node were last looked at.
     looked_at: HashMap<i32, Instant>,
     armed: Option<Instant>,
+    /// What was found at nodes' addresses has been looked at so far.
+    words: u64,
     drain: Drain,
     draining: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     is_draining: bool,
@@ -218,6 +221,7 @@ impl Session {
             wake_at: None,
             looked_at: HashMap::new(),
             armed: None,
+            words: 0,
             drain,
             draining,
             is_draining: false,
@@ -247,7 +251,8 @@ impl Session {
                 | self.poll_links(cx, now)
                 | self.poll_guard(cx)
                 | self.watch_links(now)
-                | self.leave_drained(now);
+                | self.leave_drained(now)
+                | self.leave_strangers(now);
             if self.eof {
                 self.client_gone();
             }

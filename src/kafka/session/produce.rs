@@ -5,6 +5,7 @@
 use super::ahead::{Ahead, Way};
 use super::gaps::Row;
 use super::judge::{Look, is_sequenced, judge};
+use super::link::Link;
 use super::lost::{LOSSES_MAX, after_losses};
 use super::slot::{Answer, Raised, Slot, State};
 use super::unknown::{Action, Doubt, decided};
@@ -181,6 +182,11 @@ impl Session {
 
     /// What an answer has shown is noted.
     fn take_in(&mut self, node: i32, key: i16, found: Findings, now: Instant) {
+        if found.served {
+            self.link_mut(node).into_iter().for_each(Link::served);
+        } else if found.refused {
+            self.refused_by(node, now);
+        }
         for (topic, partition, high_watermark) in found.read {
             self.watermarks.note(topic.topic_ref(), partition, high_watermark, node);
         }
@@ -294,6 +300,9 @@ struct Findings {
     lower: Vec<(TopicKey, i32, i16)>,
     /// A node has refused what it had not refused before.
     news: bool,
+    /// The node has refused something as not its own; has done, or refused for another reason, something else.
+    refused: bool,
+    served: bool,
 }
 
 impl Findings {
@@ -316,6 +325,8 @@ impl Findings {
         self.trust.push((item.key.clone(), item.partition, None));
         let other_than = |before: Refusal| before.node != look.node;
         self.news |= again.refused.is_some() && item.refused.is_none_or(other_than);
+        self.refused |= again.refused.is_some();
+        self.served |= again.refused.is_none();
         if again.refused.is_some() && at_home {
             self.strays.push((item.key.clone(), item.partition));
         }
@@ -324,6 +335,7 @@ impl Findings {
     /// `code` and `appended_at`: what the broker had answered.
     fn done(&mut self, look: &Look<'_>, item: &Item, answer: &Struct, (code, appended_at): (i16, i64)) {
         let passed = answer.i16("error_code");
+        self.served = true;
         let producer = if look.for_all { item.producer } else { Producer::NONE };
         self.trust.push((item.key.clone(), item.partition, (passed == 0).then_some(producer)));
         if passed == 0 && look.op.key == FETCH {

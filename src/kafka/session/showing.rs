@@ -31,7 +31,8 @@ pub(super) struct Showing {
     step: Step,
     /// What it has shown last, with `sasl.clients = "own"`.
     shown: Option<(Mechanism, Secret)>,
-    /// Its messages come as they are, without a header (`SaslHandshake` v0).
+    /// Its messages come as they are, without a header: `SaslHandshake` v0, which brokers up to 4.3 take and some libraries still begin with
+    /// (kafka-python up to 2.0, Sarama before it set v1 by itself). Evenkeel's own exchanges are v1, which every broker from 2.8 knows.
     raw: bool,
     /// Whether what it shows is what its connections are opened with (`sasl.clients = "own"`).
     own: bool,

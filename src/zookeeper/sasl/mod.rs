@@ -4,20 +4,20 @@
 //! `Offer` plays the server for a client that proves itself with the same credentials. Both follow `ZooKeeperSaslClient`,
 //! `ZooKeeperSaslServer` and `ZooKeeperServer.processSasl` of 3.8 and 3.9: an empty first token, a challenge, an answer, a last word.
 //!
-//! Imports `config`, `net` and the wire format. Must never: show a password or what is made of one.
+//! Imports `config`, `files`, `net` and the wire format. Must never: show a password or what is made of one.
 
 mod digest;
 mod text;
 
 use super::wire::{Malformed, Reader, Writer, errors, opcode, reply_body, reply_header};
 use crate::config::{Secret, ZooKeeperSasl};
+use crate::files::Kept;
 use crate::net::{FrameError, FrameReader, Stream};
 use bytes::Bytes;
 use digest::{Answer, Credentials};
 use rand::RngExt;
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use tokio::io::AsyncWriteExt;
 
 /// The first request on a fresh connection, and the next one.
@@ -38,47 +38,29 @@ pub(super) enum SaslError {
     Refused(String),
 }
 
-/// The passwords that were read, so that a file which can't be read for a moment does no harm.
+/// The password that was read, until its file changes.
 #[derive(Debug, Default)]
-pub(super) struct Held(Mutex<Option<Known>>);
-
-#[derive(Debug)]
-struct Known {
-    path: PathBuf,
-    secret: Secret,
-    /// That the file can't be used any more was said.
-    said: bool,
-}
+pub(super) struct Held(Kept<PathBuf, Secret>);
 
 impl Held {
-    /// What is in the file now; what was in it before, if it can't be read any more, which is said once.
+    /// What is in the file now; what was in it before, if it can't be used any more, which is said once.
     ///
     /// # Errors
-    /// It could never be read.
+    /// It could never be used.
     pub(super) fn password(&self, path: &Path) -> Result<Secret, String> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_this = known.as_mut().filter(|known| known.path == path);
-        match (Secret::read(path), of_this) {
-            (Ok(secret), Some(known)) => {
-                if known.secret != secret {
-                    tracing::info!(file = %path.display(), "the password's file has changed and was read again");
+        let file = path.display();
+        let now = self.0.now(
+            &path.to_owned(),
+            &[path],
+            || Secret::read(path),
+            |news| match news {
+                Ok(()) => tracing::info!(%file, "the password's file has changed and was read again"),
+                Err(error) => {
+                    tracing::warn!(%file, %error, "the password's file can't be used; what was read before stays");
                 }
-                (known.secret, known.said) = (secret.clone(), false);
-                Ok(secret)
-            }
-            (Ok(secret), None) => {
-                *known = Some(Known { path: path.to_owned(), secret: secret.clone(), said: false });
-                Ok(secret)
-            }
-            (Err(error), Some(known)) => {
-                if !std::mem::replace(&mut known.said, true) {
-                    let file = path.display();
-                    tracing::warn!(%file, error, "the password's file can't be used; what was read before stays");
-                }
-                Ok(known.secret.clone())
-            }
-            (Err(error), None) => Err(format!("{}: {error}", path.display())),
-        }
+            },
+        );
+        now.map_err(|error| format!("{file}: {error}"))
     }
 }
 

@@ -326,3 +326,38 @@ fn what_ends_unwritten_gives_its_sequence_back_or_breaks_the_row() {
     injection.end(&topic(), 1, Some(&Bytes::from(batch_of(2, 0, 0, 7, 0))), true);
     assert!(of_partition(&mut injection, 1).broken, "the last one, and its sequence was refused");
 }
+
+/// Neither another epoch nor another id: what starts over waits a while, and goes as its client sent it; until there is an id again.
+#[test]
+fn a_batch_whose_identity_is_used_up_is_not_kept_for_another_for_ever() {
+    let crate::config::Config { net, limits, hold, retry, .. } = crate::config::Config::default();
+    let kafka = crate::config::Kafka::default();
+    let cluster = Cluster::modelled(&crate::kafka::cluster::Settings { net, limits, hold, retry, kafka });
+    let (mut injection, start) = (injection(), Instant::now());
+    let last = Producer { id: 7, epoch: i16::MAX - 1 };
+    injection.named = Some(last);
+    let mut items =
+        Split::new(shape(0).unwrap(), request(&[(0, plain(1)), (0, plain(1))]), start).into_items();
+    let sent = |item: &Item| {
+        let records = item.request.bytes_field("records").cloned().unwrap();
+        let header = batch::headers(&records).next().unwrap();
+        (of_header(&header), header.base_sequence)
+    };
+    let [first, second] = &mut items[..] else { panic!("two") };
+    assert!(injection.stamp_item(&cluster, first, start));
+    assert_eq!(sent(first), (last, 0));
+    first.restamp = true;
+    assert!(!injection.stamp_item(&cluster, first, start), "another id is asked for");
+    assert!(!injection.stamp_item(&cluster, first, start + PATIENCE));
+    let late = start + PATIENCE + Duration::from_millis(1);
+    assert!(injection.stamp_item(&cluster, first, late));
+    assert_eq!((sent(first), first.producer, first.restamp), ((Producer::NONE, -1), Producer::NONE, false));
+    // One that is handed out late serves what comes then.
+    let next = Producer { id: 9, epoch: 0 };
+    cluster.grant(next);
+    injection.decided_item(&topic(), 0);
+    of_partition(&mut injection, 0).broken = true;
+    assert!(injection.stamp_item(&cluster, second, late));
+    assert_eq!(sent(second), (next, 0));
+    assert_eq!(injection.asked, None, "the next time it waits again");
+}

@@ -2,7 +2,7 @@
 //! nothing lies in its buffers, unwritten or unread.
 
 use super::{Due, Link, Open, State};
-use crate::kafka::cluster::{DialError, Dialed, Versions};
+use crate::kafka::cluster::{DialError, Dialed, Peer, Versions};
 use crate::kafka::model::print::Print;
 use crate::kafka::wire;
 use crate::net::{FrameReader, Stream, WriteQueue};
@@ -23,8 +23,10 @@ impl Link {
             answer.push_struct("api_keys", produce);
             Arc::new(Versions::new(answer))
         };
+        let peer = Peer { at: ([127, 0, 0, 1], 1).into(), since: crate::time::now(), proven: true };
         let result = stream.map(|stream| Dialed {
             stream,
+            peer,
             versions: versions(),
             identity: None,
             renew_at: None,
@@ -70,6 +72,8 @@ impl Link {
             bound: self.bound,
             renewals: Arc::clone(&self.renewals),
             was_open: self.was_open,
+            peer: self.peer,
+            refusals: self.refusals,
         }
     }
 

@@ -16,6 +16,10 @@ use tokio::time::Sleep;
 /// The pause before credentials that couldn't be had are asked for again: the session still lasts.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// A broker doesn't begin with a renewal within a second of another (`KafkaChannel.MIN_REAUTH_INTERVAL_ONE_SECOND_NANOS`); it answers as one
+/// that asks for no SASL.
+const BETWEEN: Duration = Duration::from_secs(1);
+
 type Preparing = Pin<Box<dyn Future<Output = Result<Option<Exchange>, Failure>> + Send>>;
 
 /// See the module.
@@ -27,6 +31,8 @@ pub(super) struct Renewing {
     bound: Duration,
     correlation: i32,
     step: Step,
+    /// The session ends before it may be renewed once more: a token was nearly over.
+    is_last: bool,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -37,7 +43,7 @@ enum Step {
     Preparing(Preparing),
     /// With the broker. Nothing else goes out.
     Talking(Talk),
-    /// Another identity is configured, which a broker takes on a fresh connection only: this one ends when nothing is on it.
+    /// Only a fresh connection can have a session from now on, as with another identity: this one ends when nothing is on it.
     Leaving,
 }
 
@@ -72,6 +78,7 @@ impl Renewing {
             bound,
             correlation: 0,
             step: Step::Resting,
+            is_last: false,
             timer: Box::pin(tokio::time::sleep_until(at.into())),
         }
     }
@@ -111,7 +118,10 @@ impl Renewing {
             }
             Ok(Say::Done(session)) => {
                 // A session without an end has no renewal, nor has one that only its client can renew.
-                let at = session.renewal(now()).filter(|_| self.credentials.is_renewed());
+                let (now, soonest) = (now(), now() + BETWEEN);
+                let at = session.renewal(now).filter(|_| self.credentials.is_renewed());
+                self.is_last = session.lasts.is_some_and(|lasts| now + lasts <= soonest + BETWEEN / 4);
+                let at = at.map(|at| if self.is_last { at } else { at.max(soonest) });
                 self.identity = session.identity;
                 self.rest(at.unwrap_or_else(never));
                 Ok(Err(session.lasts))
@@ -137,7 +147,7 @@ impl Open {
             match &mut renewing.step {
                 Step::Resting => {
                     ready!(renewing.timer.as_mut().poll(cx));
-                    if renewing.credentials.is_still(&renewing.identity) {
+                    if !renewing.is_last && renewing.credentials.is_still(&renewing.identity) {
                         let credentials = renewing.credentials.clone();
                         renewing.step =
                             Step::Preparing(Box::pin(async move { credentials.exchange().await }));
@@ -176,7 +186,9 @@ impl Open {
                 }
                 Step::Leaving => {
                     if self.due.is_empty() && self.silent.is_empty() && self.out.is_empty() {
-                        return Poll::Ready("another identity is configured".to_owned());
+                        return Poll::Ready(
+                            "its session ends, and another needs a fresh connection".to_owned(),
+                        );
                     }
                     return Poll::Pending;
                 }

@@ -35,7 +35,7 @@ impl Session {
         let Self {
             id, reader, out, home, slots, base, unsettled, unsettled_others, lanes, laned_to, looked_to, gathering, links,
             stray, trusted, moved, zone, own, injection, paced, published, held_bytes, library, client_id, offered, looked_at,
-            is_draining, mode, lost, eof, left, wake_at: _, armed: _,
+            is_draining, mode, lost, eof, left, words, wake_at: _, armed: _,
             // Made anew by each look; of Fetch alone, which isn't sent here; or of no weight for what it does.
             cluster: _, client: _, host: _, ahead: _, watermarks: _, guard: _, in_use: _, client_info: _, _connected: _,
             rng: _, timer: _, drain: _, draining: _, patience: _,
@@ -68,6 +68,7 @@ impl Session {
         copy.offered.clone_from(offered);
         copy.looked_at.clone_from(looked_at);
         copy.mode = *mode;
+        copy.words = *words;
         cluster.ledger.charge(self.held_bytes);
         copy
     }
