@@ -42,7 +42,7 @@ pub use problem::{Place, Problem, Problems};
 pub use reload::{Change, changes, merge_live};
 pub use sasl::{Clients as SaslClients, Endpoint, Mechanism, Sasl, warnings};
 pub use secret::Secret;
-pub use types::{Admin, AdminTls, Config, Dns, Hold, Limits, Log, LogFormat, Net, Retry, Shutdown};
+pub use types::{Admin, AdminTls, Config, Dns, HOLD_MAX, Hold, Limits, Log, LogFormat, Net, Retry, Shutdown};
 
 /// Loads a configuration from a file, with the overrides found in `env` (pairs of name and value, of which
 /// only those that begin with `EVENKEEL_` are looked at; `std::env::vars` panics when any variable is not

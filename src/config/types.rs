@@ -234,9 +234,12 @@ impl Default for Limits {
     }
 }
 
+/// The default of [`Hold::max`].
+pub const HOLD_MAX: Duration = Duration::from_secs(20);
+
 impl Default for Hold {
     fn default() -> Self {
-        Self { max: Duration::from_secs(20), bytes: 64 * MIB, connection_bytes: 16 * MIB, requests: 1000 }
+        Self { max: HOLD_MAX, bytes: 64 * MIB, connection_bytes: 16 * MIB, requests: 1000 }
     }
 }
 

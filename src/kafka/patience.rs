@@ -3,6 +3,7 @@
 //! Known libraries are told by their own name (KIP-511: `ApiVersions` v3+ carries it) or by their default client id, which
 //! kafka-go's `Writer` alone leaves empty.
 
+use crate::config::HOLD_MAX;
 use crate::metrics::Library;
 use std::time::Duration;
 
@@ -58,18 +59,31 @@ fn waits(library: Library) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// How long a request may be held: at most `max`; 0.8 of what its library waits; of an unknown library 0.6 of the
-/// deadline that the request carries, if it carries one.
-pub fn hold_bound(library: Library, deadline: Option<Duration>, max: Duration) -> Duration {
-    let bound = match (waits(library), deadline) {
+/// What a client can be expected to wait: 0.8 of what its library waits; of an unknown library 0.6 of the deadline that the request
+/// carries, if it carries one.
+fn patience(library: Library, deadline: Option<Duration>) -> Option<Duration> {
+    match (waits(library), deadline) {
         // It writes half of what it waits into its requests (`Client.timeout`).
-        (_, Some(deadline)) if library == Library::KafkaGo => deadline.saturating_mul(2).mul_f64(0.8),
-        (Some(waits), Some(deadline)) if library == Library::FranzGo => (waits + deadline).mul_f64(0.8),
-        (Some(waits), _) => waits.mul_f64(0.8),
-        (None, Some(deadline)) => deadline.mul_f64(0.6),
-        (None, None) => max,
-    };
-    bound.min(max)
+        (_, Some(deadline)) if library == Library::KafkaGo => Some(deadline.saturating_mul(2).mul_f64(0.8)),
+        (Some(waits), Some(deadline)) if library == Library::FranzGo => Some((waits + deadline).mul_f64(0.8)),
+        (Some(waits), _) => Some(waits.mul_f64(0.8)),
+        (None, Some(deadline)) => Some(deadline.mul_f64(0.6)),
+        (None, None) => None,
+    }
+}
+
+/// How long a request may be held: as long as its client can be expected to wait, and at most `max`.
+pub fn hold_bound(library: Library, deadline: Option<Duration>, max: Duration) -> Duration {
+    patience(library, deadline).unwrap_or(max).min(max)
+}
+
+/// How long a Produce may stand in line behind earlier ones of its partitions while these get on: as long as its client can be expected
+/// to wait, and never less than [`hold_bound`]. A `max` below its default says that clients wait less than their libraries do by
+/// default, which is taken to be so in proportion.
+pub fn line_bound(library: Library, deadline: Option<Duration>, max: Duration) -> Duration {
+    let lowered = (max.as_secs_f64() / HOLD_MAX.as_secs_f64()).min(1.0);
+    let bound = patience(library, deadline).map(|patience| patience.mul_f64(lowered));
+    bound.unwrap_or(max).max(hold_bound(library, deadline, max))
 }
 
 #[cfg(test)]
@@ -101,5 +115,23 @@ mod tests {
         assert_eq!(hold_bound(Library::Other, Some(secs(10)), max), secs(6));
         assert_eq!(hold_bound(Library::Other, None, max), secs(20));
         assert_eq!(hold_bound(Library::Java, None, secs(5)), secs(5));
+    }
+
+    #[test]
+    fn in_a_line_that_moves_a_client_is_taken_at_its_whole_patience() {
+        let (max, secs) = (HOLD_MAX, Duration::from_secs);
+        assert_eq!(line_bound(Library::Librdkafka, None, max), secs(48));
+        assert_eq!(line_bound(Library::Librdkafka, None, secs(60)), secs(48));
+        assert_eq!(line_bound(Library::Librdkafka, None, max / 4), secs(12), "its users wait less");
+        assert_eq!(line_bound(Library::Java, None, max), secs(24));
+        assert_eq!(line_bound(Library::KafkaGo, Some(secs(5)), max), secs(8));
+        assert_eq!(
+            line_bound(Library::KafkaGo, Some(secs(5)), max / 4),
+            secs(5),
+            "not less than it is held for"
+        );
+        assert_eq!(line_bound(Library::Other, Some(secs(10)), max), secs(6));
+        assert_eq!(line_bound(Library::Other, None, max), max);
+        assert_eq!(line_bound(Library::Other, None, Duration::ZERO), Duration::ZERO);
     }
 }

@@ -81,7 +81,7 @@ closed_set! {
     ConnectOutcome counted by Connects {
         /// Connected, and the peer is the member that was meant.
         Ok ok = "ok",
-        /// Every address refused or reset the connection.
+        /// Every address refused or reset the connection, or closed it within a TLS handshake such as had succeeded before.
         Refused refused = "refused",
         /// No address answered in time.
         Timeout timeout = "timeout",

@@ -105,6 +105,11 @@ impl ConnectError {
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Unreachable { tried, .. } if tried.0.iter().any(|(_, why)| why.starts_with(NO_ANSWER)))
     }
+
+    /// Whether the encryption is at fault: not so where a peer that is known to encrypt closed the connection, as one does that is stopped.
+    pub const fn is_of_tls(&self) -> bool {
+        matches!(self, Self::Tls { source, .. } if !matches!(source, TlsError::Lost { .. }))
+    }
 }
 
 /// Addresses and what each of them said.

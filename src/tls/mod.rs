@@ -14,15 +14,18 @@ use crate::config::Tls as Options;
 use files::Kept;
 use rustls::HandshakeKind;
 use rustls::pki_types::ServerName;
-use std::io;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 pub use clients::{Clients, Fault, NoClient, ServedStream, check_listener};
 pub use server::{Accepted, Server};
 pub use tokio_rustls::client::TlsStream;
+
+use why::is_loss;
 pub use why::{explain, is_alert, is_of_tls};
 
 /// Why there is no encrypted connection. One line, which names the file or the peer.
@@ -53,12 +56,20 @@ pub enum TlsError {
         /// In words of the user's.
         why: String,
     },
+    /// A peer with which handshakes have succeeded closed the connection within one, without a word: as a member does that is stopped.
+    #[error("{addr}: it closed the connection in the TLS handshake")]
+    Lost {
+        /// The address that took the connection.
+        addr: SocketAddr,
+    },
 }
 
 /// The settings that a cluster's connections are encrypted with; read when they are first needed, and again when a file has changed.
 #[derive(Debug)]
 pub struct Tls {
     loaded: Kept<rustls::ClientConfig>,
+    /// Names and ports with which a handshake has succeeded.
+    spoken: Mutex<BTreeSet<(String, u16)>>,
 }
 
 impl Default for Tls {
@@ -70,7 +81,7 @@ impl Default for Tls {
 impl Tls {
     /// Nothing read yet.
     pub const fn new() -> Self {
-        Self { loaded: Kept::new() }
+        Self { loaded: Kept::new(), spoken: Mutex::new(BTreeSet::new()) }
     }
 
     /// Encrypts a fresh connection to the peer called `host`, whose certificate must be good for that name. There is no bound in time.
@@ -87,8 +98,16 @@ impl Tls {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
         let settings = files::current(&self.loaded, options, files::load)?;
         let connected = TlsConnector::from(settings).connect(name, stream).await;
-        let failed = |error: io::Error| TlsError::Handshake { addr, why: explain(&error, options, host) };
-        connected.map(Box::new).map_err(failed)
+        let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        let peer = (host.to_owned(), addr.port());
+        match connected {
+            Ok(stream) => {
+                spoken.insert(peer);
+                Ok(Box::new(stream))
+            }
+            Err(error) if is_loss(&error) && spoken.contains(&peer) => Err(TlsError::Lost { addr }),
+            Err(error) => Err(TlsError::Handshake { addr, why: explain(&error, options, host) }),
+        }
     }
 }
 

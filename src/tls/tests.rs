@@ -3,6 +3,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{HandshakeKind, RootCertStore, ServerConfig, crypto, server::WebPkiClientVerifier};
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
@@ -77,8 +78,8 @@ impl Authority {
     }
 }
 
-/// A server that answers each byte with the same, and with one more at the beginning; `clients`: who issues the certificates that it wants.
-async fn serve(pair: &Pair, clients: Option<&Authority>) -> SocketAddr {
+/// What encrypts connections for a server; `clients`: who issues the certificates that it wants.
+fn acceptor(pair: &Pair, clients: Option<&Authority>) -> TlsAcceptor {
     let provider = Arc::new(crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
@@ -94,7 +95,12 @@ async fn serve(pair: &Pair, clients: Option<&Authority>) -> SocketAddr {
     let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
     let settings = builder.with_single_cert(chain, key).unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(settings));
+    TlsAcceptor::from(Arc::new(settings))
+}
+
+/// A server that answers each byte with the same, and with one more at the beginning; for `clients` see [`acceptor`].
+async fn serve(pair: &Pair, clients: Option<&Authority>) -> SocketAddr {
+    let acceptor = acceptor(pair, clients);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -191,6 +197,28 @@ async fn a_peer_that_does_not_speak_tls_is_told_so() {
         });
         assert_eq!(refused(&options, addr).await, format!("{addr}: {why}"));
     }
+}
+
+/// Members close connections at any point when they are stopped; only one that never encrypted any may not speak TLS.
+#[tokio::test]
+async fn a_peer_that_has_spoken_tls_and_closes_is_lost() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let options = trusting(&folder.put("ca.pem", &authority.pem));
+    let acceptor = acceptor(&authority.good(), None);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut encrypted = acceptor.accept(stream).await.unwrap();
+        encrypted.write_all(b"!").await.unwrap();
+        let (mut stopped, _) = listener.accept().await.unwrap();
+        let _ = stopped.read(&mut [0; 16]).await;
+    });
+    let tls = Tls::new();
+    greeted(&mut open(&tls, &options, addr).await.unwrap()).await.unwrap();
+    let error = open(&tls, &options, addr).await.expect_err("it was closed");
+    assert_eq!(error.to_string(), format!("{addr}: it closed the connection in the TLS handshake"));
+    assert!(matches!(error, TlsError::Lost { .. }), "{error:?}");
 }
 
 /// With TLS 1.3 a server's refusal comes with the first read.

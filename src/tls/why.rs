@@ -10,6 +10,13 @@ pub fn is_of_tls(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Error>)
 }
 
+/// Whether a connection ended without a word of TLS.
+pub(super) fn is_loss(error: &io::Error) -> bool {
+    let ended =
+        matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+    ended && !is_of_tls(error)
+}
+
 /// Whether these are the first bytes of an alert of TLS 1.x (RFC 8446, section 5.1: content type 21, legacy version 3): what an encrypted
 /// listener answers to plain text.
 pub fn is_alert(first: [u8; 4]) -> bool {
@@ -20,11 +27,10 @@ pub fn is_alert(first: [u8; 4]) -> bool {
 /// certificate after our side of the handshake is over.
 pub fn explain(error: &io::Error, options: &Options, host: &str) -> String {
     let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
-        return match error.kind() {
-            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
-                "it closed the connection in the TLS handshake; does it speak TLS on this port?".to_owned()
-            }
-            _ => format!("the TLS handshake broke off: {error}"),
+        return if is_loss(error) {
+            "it closed the connection in the TLS handshake; does it speak TLS on this port?".to_owned()
+        } else {
+            format!("the TLS handshake broke off: {error}")
         };
     };
     match error {

@@ -148,6 +148,7 @@ pub struct World {
     pub seen: Vec<Seen>,
 }
 
+#[derive(Clone)]
 pub struct Fake {
     world: Arc<Mutex<World>>,
 }

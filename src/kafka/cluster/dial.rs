@@ -360,7 +360,8 @@ fn outcome(error: &DialError) -> ConnectOutcome {
     match error {
         DialError::WrongNode { .. } => ConnectOutcome::WrongNode,
         DialError::Sasl { .. } => ConnectOutcome::Sasl,
-        DialError::Tls { .. } | DialError::Connect(ConnectError::Tls { .. }) => ConnectOutcome::Tls,
+        DialError::Tls { .. } => ConnectOutcome::Tls,
+        DialError::Connect(error) if error.is_of_tls() => ConnectOutcome::Tls,
         DialError::Connect(ConnectError::Dns { .. }) => ConnectOutcome::Dns,
         DialError::Connect(error) if error.is_timeout() => ConnectOutcome::Timeout,
         DialError::Handshake { error: ChannelError::Timeout(_), .. } => ConnectOutcome::Timeout,

@@ -54,6 +54,11 @@ impl Print {
         self.put(&over);
     }
 
+    /// Whether a moment is over by `by` or more, and nothing else of it.
+    pub(in crate::kafka) fn past(&mut self, at: Option<Instant>, by: Duration) {
+        self.put(&at.map(|at| self.now.saturating_duration_since(at) >= by));
+    }
+
     /// A moment that is compared with others.
     pub(in crate::kafka) fn date(&mut self, at: Option<Instant>) {
         if let Some(at) = at {

@@ -85,8 +85,8 @@ impl Session {
             self.wake_before(bound);
         }
         let Some(slot) = self.slot(number) else { return false };
-        if let Some(trouble) = &slot.trouble {
-            let (deadline, not_before) = (trouble.deadline, trouble.not_before);
+        if let Some((deadline, trouble)) = self.deadline(slot).zip(slot.trouble.as_ref()) {
+            let not_before = trouble.not_before;
             if now >= deadline {
                 self.expire(number, now);
                 return true;
@@ -197,7 +197,7 @@ impl Session {
             self.finish_split(number, now);
             return true;
         }
-        let deadline = slot.trouble.as_ref().map(|trouble| trouble.deadline);
+        let deadline = self.deadline(slot);
         let bound = if key == FETCH {
             let end = arrived + self.max_wait(number);
             deadline.map_or(end, |deadline| deadline.min(end))

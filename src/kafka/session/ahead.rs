@@ -4,6 +4,7 @@
 
 use crate::kafka::cluster::{Producer, TopicKey};
 use std::collections::HashMap;
+use std::time::Instant;
 
 /// A partition's number on one client connection.
 pub(super) type Lane = u32;
@@ -26,6 +27,7 @@ pub(super) struct Way {
 pub(super) struct Lanes {
     numbers: HashMap<(TopicKey, i32), Lane>,
     keys: Vec<(TopicKey, i32)>,
+    moved: Vec<Option<Instant>>,
 }
 
 impl Lanes {
@@ -37,6 +39,7 @@ impl Lanes {
         }
         let next = Lane::try_from(self.keys.len()).unwrap_or(Lane::MAX);
         self.keys.push(key.clone());
+        self.moved.push(None);
         self.numbers.insert(key, next);
         next
     }
@@ -44,6 +47,18 @@ impl Lanes {
     /// The partition of a number.
     pub(super) fn key(&self, lane: Lane) -> Option<&(TopicKey, i32)> {
         self.keys.get(lane as usize)
+    }
+
+    /// A batch of the partition is in the log.
+    pub(super) fn moves(&mut self, lane: Lane, now: Instant) {
+        if let Some(moved) = self.moved.get_mut(lane as usize) {
+            *moved = Some(now);
+        }
+    }
+
+    /// When that was last so.
+    pub(super) fn moved(&self, lane: Lane) -> Option<Instant> {
+        *self.moved.get(lane as usize)?
     }
 
     /// How many there are.
@@ -55,6 +70,7 @@ impl Lanes {
     pub(super) fn clear(&mut self) {
         self.numbers.clear();
         self.keys.clear();
+        self.moved.clear();
     }
 }
 
@@ -221,5 +237,10 @@ mod tests {
         assert_eq!(lanes.number(name("t"), 0), a);
         assert_eq!(lanes.key(b), Some(&(name("t"), 1)));
         assert_eq!(lanes.len(), 2);
+        let now = Instant::now();
+        lanes.moves(b, now);
+        assert_eq!([a, b].map(|lane| lanes.moved(lane)), [None, Some(now)]);
+        lanes.clear();
+        assert_eq!(lanes.moved(b), None);
     }
 }

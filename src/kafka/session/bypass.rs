@@ -94,7 +94,7 @@ impl Session {
                 State::Sent | State::Done(_) => false,
             };
             if over && let Some(trouble) = self.trouble(number, now) {
-                trouble.deadline = now;
+                (trouble.deadline, trouble.last_call) = (now, now);
             }
         }
     }

@@ -1,12 +1,12 @@
 //! Holding: a request that can't go on keeps its place, within its bound, and is accounted for.
 
-use super::slot::{Answer, State, Trouble};
+use super::slot::{Answer, Slot, State, Trouble};
 use super::unknown::{Action, Doubt};
 use super::{FETCH, METADATA, PRODUCE, Session};
 use crate::kafka::honest;
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::operations::{Route, Unknown};
-use crate::kafka::patience::hold_bound;
+use crate::kafka::patience::{hold_bound, line_bound};
 use crate::kafka::split::{Judgement, Refusal, error_for};
 use crate::kafka::wire::{self, produce};
 use crate::metrics::{ClusterMetrics, HoldEnd, HoldTrigger, Library, ReleaseOutcome};
@@ -52,8 +52,9 @@ impl Session {
                 u64::try_from(value).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
             };
             let own = own_timeout.and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
-            let own = own.map(Duration::from_millis);
-            let mut bound = hold_bound(library, own.or_else(|| ms("timeout_ms")), settings.hold.max);
+            let own = own.map(Duration::from_millis).or_else(|| ms("timeout_ms"));
+            let mut bound = hold_bound(library, own, settings.hold.max);
+            let line = if head.is_some() { line_bound(library, own, settings.hold.max) } else { bound };
             if slot.op.key == JOIN_GROUP {
                 // The library waits for the others too before it gives the request up.
                 bound += ms("rebalance_timeout_ms").unwrap_or_default();
@@ -61,6 +62,7 @@ impl Session {
             slot.trouble = Some(Box::new(Trouble {
                 ticket: None,
                 deadline: slot.arrived + bound,
+                last_call: slot.arrived + bound.max(line),
                 refused: None,
                 not_before: now,
                 losses: 0,
@@ -70,6 +72,23 @@ impl Session {
             }));
         }
         slot.trouble.as_deref_mut()
+    }
+
+    /// When a request in trouble must be decided, one way or the other. A Produce that stands in line behind others of its partitions has
+    /// its bound from the last of them that landed, so that a backlog which moves, however slowly, fails nobody who would wait for it.
+    pub(super) fn deadline(&self, slot: &Slot) -> Option<Instant> {
+        let Trouble { deadline, last_call, .. } = **slot.trouble.as_ref()?;
+        if last_call <= deadline {
+            return Some(deadline);
+        }
+        let undecided = |at: usize| match &slot.state {
+            State::Split(split) => split.items().get(at).is_some_and(|item| !item.is_done()),
+            _ => true,
+        };
+        let lanes = slot.lanes().iter().enumerate().filter(|(at, _)| undecided(*at));
+        let moved = lanes.filter_map(|(_, lane)| self.lanes.moved(*lane)).max();
+        let bound = deadline.saturating_duration_since(slot.arrived);
+        Some(moved.map_or(deadline, |moved| (moved + bound).clamp(deadline, last_call)))
     }
 
     /// A request begins to be held, or goes on being held.
@@ -90,10 +109,9 @@ impl Session {
     /// A held request is on its way again, or decided.
     pub(super) fn release(&mut self, number: u64, now: Instant, outcome: Option<ReleaseOutcome>) {
         let metrics = std::sync::Arc::clone(&self.cluster.metrics);
-        let Some(trouble) = self.slot_mut(number).and_then(|slot| slot.trouble.as_deref_mut()) else {
-            return;
-        };
-        let deadline = trouble.deadline;
+        let deadline = self.slot(number).and_then(|slot| self.deadline(slot));
+        let trouble = self.slot_mut(number).and_then(|slot| slot.trouble.as_deref_mut());
+        let Some((deadline, trouble)) = deadline.zip(trouble) else { return };
         if let Some(ticket) = trouble.ticket.take() {
             if made(Mistake::TicketLost) {
                 std::mem::forget(ticket);

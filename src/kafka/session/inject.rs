@@ -32,10 +32,6 @@ const BY_ID: i16 = 13;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What a raised request is sent with, so that a slow follower raises an error while there is time for the fallback.
 pub(super) const RAISED_TIMEOUT_MS: i32 = 5_000;
-/// How long acks=1 stays as it is after followers were missing (19, 20).
-const LOWERED_FOR_MISSING: Duration = Duration::from_secs(1);
-/// How long after they were too slow (7).
-const LOWERED_FOR_SLOW: Duration = Duration::from_secs(30);
 
 /// What stamping a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -361,11 +357,10 @@ impl Injection {
         true
     }
 
-    /// A raised batch of this partition had to fall back, with this error: for a while the others don't try. A slow
-    /// follower costs [`RAISED_TIMEOUT_MS`] each time, a missing one a round trip.
+    /// A raised batch of this partition had to fall back, with this error.
     pub(super) fn lower(&mut self, topic: &TopicKey, partition: i32, code: i16, now: Instant) {
         if let Some(sequence) = self.known_mut(key_bytes(topic), partition) {
-            sequence.lowered = Some(now + if code == 7 { LOWERED_FOR_SLOW } else { LOWERED_FOR_MISSING });
+            sequence.lower(code, now);
         }
     }
 

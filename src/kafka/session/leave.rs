@@ -68,8 +68,8 @@ impl Session {
     /// A request is held because `node` is drained, if it is: the drain ends before the request has to be decided.
     pub(super) fn note_held_by_drain(&self, number: u64, node: Option<i32>, now: Instant) {
         let Some(node) = node.filter(|node| self.cluster.is_drained(*node)) else { return };
-        if let Some(trouble) = self.slot(number).and_then(|slot| slot.trouble.as_ref()) {
-            self.cluster.held_by_drain(node, trouble.deadline, now);
+        if let Some(deadline) = self.slot(number).and_then(|slot| self.deadline(slot)) {
+            self.cluster.held_by_drain(node, deadline, now);
         }
     }
 }

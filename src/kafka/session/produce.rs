@@ -62,7 +62,7 @@ impl Session {
 
     /// The answer to a Produce that went as it came.
     pub(super) fn on_produced(&mut self, node: i32, number: u64, frame: Bytes, now: Instant) {
-        let Some(slot) = self.slot(number) else { return };
+        let Some((at, slot)) = self.at(number).and_then(|at| Some((at, self.slots.get(at)?))) else { return };
         let version = slot.version;
         let body_at = wire::response_body_at(PRODUCE, version, &frame).unwrap_or(frame.len());
         let body = frame.get(body_at..).unwrap_or_default();
@@ -72,6 +72,9 @@ impl Session {
                     // It may be what shows that those before it are in the log.
                     let body = slot.frame.slice(slot.body_at.min(slot.frame.len())..);
                     self.injection.landed_whole(version, &body);
+                }
+                for lane in self.slots.get(at).and_then(|slot| slot.lanes.as_deref()).unwrap_or_default() {
+                    self.lanes.moves(*lane, now);
                 }
                 if self.slot(number).is_some_and(|slot| slot.trouble.is_some()) {
                     self.release(number, now, Some(ReleaseOutcome::Answered));
@@ -105,6 +108,7 @@ impl Session {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
         let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
+        let asked: Vec<bool> = split.items().iter().map(|item| item.is_in(part)).collect();
         let for_all = key == PRODUCE && split.template().i16("acks") == -1;
         let look = Look { node, now, arrived, op, stamped, raised, for_all, behind: &behind };
         let mut found = Findings::default();
@@ -136,6 +140,14 @@ impl Session {
         };
         let mut missing = |item: &Item| Judgement::Done(error_for(shape, message, item.partition, -1));
         split.absorb(part, answer, &mut judge, &mut missing);
+        let landed = |item: &Item| item.answer().is_some_and(|answer| answer.i16("error_code") == 0);
+        for ((item, lane), asked) in
+            split.items().iter().zip(slot.lanes.as_deref().unwrap_or_default()).zip(asked)
+        {
+            if asked && landed(item) {
+                self.lanes.moves(*lane, now);
+            }
+        }
         if !found.lower.is_empty() {
             // The leader has it, or too few followers are there: the client's own acks=1 is all that it asked for.
             split.template_mut().set_i16("acks", 1);

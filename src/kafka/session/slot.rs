@@ -92,8 +92,10 @@ pub(super) enum Answer {
 pub(super) struct Trouble {
     /// Its place in the book while it is held.
     pub ticket: Option<Ticket>,
-    /// When it must be decided, one way or the other.
+    /// When it must be decided, one way or the other, if nothing before it gets on.
     pub deadline: Instant,
+    /// When it must be decided although its line moves; not before `deadline`.
+    pub last_call: Instant,
     /// Who refused it last.
     pub refused: Option<Refusal>,
     /// It isn't sent earlier than this.

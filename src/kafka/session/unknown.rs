@@ -226,7 +226,7 @@ impl Session {
         if let Ok((_, answer)) = wire::decode_response(slot.op.key, slot.version, frame) {
             answer.visit_errors(&mut |found| code = if code == 0 { found } else { code });
         }
-        let expired = slot.trouble.as_ref().is_some_and(|trouble| trouble.deadline <= now());
+        let expired = self.deadline(slot).is_some_and(|deadline| deadline <= now());
         let action = match code {
             0 => Action::Landed(None),
             _ if expired => Action::Told(code),

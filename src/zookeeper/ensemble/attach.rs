@@ -9,7 +9,7 @@ use super::{Ensemble, Place};
 use crate::config::HostPort;
 use crate::metrics::ConnectOutcome;
 use crate::metrics::zookeeper::AttachOutcome;
-use crate::net::{ConnectError, ConnectOptions, FrameError, FrameReader, Secure, Stream, connect};
+use crate::net::{ConnectOptions, FrameError, FrameReader, Secure, Stream, connect};
 use crate::retry::Backoff;
 use crate::time::{Boot, boot, now};
 use crate::zookeeper::sasl::{self, SaslError};
@@ -208,7 +208,7 @@ async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result
         }
         Err(error) => {
             let outcome = match &error {
-                ConnectError::Tls { .. } => ConnectOutcome::Tls,
+                error if error.is_of_tls() => ConnectOutcome::Tls,
                 error if error.is_timeout() => ConnectOutcome::Timeout,
                 _ => ConnectOutcome::Refused,
             };

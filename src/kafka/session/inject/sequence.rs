@@ -2,9 +2,10 @@
 
 use super::{REMEMBERED, after};
 use crate::kafka::cluster::Producer;
+use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::wire::batch::BatchHeader;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many sequences later what has landed is forgotten: far more than any batches have that are undecided at a time, and less than
 /// half of the round, from which on a later one counts as earlier.
@@ -36,7 +37,15 @@ pub(super) struct Sequence {
     pub(super) broken: bool,
     /// Until then its batches go with their own acks=1: raised ones were refused, or came too late, for want of followers.
     pub(super) lowered: Option<Instant>,
+    /// How long that was when followers were last too slow.
+    slow_for: Duration,
 }
+
+/// How long acks=1 stays as it is after followers were missing (19, 20).
+const LOWERED_FOR_MISSING: Duration = Duration::from_secs(1);
+/// How long after they were too slow (7), at first and at most. A follower that was killed counts among the in-sync ones until it is fenced
+/// (9 s by default), so the first is over soon: what is acknowledged meanwhile is lost with the next leader that is killed.
+const LOWERED_FOR_SLOW: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
 
 impl Sequence {
     pub(super) fn new(producer: Producer) -> Self {
@@ -52,6 +61,20 @@ impl Sequence {
             landed: None,
             broken: false,
             lowered: None,
+            slow_for: Duration::ZERO,
+        }
+    }
+
+    /// A raised batch had to fall back with this error: for a while the others don't try, since a slow follower costs each of them
+    /// [`RAISED_TIMEOUT_MS`](super::RAISED_TIMEOUT_MS), and a missing one a round trip. For followers that stay slow that grows.
+    pub(super) fn lower(&mut self, code: i16, now: Instant) {
+        if code != REQUEST_TIMED_OUT {
+            self.lowered = self.lowered.max(Some(now + LOWERED_FOR_MISSING));
+        } else if !self.is_lowered(now) {
+            let [first, most] = LOWERED_FOR_SLOW;
+            let again = self.lowered.is_some_and(|until| now < until + most);
+            self.slow_for = if again { (self.slow_for * 2).clamp(first, most) } else { first };
+            self.lowered = Some(now + self.slow_for);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Sequences as they are counted, without a broker.
 
 use super::*;
+use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::split::{Split, shape};
 use crate::kafka::wire::{self, Struct};
 
@@ -242,6 +243,35 @@ fn what_comes_late_of_an_epoch_that_is_over_changes_nothing() {
     assert!(of_partition(&mut injection, 0).unproven);
     injection.landed(&topic(), 0, Some(&under(1)));
     assert!(!of_partition(&mut injection, 0).unproven);
+}
+
+/// Answers that come with the first count once; who is slow again and again is left alone for longer.
+#[test]
+fn acks_are_lowered_for_longer_where_followers_stay_slow() {
+    let (mut sequence, begin) = (Sequence::new(US), Instant::now());
+    let at = |seconds: f64| begin + Duration::from_secs_f64(seconds);
+    let mut lowered = Vec::new();
+    for second in 0..200 {
+        let now = at(f64::from(second));
+        if !sequence.is_lowered(now) {
+            sequence.lower(REQUEST_TIMED_OUT, now);
+            sequence.lower(REQUEST_TIMED_OUT, now + Duration::from_millis(1));
+            lowered.push(second);
+        }
+    }
+    assert_eq!(lowered, [0, 5, 15, 35, 65, 95, 125, 155, 185]);
+    let long_after = at(400.0);
+    sequence.lower(REQUEST_TIMED_OUT, long_after);
+    assert!(sequence.is_lowered(long_after + Duration::from_millis(4_900)));
+    assert!(!sequence.is_lowered(long_after + Duration::from_secs(5)));
+    for missing in [19, 20] {
+        let mut sequence = Sequence::new(US);
+        sequence.lower(missing, begin);
+        assert!(sequence.is_lowered(at(0.9)) && !sequence.is_lowered(at(1.0)), "{missing}");
+    }
+    sequence.lower(REQUEST_TIMED_OUT, at(500.0));
+    sequence.lower(19, at(500.0));
+    assert!(sequence.is_lowered(at(504.9)), "a missing one makes no less of it");
 }
 
 #[test]

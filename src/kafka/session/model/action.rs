@@ -124,9 +124,11 @@ impl World {
         let waits = self.sessions.iter().any(|session| session.unsettled > 0);
         if (waits || self.cluster.order.any_marked()) && self.client.believes == self.client.told {
             to.extend([Action::Soon, Action::Later]);
-            if self.left.expiries > 0 && waits {
-                to.push(Action::Expire);
-            }
+        }
+        // What a broker is slow to answer comes to its bound as well, and is over it when it is lost.
+        let undecided = self.sessions.iter().any(|session| !session.slots.is_empty());
+        if self.left.expiries > 0 && undecided && self.client.believes == self.client.told {
+            to.push(Action::Expire);
         }
     }
 

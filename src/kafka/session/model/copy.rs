@@ -2,6 +2,7 @@
 
 use super::super::slot::{Answer, Slot, State, Trouble};
 use super::super::{Home, Session};
+use super::scenario::HELD_FOR;
 use crate::kafka::cluster::Cluster;
 use crate::kafka::model::print::{Print, SOON, hash_of};
 use crate::kafka::order::{Copies, Progress};
@@ -80,6 +81,9 @@ impl Session {
         self.gathering.print(print);
         for slot in &self.slots {
             slot.print(print, number);
+            for lane in slot.lanes() {
+                print.past(self.lanes.moved(*lane), HELD_FOR);
+            }
         }
         for link in &self.links {
             link.print(print);
@@ -113,6 +117,7 @@ impl Slot {
 
     fn print(&self, print: &mut Print, number: &dyn Fn(&Arc<Progress>) -> usize) {
         print.put(&(self.correlation, self.frame.as_ref(), self.stamped, self.raised as u8));
+        print.past(Some(self.arrived), HELD_FOR);
         for barrier in &self.barriers {
             barrier.print(print, number);
         }

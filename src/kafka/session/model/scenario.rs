@@ -35,6 +35,9 @@ pub(super) struct Budget {
     pub behind: u8,
 }
 
+/// How long a request is held: longer than anything here takes, but for what comes to its bound.
+pub(super) const HELD_FOR: Duration = Duration::from_secs(100_000);
+
 /// One exploration.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a circumstance of its own")]
@@ -126,7 +129,7 @@ impl Scenario {
     pub(super) fn settings(&self) -> Settings {
         let config = Config::default();
         let mut hold = config.hold;
-        hold.max = Duration::from_secs(100_000);
+        hold.max = HELD_FOR;
         let idempotence =
             if self.identity == Identity::Injected { Idempotence::Inject } else { Idempotence::Off };
         let raise_acks = if self.raise { RaiseAcks::Acks1 } else { RaiseAcks::Off };
