@@ -51,7 +51,7 @@ clients: setup ## eight client libraries through rolls, directly and through Eve
 	$(CARGO) build --release --bin evenkeel
 	$(CARGO) run --release -p testbed --bin clients -- $(ARGS)
 
-bench: ## Evenkeel against a bare copy loop and HAProxy (ARGS=zookeeper: and Envoy, before ZooKeeper; ARGS=stall: the stall of a killed broker; ARGS=moves: the pause of a moved session)
+bench: ## Evenkeel against a bare copy loop and HAProxy (ARGS=zookeeper: and Envoy, before ZooKeeper; ARGS=stall: the stall of a killed broker; ARGS=moves: the pause of a moved session; ARGS=tls: encrypted)
 	bench/run $(ARGS)
 
 lint: ## formatting, clippy, floors, licences and advisories; warnings are errors

@@ -1,7 +1,8 @@
 //! The proxies that are compared: each starts as a process of its own in front of the same broker.
 
-use crate::cpu;
+use crate::{cpu, tls};
 use clap::ValueEnum;
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +37,8 @@ pub(crate) enum Behind {
     Kafka,
     /// A `ZooKeeper` server.
     ZooKeeper,
+    /// A Kafka broker that encrypts; and whether the proxy does, too, before its clients.
+    Encrypted(bool),
 }
 
 impl Kind {
@@ -79,9 +82,11 @@ impl Contender {
         let started = match (kind, behind) {
             (Kind::Direct, _) => Ok(Self { kind, address: at, pid: None, process: Process::None }),
             (Kind::Copy, _) => copy(at, folder),
-            (Kind::Haproxy, _) => haproxy(at, folder),
+            (Kind::Haproxy, behind) => haproxy(at, behind, folder),
             (Kind::Envoy, _) => envoy(at, folder),
-            (Kind::Evenkeel | Kind::Uninjected, Behind::Kafka) => evenkeel(kind, at),
+            (Kind::Evenkeel | Kind::Uninjected, Behind::Kafka | Behind::Encrypted(_)) => {
+                evenkeel(kind, at, behind, folder)
+            }
             (Kind::Evenkeel | Kind::Uninjected, Behind::ZooKeeper) => evenkeel_zookeeper(kind, at),
         };
         let mut contender = started?;
@@ -130,29 +135,47 @@ pub(crate) fn haproxy_binary() -> Option<PathBuf> {
     folders.map(|folder| folder.join("haproxy")).find(|file| file.is_file())
 }
 
-fn haproxy(at: SocketAddr, folder: &Path) -> Result<Contender> {
+fn haproxy(at: SocketAddr, behind: Behind, folder: &Path) -> Result<Contender> {
     let binary = haproxy_binary().ok_or_else(|| Error::Missing("haproxy is not installed".to_owned()))?;
     let address = free_addr(Ipv4Addr::LOCALHOST)?;
+    let file = |name: &str| folder.join(name).display().to_string();
+    let (front, back) = match behind {
+        Behind::Encrypted(both) => (
+            if both { format!(" ssl crt {}", file(tls::STORE)) } else { String::new() },
+            format!(" ssl verify required ca-file {}", file(tls::AUTHORITY)),
+        ),
+        _ => Default::default(),
+    };
     let config = format!(
         "global\n  nbthread 1\n  tune.bufsize 65536\n  maxconn 2000\n\
          defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
-         listen bench\n  bind {address}\n  server behind {at}\n"
+         listen bench\n  bind {address}{front}\n  server behind {at}{back}\n"
     );
-    let path = folder.join("haproxy.cfg");
+    let path = folder.join(format!("haproxy-{}.cfg", address.port()));
     std::fs::write(&path, config).map_err(Error::io("writing HAProxy's configuration"))?;
     let mut command = Command::new(binary);
     command.arg("-db").arg("-f").arg(path);
-    let server = Server::spawn("HAProxy", command, &folder.join("haproxy.log"), None)?;
+    let server =
+        Server::spawn("HAProxy", command, &folder.join(format!("haproxy-{}.log", address.port())), None)?;
     Ok(Contender { kind: Kind::Haproxy, address, pid: Some(server.pid()), process: Process::Server(server) })
 }
 
-fn evenkeel(kind: Kind, broker: SocketAddr) -> Result<Contender> {
+fn evenkeel(kind: Kind, broker: SocketAddr, behind: Behind, folder: &Path) -> Result<Contender> {
     let binary = Sidecar::binary()?;
     let first = free_ports(Ipv4Addr::LOCALHOST, 100)?;
     let listen = free_addr(Ipv4Addr::LOCALHOST)?;
     let mut config = Sidecar::kafka_section("benchmark", listen, &broker.to_string(), first);
     if kind == Kind::Uninjected {
         config.push_str("idempotence = \"off\"\n");
+    }
+    let file = |name: &str| folder.join(name).display().to_string();
+    if let Behind::Encrypted(both) = behind {
+        // Writing to a String cannot fail.
+        let _ = writeln!(config, "tls.enabled = true\ntls.ca = '{}'", file(tls::AUTHORITY));
+        if both {
+            let (certificate, key) = (file(tls::CERTIFICATE), file(tls::KEY));
+            let _ = writeln!(config, "listen_tls.certificate = '{certificate}'\nlisten_tls.key = '{key}'");
+        }
     }
     let mut sidecar = Sidecar::start(&binary, &config)?;
     sidecar.wait_ready(START)?;

@@ -7,8 +7,10 @@ use crate::frames;
 use crate::reader::Reader;
 use crate::workload::Workload;
 use std::io::{BufRead, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Instant;
+use testbed::crypt::{Crypt, Settings, client};
 use testbed::{Error, Result};
 
 /// What a load came to.
@@ -30,20 +32,43 @@ impl Done {
     }
 }
 
-/// Puts the load on `target`.
-pub(crate) fn load(target: SocketAddr, workload: Workload, requests: u64) -> Result<()> {
-    let mut stream = TcpStream::connect(target).map_err(Error::io("connecting"))?;
-    stream.set_nodelay(true).map_err(Error::io("setting nodelay"))?;
-    let mut back = stream.try_clone().map_err(Error::io("sharing a socket"))?;
+/// Puts the load on `target`, encrypted if there is an authority to trust.
+pub(crate) fn load(target: SocketAddr, workload: Workload, requests: u64, ca: Option<&Path>) -> Result<()> {
+    let settings = ca.map(|ca| trusting(ca, true)).transpose()?;
+    let stream = &mut Crypt::connect(target, settings.as_ref())?;
     let mut client = Client { frame: frames::request(workload)?, reader: Reader::new(), workload, next: 0 };
     // A warm-up: connections upstream, buffers, windows and branch predictors are then as they stay.
-    client.send(&mut stream, &mut back, (requests / 20).max(client.workload.burst() * 4))?;
+    client.send(stream, (requests / 20).max(client.workload.burst() * 4))?;
     say("ready")?;
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(Error::io("waiting for the start"))?;
     let start = Instant::now();
-    let bytes = client.send(&mut stream, &mut back, requests)?;
+    let bytes = client.send(stream, requests)?;
     say(&format!("done {bytes} {requests} {}", start.elapsed().as_micros()))
+}
+
+fn trusting(ca: &Path, resumes: bool) -> Result<Settings> {
+    let authority = std::fs::read_to_string(ca).map_err(Error::io("reading the authority's certificate"))?;
+    client(&authority, resumes)
+}
+
+/// Connects so often, asks once on each connection and closes it.
+pub(crate) fn connections(target: SocketAddr, count: u64, ca: Option<&Path>, full: bool) -> Result<()> {
+    let settings = ca.map(|ca| trusting(ca, !full)).transpose()?;
+    let once = || -> Result<()> {
+        let mut stream = Crypt::connect(target, settings.as_ref())?;
+        let workload = Workload::Opaque;
+        let mut client =
+            Client { frame: frames::request(workload)?, reader: Reader::new(), workload, next: 0 };
+        client.send(&mut stream, 1).map(drop)
+    };
+    (0..count / 10).try_for_each(|_| once())?;
+    say("ready")?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(Error::io("waiting for the start"))?;
+    let start = Instant::now();
+    (0..count).try_for_each(|_| once())?;
+    say(&format!("done 0 {count} {}", start.elapsed().as_micros()))
 }
 
 fn say(line: &str) -> Result<()> {
@@ -60,7 +85,7 @@ struct Client {
 
 impl Client {
     /// Sends so many requests and reads their answers. Answers the bytes of both.
-    fn send(&mut self, stream: &mut TcpStream, back: &mut TcpStream, requests: u64) -> Result<u64> {
+    fn send(&mut self, stream: &mut Crypt, requests: u64) -> Result<u64> {
         let (burst, in_flight) = (self.workload.burst(), self.workload.in_flight());
         let (mut sent, mut answered, mut bytes) = (0, 0, 0u64);
         let mut expected = self.next;
@@ -76,7 +101,7 @@ impl Client {
                 stream.write_all(&out).map_err(Error::io("sending"))?;
                 sent += now;
             }
-            let Some(seen) = self.reader.next(back, |_| false)? else {
+            let Some(seen) = self.reader.next(stream, |_| false)? else {
                 return Err(Error::program("load", "the connection was closed"));
             };
             let id = seen.bytes.first_chunk::<4>().map(|id| i32::from_be_bytes(*id));

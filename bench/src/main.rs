@@ -17,6 +17,7 @@ mod reader;
 mod report;
 mod run;
 mod stall;
+mod tls;
 mod workload;
 mod zookeeper;
 
@@ -58,10 +59,31 @@ enum Role {
     },
     /// (a part) The bare copy loop.
     Copy { listen: SocketAddr, upstream: SocketAddr },
+    /// Measures `HAProxy` and Evenkeel on encrypted connections.
+    Tls(tls::Options),
     /// (a part) The broker that answers at once.
-    Broker { listen: SocketAddr },
+    Broker {
+        listen: SocketAddr,
+        #[arg(long)]
+        store: Option<PathBuf>,
+    },
     /// (a part) The load generator.
-    Load { target: SocketAddr, workload: Workload, requests: u64 },
+    Load {
+        target: SocketAddr,
+        workload: Workload,
+        requests: u64,
+        #[arg(long)]
+        ca: Option<PathBuf>,
+    },
+    /// (a part) The one that connects again and again.
+    Connections {
+        target: SocketAddr,
+        count: u64,
+        #[arg(long)]
+        ca: Option<PathBuf>,
+        #[arg(long)]
+        full: bool,
+    },
     /// (a part) The `ZooKeeper` server that answers at once.
     ZookeeperServer { listen: SocketAddr },
     /// (a part) The load generator for it.
@@ -108,8 +130,14 @@ fn main() -> ExitCode {
         Role::ZookeeperProfile { contender, only, rounds } => zookeeper::profile(contender, only, rounds),
         Role::Profile { contender, only, rounds } => run::profile(contender, only, rounds),
         Role::Copy { listen, upstream } => copy::serve(listen, upstream).map_err(Error::io("copying")),
-        Role::Broker { listen } => broker::serve(listen),
-        Role::Load { target, workload, requests } => load::load(target, workload, requests),
+        Role::Tls(options) => tls::run(&options),
+        Role::Broker { listen, store } => broker::serve(listen, store.as_deref()),
+        Role::Load { target, workload, requests, ca } => {
+            load::load(target, workload, requests, ca.as_deref())
+        }
+        Role::Connections { target, count, ca, full } => {
+            load::connections(target, count, ca.as_deref(), full)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -37,11 +37,14 @@ impl Drop for Folder {
     }
 }
 
-/// Starts what answers the load, which is this binary in the role `role`.
-pub(crate) fn backend(role: &str, folder: &Path) -> Result<(Server, SocketAddr)> {
+/// Starts what answers the load, which is this binary in the role `role`, encrypted with the key and certificate in `store`.
+pub(crate) fn backend(role: &str, store: Option<&Path>, folder: &Path) -> Result<(Server, SocketAddr)> {
     let address = free_addr(Ipv4Addr::LOCALHOST)?;
     let mut command = own(role)?;
     command.arg(address.to_string());
+    if let Some(store) = store {
+        command.arg("--store").arg(store);
+    }
     let server = Server::spawn(role, command, &folder.join("backend.log"), None)?;
     wait::until(role, Duration::from_secs(20), || wait::accepts(address))?;
     Ok((server, address))
@@ -51,7 +54,7 @@ pub(crate) fn backend(role: &str, folder: &Path) -> Result<(Server, SocketAddr)>
 pub(crate) fn run(options: &Options) -> Result<()> {
     let folder = Folder::new()?;
     let one_core = cpu::share_one_core();
-    let (_broker, at) = backend("broker", &folder.0)?;
+    let (_broker, at) = backend("broker", None, &folder.0)?;
     let mut contenders = Vec::new();
     for kind in Kind::KAFKA {
         if kind == Kind::Haproxy && haproxy_binary().is_none() {
@@ -102,7 +105,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 pub(crate) fn profile(kind: Kind, workload: Workload, rounds: u32) -> Result<()> {
     let folder = Folder::new()?;
     cpu::share_one_core();
-    let (_broker, at) = backend("broker", &folder.0)?;
+    let (_broker, at) = backend("broker", None, &folder.0)?;
     let mut contender = Contender::start(kind, Behind::Kafka, at, &folder.0)?;
     println!("{} is process {:?}", kind.title(), contender.pid);
     for _ in 0..rounds {
@@ -124,8 +127,7 @@ impl Drop for Loader {
 
 fn measure(contender: &mut Contender, workload: Workload, requests: u64) -> Result<Sample> {
     let mut command = own("load")?;
-    let name = workload.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-    command.arg(contender.address.to_string()).arg(name).arg(requests.to_string());
+    command.arg(contender.address.to_string()).arg(workload.name()).arg(requests.to_string());
     let (seconds, done) = drive(contender, command, Done::parse)?;
     Ok(Sample { seconds, bytes: done.bytes, requests: done.requests, micros: done.micros })
 }

@@ -29,6 +29,11 @@ pub(crate) enum Unit {
 }
 
 impl Workload {
+    /// As the command line has it.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Produce => "Produce, 100 kB requests",

@@ -1,18 +1,23 @@
-//! Brokers that ask who is there and allow only what they are told to: a roll over `SASL_SSL` with sessions of five seconds and a new
-//! password, each mechanism, and what is said to those who may not come in.
+//! Brokers that ask who is there and allow only what they are told to: a roll over `SASL_SSL` in which all that proves anything is
+//! renewed, each mechanism, and what is said to those who may not come in.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, TcpStream};
+use std::net::TcpStream;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use evenkeel::kafka::wire::{self, Struct};
 use testbed::keys::{Authority, replace};
-use testbed::{Asking, Cluster, KafkaVersion, Load, Roll, Scene, Sidecar, Spec, wait};
+use testbed::python::PythonClient;
+use testbed::{Asking, Cluster, KafkaVersion, Library, Load, Roll, Sidecar, Spec, wait};
 
+use crate::tls::certify;
 use crate::{assert_planned, binary, is_zero, metric};
 
 const ALTER_SCRAM: i16 = 51;
@@ -89,12 +94,7 @@ fn allow(cluster: &Cluster) {
 fn asking(version: KafkaVersion, asking: &Asking, authority: Option<&Authority>) -> Cluster {
     let mut cluster = Cluster::prepare(Spec::new(version).fast()).unwrap();
     for id in cluster.ids() {
-        let store = authority.map(|authority| {
-            let path = cluster.folder().join(format!("kafka-{id}.pem"));
-            let at: IpAddr = cluster.addr(id).unwrap().ip();
-            authority.issue(&format!("kafka-{id}.test"), &[at]).unwrap().store(&path).unwrap();
-            path
-        });
+        let store = authority.map(|authority| certify(&cluster, id, authority));
         asking.set(&mut cluster, id, store).unwrap();
         cluster.start_node(id).unwrap();
     }
@@ -129,49 +129,6 @@ fn assert_discreet(sidecar: &Sidecar, secrets: &[&str]) {
     }
 }
 
-#[test]
-fn a_roll_over_sasl_ssl_with_short_sessions_and_a_new_password() {
-    let authority = Authority::new("one").unwrap();
-    let asks = Asking { reauth_ms: Some(5000), acls: true, ..Asking::default() };
-    let cluster = asking(KafkaVersion::V3_9_2, &asks, Some(&authority));
-    set_password(&cluster, "first-secret");
-    let ca = cluster.folder().join("ca.pem");
-    replace(&ca, authority.pem()).unwrap();
-    let file = secret(&cluster, "password", "first-secret");
-    let keys = format!(
-        "tls.enabled = true\ntls.ca = '{}'\n{}",
-        ca.display(),
-        with_password("SCRAM-SHA-512", USER, &file)
-    );
-    let (mut sidecar, front) = Sidecar::kafka_with(binary(), &cluster.bootstrap(), "", &keys).unwrap();
-    sidecar.wait_ready(Duration::from_secs(60)).unwrap();
-    let mut scene = Scene { sidecar, front, cluster };
-    let through = scene.front.listen.to_string();
-    let mut load = Load::start(&mut scene.cluster, "asked", &through, &[Load::java("plain")]).unwrap();
-    for id in scene.cluster.ids() {
-        load.note_stop();
-        scene.cluster.restart(id, Roll::Soft).unwrap();
-        if id == 2 {
-            // Whoever is connected stays; whoever renews or connects from now on shows the new one.
-            set_password(&scene.cluster, "second-secret");
-            secret(&scene.cluster, "password", "second-secret");
-        }
-    }
-    load.go_on().unwrap();
-    wait::until("sessions renewed", Duration::from_secs(60), || {
-        metric(&scene.sidecar, "kafka_sasl_renewals_total", &["outcome=\"ok\""]) >= 10.0
-    })
-    .unwrap();
-    let report = load.finish(&mut scene.cluster).unwrap();
-    assert_planned(&report, &scene.sidecar);
-    // Brokers learn of a new password one after the other, so a renewal may be refused at that moment; none may be late.
-    assert!(is_zero(metric(&scene.sidecar, "kafka_sasl_renewals_total", &["outcome=\"late\""])));
-    let log = fs::read_to_string(scene.sidecar.log()).unwrap();
-    assert!(log.contains("a file of credentials has changed and was read again"), "{log}");
-    assert!(!log.contains("a request of Evenkeel's own is refused"), "{log}");
-    assert_discreet(&scene.sidecar, &["first-secret", "second-secret"]);
-}
-
 /// A token without a signature, for brokers that take such (`OAuthBearerUnsecuredValidatorCallbackHandler`).
 fn token(user: &str, lasts: Duration) -> String {
     use base64::Engine as _;
@@ -180,6 +137,102 @@ fn token(user: &str, lasts: Duration) -> String {
     let claims =
         format!("{{\"sub\":\"{user}\",\"iat\":{},\"exp\":{}}}", now.as_secs(), (now + lasts).as_secs());
     format!("{}.{}.", encode("{\"alg\":\"none\"}"), encode(&claims))
+}
+
+/// A token that is replaced before it ends, as whoever issues them does, until it is dropped.
+struct Tokens {
+    over: Arc<AtomicBool>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Tokens {
+    const LAST: Duration = Duration::from_secs(12);
+
+    fn into(path: PathBuf) -> Self {
+        replace(&path, &token(USER, Self::LAST)).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
+        let writer = std::thread::spawn(move || {
+            let mut written = Instant::now();
+            while !is_over.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(100));
+                if written.elapsed() > Self::LAST / 2 {
+                    replace(&path, &token(USER, Self::LAST)).unwrap();
+                    written = Instant::now();
+                }
+            }
+        });
+        Self { over, writer: Some(writer) }
+    }
+}
+
+impl Drop for Tokens {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        let _ = self.writer.take().map(JoinHandle::join);
+    }
+}
+
+/// In the middle of a roll under load, with sessions of five seconds: the brokers' certificates are of another authority, the password is
+/// another, tokens end and are followed by others.
+#[test]
+fn a_roll_over_sasl_ssl_with_short_sessions_in_which_all_that_proves_anything_is_renewed() {
+    let [old, new] = ["old", "new"].map(|name| Authority::new(name).unwrap());
+    let asks = Asking { reauth_ms: Some(5000), acls: true, ..Asking::default() };
+    let cluster = asking(KafkaVersion::V3_9_2, &asks, Some(&old));
+    set_password(&cluster, "first-secret");
+    let ca = cluster.folder().join("ca.pem");
+    replace(&ca, old.pem()).unwrap();
+    let file = secret(&cluster, "password", "first-secret");
+    let tls = format!("tls.enabled = true\ntls.ca = '{}'\n", ca.display());
+    let scram = format!("{tls}{}", with_password("SCRAM-SHA-512", USER, &file));
+    let token_file = cluster.folder().join("token");
+    let tokens = Tokens::into(token_file.clone());
+    let bearer =
+        format!("{tls}sasl.mechanism = \"OAUTHBEARER\"\nsasl.token_file = '{}'", token_file.display());
+    let [(scram, front), (bearer, other)] = [scram, bearer].map(|keys| {
+        let (mut sidecar, front) = Sidecar::kafka_with(binary(), &cluster.bootstrap(), "", &keys).unwrap();
+        sidecar.wait_ready(Duration::from_secs(60)).unwrap();
+        (sidecar, front)
+    });
+    let through = [front.listen.to_string(), other.listen.to_string()];
+    let librdkafka = Load::java("librdkafka").library(Library::Python(PythonClient::Confluent));
+    let producers = [Load::java("by-password"), Load::java("by-token"), librdkafka];
+    let mut cluster = cluster;
+    let mut load = Load::through(&mut cluster, "asked", &through, &producers).unwrap();
+    replace(&ca, &format!("{}{}", old.pem(), new.pem())).unwrap();
+    for id in cluster.ids() {
+        load.note_stop();
+        certify(&cluster, id, &new);
+        cluster.restart(id, Roll::Soft).unwrap();
+        if id == 2 {
+            // Whoever is connected stays; whoever renews or connects from now on shows the new one.
+            set_password(&cluster, "second-secret");
+            secret(&cluster, "password", "second-secret");
+        }
+    }
+    replace(&ca, new.pem()).unwrap();
+    load.go_on().unwrap();
+    for sidecar in [&scram, &bearer] {
+        wait::until("sessions renewed", Duration::from_secs(60), || {
+            metric(sidecar, "kafka_sasl_renewals_total", &["outcome=\"ok\""]) >= 10.0
+        })
+        .unwrap();
+    }
+    let report = load.finish(&mut cluster).unwrap();
+    drop(tokens);
+    for sidecar in [&scram, &bearer] {
+        assert_planned(&report, sidecar);
+        // Brokers learn of a new password one after the other, so a renewal may be refused at that moment; none may be late.
+        assert!(is_zero(metric(sidecar, "kafka_sasl_renewals_total", &["outcome=\"late\""])));
+        let failed = metric(sidecar, "upstream_connect_total", &["outcome=\"tls\""]);
+        assert!(is_zero(failed), "{failed} handshakes failed:\n{}", sidecar.log_tail(40));
+        let log = fs::read_to_string(sidecar.log()).unwrap();
+        assert!(log.contains("a file of credentials has changed and was read again"), "{log}");
+        assert!(log.contains("TLS files have changed and were read again"), "{log}");
+        assert!(!log.contains("a request of Evenkeel's own is refused"), "{log}");
+        assert_discreet(sidecar, &["first-secret", "second-secret", "eyJ"]);
+    }
 }
 
 #[test]

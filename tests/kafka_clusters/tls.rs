@@ -13,7 +13,7 @@ use testbed::{Cluster, KafkaVersion, Library, Load, Roll, Scene, Sidecar, Spec, 
 use crate::{assert_planned, binary, metric};
 
 /// The store of a node, with a certificate for where clients find it.
-fn certify(cluster: &Cluster, id: u8, authority: &Authority) -> PathBuf {
+pub(crate) fn certify(cluster: &Cluster, id: u8, authority: &Authority) -> PathBuf {
     let path = cluster.folder().join(format!("kafka-{id}.pem"));
     let at: IpAddr = cluster.addr(id).unwrap().ip();
     authority.issue(&format!("kafka-{id}.test"), &[at]).unwrap().store(&path).unwrap();

@@ -145,7 +145,7 @@ async fn bad_connections_of_twenty_kinds_hurt_nobody_else() {
         bad.extend(kinds(Speaks::Kafka).enumerate().map(|(number, kind)| {
             std::thread::spawn(move || {
                 let mut noise = Noise::new((seed * 100 + number + 1) as u64);
-                (0..if kind.slow { 1 } else { 5 }).try_for_each(|_| kind.play(at, &mut noise))
+                (0..if kind.slow { 1 } else { 5 }).try_for_each(|_| kind.play(at, None, &mut noise))
             })
         }));
     }

@@ -72,7 +72,7 @@ async fn bad_connections_of_twenty_kinds_hurt_nobody_else() {
     let bad = kinds(Speaks::ZooKeeper).enumerate().map(|(number, kind)| {
         std::thread::spawn(move || {
             let mut noise = Noise::new(number as u64 + 1);
-            (0..if kind.slow { 1 } else { 5 }).try_for_each(|_| kind.play(listen, &mut noise))
+            (0..if kind.slow { 1 } else { 5 }).try_for_each(|_| kind.play(listen, None, &mut noise))
         })
     });
     let bad: Vec<_> = bad.collect();

@@ -45,7 +45,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let folder = Folder::new()?;
     let one_core = cpu::share_one_core();
-    let (_server, at) = backend(SERVER, folder.path())?;
+    let (_server, at) = backend(SERVER, None, folder.path())?;
     let mut contenders = Vec::new();
     for kind in Kind::ZOOKEEPER {
         match Contender::start(kind, Behind::ZooKeeper, at, folder.path()) {
@@ -101,7 +101,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 pub(crate) fn profile(kind: Kind, workload: Workload, rounds: u32) -> Result<()> {
     let folder = Folder::new()?;
     cpu::share_one_core();
-    let (_server, at) = backend(SERVER, folder.path())?;
+    let (_server, at) = backend(SERVER, None, folder.path())?;
     let mut contender = Contender::start(kind, Behind::ZooKeeper, at, folder.path())?;
     println!("{} is process {:?}", kind.title(), contender.pid);
     for _ in 0..rounds {

@@ -15,6 +15,7 @@ pub mod chaos;
 pub mod claim;
 pub mod clients;
 pub mod copies;
+pub mod crypt;
 pub mod dns;
 pub mod driven;
 mod error;

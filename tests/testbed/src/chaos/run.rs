@@ -341,6 +341,16 @@ impl Clients {
                 let _ = wait::until("deliveries", left, || delivered() >= log.len());
             }
         }
-        self.consumers.into_iter().try_for_each(|(_, consumer)| consumer.stop().map(drop))
+        // These, too: a member that ends later than the others is given what they had.
+        std::thread::scope(|scope| {
+            let ends = self
+                .consumers
+                .into_iter()
+                .map(|(_, consumer)| scope.spawn(move || consumer.stop().map(drop)));
+            let ends: Vec<_> = ends.collect();
+            let mut joined = ends.into_iter().map(std::thread::ScopedJoinHandle::join);
+            let panicked = |_| Err(crate::Error::program("chaos", "a reader's end panicked"));
+            joined.try_for_each(|end| end.unwrap_or_else(panicked))
+        })
     }
 }

@@ -1,11 +1,14 @@
-//! Bad connections of twenty kinds, while a hundred good ones work.
+//! Bad connections of twenty kinds, in plain text and behind TLS handshakes, while a hundred good ones work.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use testbed::bad::{Good, Kind, Noise, Speaks, kinds};
+use testbed::crypt::{self, Settings};
+use testbed::keys::{Authority, replace};
 use testbed::{
     Ensemble, EnsembleSpec, Error, KafkaVersion, Load, Result, Scene, Sidecar, Spec, ZooKeeperVersion, wait,
 };
@@ -13,8 +16,8 @@ use testbed::{
 use super::garbage::resident_kib;
 use super::{Bench, Finding, PATIENCE};
 
-/// Bad connections in front of each kind of cluster.
-const BAD: usize = 25_000;
+/// Bad connections at each listener: of Kafka and of ZooKeeper, one in plain text and one that is encrypted.
+const BAD: usize = 12_500;
 /// Those that come first, and are not counted: what is kept for later is there then.
 const WARM_UP: usize = 1000;
 /// Good connections.
@@ -38,12 +41,49 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
     Ok(finding)
 }
 
+/// A listener.
+struct Front<'a> {
+    sidecar: &'a Sidecar,
+    speaks: Speaks,
+    doors: &'a [SocketAddr],
+    /// With what its clients encrypt. Then every second bad one comes in plain text all the same.
+    settings: Option<Settings>,
+}
+
+impl Front<'_> {
+    fn title(&self) -> String {
+        format!("{:?}{}", self.speaks, if self.settings.is_some() { ", encrypted" } else { "" })
+    }
+}
+
+/// What a listener is to encrypt with, as keys of its cluster, and what its clients need.
+fn encrypted(folder: &Path) -> Result<(String, Settings)> {
+    let authority = Authority::new("acceptance")?;
+    let pair = authority.issue("localhost", &[IpAddr::from([127, 0, 0, 1])])?;
+    let [certificate, key] = ["listen.pem", "listen.key"].map(|name| folder.join(name));
+    replace(&certificate, &pair.certificate)?;
+    replace(&key, &pair.key)?;
+    let keys =
+        format!("listen_tls.certificate = '{}'\nlisten_tls.key = '{}'", certificate.display(), key.display());
+    Ok((keys, crypt::client(authority.pem(), true)?))
+}
+
 fn kafka(bench: &Bench, finding: &mut Finding) -> Result<()> {
     let mut scene = Scene::with(Spec::new(KafkaVersion::V3_9_2), &bench.binary, LIMITS, "")?;
     let through = scene.front.listen.to_string();
     let load = Load::start(&mut scene.cluster, "beside", &through, &[Load::java("java")])?;
-    let doors = [scene.front.listen, scene.front.broker(1), scene.front.broker(2), scene.front.broker(3)];
-    storm(bench, &scene.sidecar, Speaks::Kafka, &doors, finding)?;
+    let doors =
+        |front: &testbed::sidecar::Front| [front.listen, front.broker(1), front.broker(2), front.broker(3)];
+    let plain = doors(&scene.front);
+    let front = Front { sidecar: &scene.sidecar, speaks: Speaks::Kafka, doors: &plain, settings: None };
+    storm(bench, &front, finding)?;
+    load.go_on()?;
+    let (keys, settings) = encrypted(scene.cluster.folder())?;
+    let (mut other, at) = Sidecar::kafka_with(&bench.binary, &scene.cluster.bootstrap(), LIMITS, &keys)?;
+    other.wait_ready(PATIENCE)?;
+    let crypt = doors(&at);
+    let front = Front { sidecar: &other, speaks: Speaks::Kafka, doors: &crypt, settings: Some(settings) };
+    storm(bench, &front, finding)?;
     load.go_on()?;
     let report = load.finish(&mut scene.cluster)?;
     finding.breaches.extend(report.breaches_of_planned());
@@ -64,7 +104,14 @@ fn zookeeper(bench: &Bench, finding: &mut Finding) -> Result<()> {
     let ensemble = Ensemble::with(EnsembleSpec::new(ZooKeeperVersion::V3_9_5))?;
     let (mut sidecar, listen) = Sidecar::zookeeper(&bench.binary, &ensemble.servers(), LIMITS, "")?;
     sidecar.wait_ready(PATIENCE)?;
-    storm(bench, &sidecar, Speaks::ZooKeeper, &[listen], finding)
+    let front = Front { sidecar: &sidecar, speaks: Speaks::ZooKeeper, doors: &[listen], settings: None };
+    storm(bench, &front, finding)?;
+    let (keys, settings) = encrypted(ensemble.folder())?;
+    let (mut other, listen) = Sidecar::zookeeper(&bench.binary, &ensemble.servers(), LIMITS, &keys)?;
+    other.wait_ready(PATIENCE)?;
+    let front =
+        Front { sidecar: &other, speaks: Speaks::ZooKeeper, doors: &[listen], settings: Some(settings) };
+    storm(bench, &front, finding)
 }
 
 /// What the good ones went through.
@@ -75,30 +122,25 @@ struct Went {
     errors: Vec<String>,
 }
 
-fn storm(
-    bench: &Bench,
-    sidecar: &Sidecar,
-    speaks: Speaks,
-    doors: &[SocketAddr],
-    finding: &mut Finding,
-) -> Result<()> {
+fn storm(bench: &Bench, front: &Front<'_>, finding: &mut Finding) -> Result<()> {
+    let (sidecar, title) = (front.sidecar, front.title());
     let mut good = Vec::new();
-    for door in doors.iter().cycle().take(GOOD) {
-        good.push(Good::connect(*door, speaks)?);
+    for door in front.doors.iter().cycle().take(GOOD) {
+        good.push(Good::connect(*door, front.speaks, front.settings.as_ref())?);
     }
     for good in &mut good {
         good.ask()?;
     }
-    throw(speaks, doors, WARM_UP)?;
+    throw(front, WARM_UP)?;
     let others = settled(sidecar, None)?;
     let (files, memory) = (open_files(sidecar)?, resident_kib(sidecar)?);
     bench.say(&format!(
-        "{speaks:?}: {GOOD} good connections, {files} descriptors, {memory} KiB; now {BAD} bad ones"
+        "{title}: {GOOD} good connections, {files} descriptors, {memory} KiB; now {BAD} bad ones"
     ));
     let (stop, start) = (AtomicBool::new(false), Instant::now());
     let (went, thrown) = std::thread::scope(|scope| {
         let working = scope.spawn(|| work(&mut good, &stop));
-        let thrown = throw(speaks, doors, BAD);
+        let thrown = throw(front, BAD);
         stop.store(true, Relaxed);
         (working.join(), thrown)
     });
@@ -110,25 +152,21 @@ fn storm(
         open_files(sidecar).is_ok_and(|now| now.abs_diff(files) <= FILES)
     })?;
     let (files_after, memory_after) = (open_files(sidecar)?, resident_kib(sidecar)?);
-    finding
-        .breaches
-        .extend(went.errors.iter().map(|error| format!("{speaks:?}: a good connection: {error}")));
+    finding.breaches.extend(went.errors.iter().map(|error| format!("{title}: a good connection: {error}")));
     if went.longest > ANSWER {
-        finding
-            .breaches
-            .push(format!("{speaks:?}: a good connection waited {:?} for an answer", went.longest));
+        finding.breaches.push(format!("{title}: a good connection waited {:?} for an answer", went.longest));
     }
     if memory_after > memory + GROWTH_KIB {
-        finding.breaches.push(format!("{speaks:?}: memory grew from {memory} to {memory_after} KiB"));
+        finding.breaches.push(format!("{title}: memory grew from {memory} to {memory_after} KiB"));
     }
     let late = sidecar.metric_sum("evenkeel_client_refused_total", &["reason=\"first_request\""])?;
     let rejected = sidecar.metric_sum("evenkeel_client_frames_rejected_total", &[])?;
     let _ = writeln!(
         finding.figures,
-        "{speaks:?}: {BAD} bad connections of {} kinds in {:.0} s; {GOOD} good ones asked {} times meanwhile, the longest answer took {:.0} \
+        "{title}: {BAD} bad connections of {} kinds in {:.0} s; {GOOD} good ones asked {} times meanwhile, the longest answer took {:.0} \
          ms, {} errors. Connections of clients by Evenkeel's count: {others} before, {after} after; descriptors {files} and {files_after}; resident memory \
          {memory} and {memory_after} KiB. {late} were closed for saying nothing in time; {rejected} frames were rejected.\n",
-        kinds(speaks).count(),
+        kinds(front.speaks).count(),
         took.as_secs_f64(),
         went.asked,
         went.longest.as_secs_f64() * 1000.0,
@@ -154,13 +192,16 @@ fn work(good: &mut [Good], stop: &AtomicBool) -> Went {
 }
 
 /// So many connections, of all kinds alike, at all doors.
-fn throw(speaks: Speaks, doors: &[SocketAddr], count: usize) -> Result<()> {
-    let all: Vec<&'static Kind> = kinds(speaks).collect();
-    let jobs = |slow: bool| -> Vec<(&'static Kind, SocketAddr)> {
-        // Every kind at every door.
-        let each = (0..count)
-            .filter_map(|n| Some((*all.get(n % all.len())?, *doors.get(n / all.len() % doors.len())?)));
-        each.filter(|(kind, _)| kind.slow == slow).collect()
+fn throw(front: &Front<'_>, count: usize) -> Result<()> {
+    let (all, doors): (Vec<&'static Kind>, _) = (kinds(front.speaks).collect(), front.doors);
+    let jobs = |slow: bool| -> Vec<(&'static Kind, SocketAddr, Option<&Settings>)> {
+        // Every kind at every door, in both ways.
+        let each = (0..count).filter_map(|n| {
+            let round = n / all.len();
+            let settings = front.settings.as_ref().filter(|_| round / doors.len() % 2 == 0);
+            Some((*all.get(n % all.len())?, *doors.get(round % doors.len())?, settings))
+        });
+        each.filter(|(kind, ..)| kind.slow == slow).collect()
     };
     let (quick, slow) = (jobs(false), jobs(true));
     std::thread::scope(|scope| {
@@ -170,8 +211,8 @@ fn throw(speaks: Speaks, doors: &[SocketAddr], count: usize) -> Result<()> {
                 let next = std::sync::Arc::clone(&next);
                 scope.spawn(move || -> Result<()> {
                     let mut noise = Noise::new(number as u64 * 2 + 1);
-                    while let Some((kind, door)) = jobs.get(next.fetch_add(1, Relaxed)) {
-                        kind.play(*door, &mut noise)?;
+                    while let Some((kind, door, settings)) = jobs.get(next.fetch_add(1, Relaxed)) {
+                        kind.play(*door, *settings, &mut noise)?;
                     }
                     Ok(())
                 })

@@ -131,10 +131,22 @@ fn twice(run: &Run, name: &str, members: &[&Reader], breaches: &mut Vec<Breach>)
     }
 }
 
+/// When the first member left at the end: all had been delivered, and it was assigned nothing any more. Those that end after it may be
+/// given what it had.
+fn left_us(members: &[&Reader]) -> Option<i64> {
+    let records = seen(members).filter(|seen| matches!(seen.event, ConsumerEvent::Record { .. }));
+    let delivered = records.map(|seen| seen.at_us).max()?;
+    let ends = members.iter().filter_map(|member| member.events.last());
+    let left = ends.filter(|seen| matches!(seen.event, ConsumerEvent::Revoked(_)) && seen.at_us >= delivered);
+    left.map(|seen| seen.at_us).min()
+}
+
 fn rebalances(run: &Run, name: &str, members: &[&Reader], group: &mut Readers, breaches: &mut Vec<Breach>) {
     // Until the first event the group's members come one after another.
     let Some(first) = run.events.iter().map(|event| event.start_us).min() else { return };
-    for seen in seen(members).filter(|seen| seen.at_us >= first) {
+    let left = left_us(members);
+    for seen in seen(members).filter(|seen| seen.at_us >= first && left.is_none_or(|left| seen.at_us < left))
+    {
         let what = match &seen.event {
             ConsumerEvent::Assigned { partitions, .. } => format!("assigned {partitions:?}"),
             ConsumerEvent::Lost(partitions) => format!("lost {partitions:?}"),

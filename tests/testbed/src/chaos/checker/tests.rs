@@ -304,6 +304,23 @@ fn what_readers_must_not_see_is_found() {
 }
 
 #[test]
+fn who_ends_last_may_be_given_what_the_others_had() {
+    let given = |left: i64, at: i64| {
+        let mut run = good(10);
+        let mut add = |reader: usize, at: i64, event: ConsumerEvent| {
+            run.readers[reader].events.push(Seen { at_us: at, event, value: String::new() });
+        };
+        add(0, left, ConsumerEvent::Revoked(vec![0]));
+        add(1, at, ConsumerEvent::Assigned { partitions: vec![0, 1], generation: 3 });
+        kinds(&run).into_iter().collect::<Vec<_>>()
+    };
+    let end = 1000 * S;
+    assert_eq!(given(end, end + 1), []);
+    assert_eq!(given(end, end - 1), [Kind::Rebalance], "before anybody had left");
+    assert_eq!(given(22 * S, 22 * S + 1), [Kind::Rebalance], "in the middle");
+}
+
+#[test]
 fn a_rebalance_or_a_failed_call_of_a_reader_is_found() {
     let add = |at: i64, outage: i64, event: ConsumerEvent| {
         let mut run = good(outage);
