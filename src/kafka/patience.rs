@@ -78,12 +78,14 @@ pub fn hold_bound(library: Library, deadline: Option<Duration>, max: Duration) -
 }
 
 /// How long a Produce may stand in line behind earlier ones of its partitions while these get on: as long as its client can be expected
-/// to wait, and never less than [`hold_bound`]. A `max` below its default says that clients wait less than their libraries do by
-/// default, which is taken to be so in proportion.
+/// to wait. A `max` below its default says that clients wait less than their libraries do by default; nothing is held for longer then.
 pub fn line_bound(library: Library, deadline: Option<Duration>, max: Duration) -> Duration {
-    let lowered = (max.as_secs_f64() / HOLD_MAX.as_secs_f64()).min(1.0);
-    let bound = patience(library, deadline).map(|patience| patience.mul_f64(lowered));
-    bound.unwrap_or(max).max(hold_bound(library, deadline, max))
+    let held = hold_bound(library, deadline, max);
+    if max < HOLD_MAX {
+        held
+    } else {
+        patience(library, deadline).map_or(held, |patience| patience.max(held))
+    }
 }
 
 #[cfg(test)]
@@ -122,14 +124,9 @@ mod tests {
         let (max, secs) = (HOLD_MAX, Duration::from_secs);
         assert_eq!(line_bound(Library::Librdkafka, None, max), secs(48));
         assert_eq!(line_bound(Library::Librdkafka, None, secs(60)), secs(48));
-        assert_eq!(line_bound(Library::Librdkafka, None, max / 4), secs(12), "its users wait less");
+        assert_eq!(line_bound(Library::Librdkafka, None, secs(19)), secs(19), "its users wait less");
         assert_eq!(line_bound(Library::Java, None, max), secs(24));
         assert_eq!(line_bound(Library::KafkaGo, Some(secs(5)), max), secs(8));
-        assert_eq!(
-            line_bound(Library::KafkaGo, Some(secs(5)), max / 4),
-            secs(5),
-            "not less than it is held for"
-        );
         assert_eq!(line_bound(Library::Other, Some(secs(10)), max), secs(6));
         assert_eq!(line_bound(Library::Other, None, max), max);
         assert_eq!(line_bound(Library::Other, None, Duration::ZERO), Duration::ZERO);

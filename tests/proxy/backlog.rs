@@ -2,12 +2,11 @@
 
 use crate::bed::Bed;
 use crate::client::Client;
-use crate::fake::{Act, Fake, gate};
+use crate::fake::{Act, Fake};
 use crate::identity::injecting;
 use crate::make::*;
 use evenkeel::kafka::wire;
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
 
 const PARTITIONS: i32 = 3;
 const EACH: i32 = 20;
@@ -94,81 +93,5 @@ async fn at_its_bound_librdkafka_is_told_of_a_time_out() {
     let mut client = bed.client_of(1).await;
     client.id = "rdkafka";
     assert_eq!(produced(&client.ask(PRODUCE, 9, &produce_text("x")).await), [(7, -1)]);
-    bed.balanced().await;
-}
-
-/// So many batches of a librdkafka client wait for a leader; a bed whose requests are held for [`MAX`] at most, and when they began.
-async fn in_line(batches: usize) -> (Bed, Client, Instant) {
-    let fake = Fake::start(&[1, 2]).await;
-    fake.topic("t", &[1]);
-    let bed =
-        Bed::over(fake, &format!("hold.max = \"{}s\"", MAX.as_secs()), "idempotence = \"inject\"").await;
-    bed.ready().await;
-    let mut client = bed.client_of(1).await;
-    client.id = "rdkafka";
-    client.ask(METADATA, 9, &metadata(&["t"])).await;
-    client.ask(PRODUCE, 9, &produce_text("opens")).await;
-    bed.fake.elect("t", 0, -1);
-    for n in 0..batches {
-        client.send(PRODUCE, 9, &produce_text(&n.to_string())).await;
-    }
-    bed.holding(batches as u64).await;
-    (bed, client, Instant::now())
-}
-
-const MAX: Duration = Duration::from_secs(3);
-
-/// Broker 2 leads from now on, and takes its time for each request; after so many nobody does.
-fn leads_slowly(bed: &Bed, requests: usize) {
-    let slowly = gate();
-    bed.fake.always(2, PRODUCE, Act::Wait(slowly.clone()));
-    bed.fake.elect("t", 0, 2);
-    let fake = bed.fake.clone();
-    tokio::spawn(async move {
-        for _ in 0..requests {
-            tokio::time::sleep(MAX / 12).await;
-            slowly.add_permits(1);
-        }
-        tokio::time::sleep(MAX / 12).await;
-        fake.elect("t", 0, -1);
-        slowly.add_permits(1000);
-    });
-}
-
-/// A client that would wait for a minute gets no error because others of its requests take longer than `hold.max` together.
-#[tokio::test]
-async fn a_line_that_moves_is_held_for_longer() {
-    let batches = 16;
-    let (bed, mut client, began) = in_line(batches).await;
-    leads_slowly(&bed, batches);
-    for n in 0..batches {
-        assert!(matches!(produced(&client.receive().await)[..], [(0, _)]), "{n} after {:?}", began.elapsed());
-    }
-    let expected = (0..batches).map(|n| n.to_string());
-    assert_eq!(bed.fake.texts("t", 0)[1..], expected.collect::<Vec<_>>());
-    assert!(began.elapsed() > MAX, "{:?} is no test", began.elapsed());
-    bed.balanced().await;
-}
-
-/// Nothing of the partition lands any more: what waits has its bound from the last that did.
-#[tokio::test]
-async fn a_line_that_stops_is_over_in_time() {
-    let (bed, mut client, began) = in_line(12).await;
-    leads_slowly(&bed, 8);
-    let (mut last, mut told) = (None, Vec::new());
-    for _ in 0..12 {
-        let answer = produced(&client.receive().await)[0];
-        told.push(answer.0);
-        last = if answer.0 == 0 { Some(Instant::now()) } else { last };
-    }
-    let landed = told.iter().take_while(|code| **code == 0).count();
-    // What went after them and is proven by none that landed is in doubt, and fails with the rest.
-    assert!((2..=8).contains(&landed), "{told:?}");
-    assert_eq!(told[landed..], vec![7; 12 - landed], "librdkafka is told of a time-out");
-    let last = last.unwrap();
-    assert!(last > began + MAX / 6, "{:?} is no test", last - began);
-    // Not from when they arrived, nor from when a broker refused them last.
-    let waited = last.elapsed();
-    assert!(waited + Duration::from_millis(100) > MAX && waited < 2 * MAX, "{waited:?}");
     bed.balanced().await;
 }

@@ -148,7 +148,6 @@ pub struct World {
     pub seen: Vec<Seen>,
 }
 
-#[derive(Clone)]
 pub struct Fake {
     world: Arc<Mutex<World>>,
 }

@@ -221,6 +221,22 @@ async fn acks_1_is_raised_and_falls_back() {
     }
 }
 
+/// With its offset: so do real brokers answer (`DelayedProduce` changes nothing of what was appended but the error).
+#[tokio::test]
+async fn a_raised_batch_that_only_its_leader_has_in_time_is_acknowledged_at_once() {
+    for code in [7, 20] {
+        let bed = injecting(&[1], &[1], "").await;
+        let mut client = bed.client_of(1).await;
+        bed.fake.script(1, PRODUCE, says(code, Some(0)));
+        assert_eq!(produced(&client.ask(PRODUCE, 9, &one("late")).await), [(0, 0)], "{code}");
+        assert_eq!(produced(&client.ask(PRODUCE, 9, &one("after it")).await), [(0, 1)], "{code}");
+        let acks: Vec<i16> = asked_for(&bed).iter().map(|asked| asked.0).collect();
+        assert_eq!(acks, [-1, 1], "{code}: not again, and the next one as it came");
+        assert_eq!(bed.fake.texts("t", 0), ["late", "after it"], "{code}");
+        bed.balanced().await;
+    }
+}
+
 /// A batch that is stamped as a part, since its leader had to be looked for first, is raised as well.
 #[tokio::test]
 async fn a_part_is_raised_too() {

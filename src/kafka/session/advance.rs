@@ -44,6 +44,7 @@ impl Session {
             if self.unsettled_others == 0 && ahead.stops_every_produce() {
                 break;
             }
+            self.pass_barriers(number, now);
             let Some(slot) = self.slot(number) else { break };
             match &slot.state {
                 State::Done(_) => {}
@@ -175,9 +176,19 @@ impl Session {
 
     /// Whether what the client has sent on its other connections for the same partitions is decided.
     pub(super) fn barriers_passed(&self, number: u64) -> bool {
-        let slot = self.slot(number);
-        made(Mistake::BarrierIgnored)
-            || slot.is_none_or(|slot| slot.barriers.iter().all(|barrier| barrier.has_passed(&self.own)))
+        self.slot(number).is_none_or(|slot| slot.barriers.is_empty())
+    }
+
+    /// Looks whether that is so by now. Then the line on this connection has got on.
+    fn pass_barriers(&mut self, number: u64, now: Instant) {
+        let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
+        let passed = || slot.barriers.iter().all(|barrier| barrier.has_passed(&self.own));
+        if !slot.barriers.is_empty() && (made(Mistake::BarrierIgnored) || passed()) {
+            slot.barriers.clear();
+            for lane in slot.lanes() {
+                self.lanes.moves(*lane, now);
+            }
+        }
     }
 
     /// Begins to connect to a node, if that has not begun. Answers whether it was begun now.

@@ -49,7 +49,7 @@ impl Lanes {
         self.keys.get(lane as usize)
     }
 
-    /// A batch of the partition is in the log.
+    /// A batch of the partition is in its leader's log.
     pub(super) fn moves(&mut self, lane: Lane, now: Instant) {
         if let Some(moved) = self.moved.get_mut(lane as usize) {
             *moved = Some(now);

@@ -69,6 +69,7 @@ impl Session {
         let known = self.gathering.sent.iter_mut().find(|gathered| gathered.number == due.slot);
         if let Some(lowered) = known.and_then(|gathered| gathered.lowered.as_mut()) {
             lowered.answer = Some((due, frame.clone()));
+            self.gets_on(due.slot, now);
         } else if let Some(gathered) = self.gathering.take(due.slot) {
             if self.gathering.is_proof(due.slot) {
                 let landed = self.landed(&gathered.members, frame);
@@ -79,6 +80,18 @@ impl Session {
         }
         self.tell_proven(now); // one that nothing proves any more
         true
+    }
+
+    /// A leader has answered to a lowered request: who waits behind its batches waits for a line that moves.
+    fn gets_on(&mut self, number: u64, now: Instant) {
+        let gathered = self.gathering.sent.iter().find(|gathered| gathered.number == number);
+        for &(number, part) in gathered.map(|gathered| gathered.members.as_slice()).unwrap_or_default() {
+            let Some(slot) = self.at(number).and_then(|at| self.slots.get(at)) else { continue };
+            let State::Split(split) = &slot.state else { continue };
+            for (_, lane) in split.items().iter().zip(slot.lanes()).filter(|(item, _)| item.is_in(part)) {
+                self.lanes.moves(*lane, now);
+            }
+        }
     }
 
     /// The lowered requests that are answered and have no proof to come are decided, oldest first.

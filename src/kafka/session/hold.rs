@@ -75,20 +75,27 @@ impl Session {
     }
 
     /// When a request in trouble must be decided, one way or the other. A Produce that stands in line behind others of its partitions has
-    /// its bound from the last of them that landed, so that a backlog which moves, however slowly, fails nobody who would wait for it.
+    /// its bound from the last of them that landed, so that a backlog which moves, however slowly, fails nobody who would wait for it. Of
+    /// several partitions the one counts that has waited for longest, or a later request for that one alone would be decided earlier. What
+    /// waits for another connection of its client's is decided after what it waits for, which arrived earlier and has a bound of its own.
     pub(super) fn deadline(&self, slot: &Slot) -> Option<Instant> {
         let Trouble { deadline, last_call, .. } = **slot.trouble.as_ref()?;
         if last_call <= deadline {
             return Some(deadline);
+        }
+        if !slot.barriers.is_empty() {
+            return Some(last_call);
         }
         let undecided = |at: usize| match &slot.state {
             State::Split(split) => split.items().get(at).is_some_and(|item| !item.is_done()),
             _ => true,
         };
         let lanes = slot.lanes().iter().enumerate().filter(|(at, _)| undecided(*at));
-        let moved = lanes.filter_map(|(_, lane)| self.lanes.moved(*lane)).max();
         let bound = deadline.saturating_duration_since(slot.arrived);
-        Some(moved.map_or(deadline, |moved| (moved + bound).clamp(deadline, last_call)))
+        let of = |lane| {
+            self.lanes.moved(lane).map_or(deadline, |moved| (moved + bound).clamp(deadline, last_call))
+        };
+        Some(lanes.map(|(_, lane)| of(*lane)).min().unwrap_or(deadline))
     }
 
     /// A request begins to be held, or goes on being held.

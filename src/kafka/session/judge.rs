@@ -111,6 +111,11 @@ pub(super) fn judge(
         Some(Absorb::TopicKnown) if now.saturating_duration_since(arrived) < TOPIC_LAG && topic_known() => {
             Judgement::Again(again(REFUSED_PAUSE, true))
         }
+        // The same two of a raised batch, with its offset: what its client asked for has happened when its leader had appended it. Sent
+        // again it would stand behind others that wait for the same followers, each for as long.
+        Some(Absorb::Sequenced) if raised && partition.i64("base_offset") >= 0 => {
+            Judgement::Done(error_for_success(partition))
+        }
         // REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND: it is in the leader's log. Its repeat is recognised.
         Some(Absorb::Sequenced) if sequenced() => Judgement::Again(Again {
             doubt: !made(Mistake::LateTakenForRefused),

@@ -348,7 +348,11 @@ impl Findings {
     fn done(&mut self, look: &Look<'_>, item: &Item, answer: &Struct, (code, appended_at): (i16, i64)) {
         let passed = answer.i16("error_code");
         self.served = true;
-        let producer = if look.for_all { item.producer } else { Producer::NONE };
+        let late = look.raised && matches!(code, 7 | 20);
+        if late && passed == 0 && !made(Mistake::RaisedForEver) {
+            self.lower.push((item.topic.clone(), item.partition, code));
+        }
+        let producer = if look.for_all && !late { item.producer } else { Producer::NONE };
         self.trust.push((item.key.clone(), item.partition, (passed == 0).then_some(producer)));
         if passed == 0 && look.op.key == FETCH {
             self.read.push((item.topic.clone(), item.partition, answer.i64("high_watermark")));

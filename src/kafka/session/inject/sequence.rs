@@ -37,8 +37,8 @@ pub(super) struct Sequence {
     pub(super) broken: bool,
     /// Until then its batches go with their own acks=1: raised ones were refused, or came too late, for want of followers.
     pub(super) lowered: Option<Instant>,
-    /// How long that was when followers were last too slow.
-    slow_for: Duration,
+    /// Since when followers had been too slow, and how long each answer that came too late kept it so.
+    slow: Option<(Instant, Duration)>,
 }
 
 /// How long acks=1 stays as it is after followers were missing (19, 20).
@@ -61,7 +61,7 @@ impl Sequence {
             landed: None,
             broken: false,
             lowered: None,
-            slow_for: Duration::ZERO,
+            slow: None,
         }
     }
 
@@ -70,11 +70,16 @@ impl Sequence {
     pub(super) fn lower(&mut self, code: i16, now: Instant) {
         if code != REQUEST_TIMED_OUT {
             self.lowered = self.lowered.max(Some(now + LOWERED_FOR_MISSING));
-        } else if !self.is_lowered(now) {
+        } else {
             let [first, most] = LOWERED_FOR_SLOW;
-            let again = self.lowered.is_some_and(|until| now < until + most);
-            self.slow_for = if again { (self.slow_for * 2).clamp(first, most) } else { first };
-            self.lowered = Some(now + self.slow_for);
+            let lately = self.lowered.is_some_and(|until| now < until + most);
+            let (_, lasts) = match self.slow {
+                // A connection's requests are answered one after another, each as late as the one before.
+                Some((since, lasts)) if now < since + most => (since, lasts),
+                Some((_, lasts)) if lately => *self.slow.insert((now, (lasts * 2).min(most))),
+                _ => *self.slow.insert((now, first)),
+            };
+            self.lowered = self.lowered.max(Some(now + lasts));
         }
     }
 

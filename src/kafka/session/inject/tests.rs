@@ -259,7 +259,7 @@ fn acks_are_lowered_for_longer_where_followers_stay_slow() {
             lowered.push(second);
         }
     }
-    assert_eq!(lowered, [0, 5, 15, 35, 65, 95, 125, 155, 185]);
+    assert_eq!(lowered, [0, 6, 12, 18, 24, 30, 41, 52, 63, 84, 105, 136, 167, 198]);
     let long_after = at(400.0);
     sequence.lower(REQUEST_TIMED_OUT, long_after);
     assert!(sequence.is_lowered(long_after + Duration::from_millis(4_900)));

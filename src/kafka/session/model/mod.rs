@@ -7,6 +7,7 @@
 mod action;
 mod client;
 mod copy;
+mod line;
 mod scenario;
 mod tests;
 mod traffic;

@@ -58,6 +58,8 @@ pub(super) struct Scenario {
     pub in_order: bool,
     /// Whether the follower never comes back when nothing else goes wrong any more.
     pub stays_short: bool,
+    /// How long a request is held.
+    pub held_for: Duration,
     /// What happens before anything else can.
     pub prelude: &'static [Action],
     /// What may go wrong.
@@ -78,6 +80,7 @@ pub(super) const PLAIN: Scenario = Scenario {
     min_in_sync: 1,
     in_order: false,
     stays_short: false,
+    held_for: HELD_FOR,
     prelude: &[],
     budget: CALM,
 };
@@ -129,7 +132,7 @@ impl Scenario {
     pub(super) fn settings(&self) -> Settings {
         let config = Config::default();
         let mut hold = config.hold;
-        hold.max = HELD_FOR;
+        hold.max = self.held_for;
         let idempotence =
             if self.identity == Identity::Injected { Idempotence::Inject } else { Idempotence::Off };
         let raise_acks = if self.raise { RaiseAcks::Acks1 } else { RaiseAcks::Off };
