@@ -57,7 +57,8 @@ impl Sequence {
 
     pub(super) fn is_full(&self) -> bool {
         let alone = (self.opening && !made(Mistake::FirstNotAlone)) || self.broken;
-        self.undecided >= if alone { 1 } else { REMEMBERED }
+        let room = if made(Mistake::WindowIgnored) { u32::MAX } else { REMEMBERED };
+        self.undecided >= if alone { 1 } else { room }
     }
 
     /// Whether a part has to wait for those that are out.

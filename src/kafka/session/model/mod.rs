@@ -7,6 +7,8 @@
 mod action;
 mod client;
 mod copy;
+mod mistakes;
+mod pairs;
 mod scenario;
 mod tests;
 mod traffic;
