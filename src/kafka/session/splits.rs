@@ -261,12 +261,10 @@ impl Session {
                 let trusted = self.trusted.get(&(item.key.clone(), item.partition)).copied();
                 let producer = self.injection.producer_for(item);
                 let same = |node| producer.is_some_and(|producer| way == Way { node, producer });
+                let same = |node| same(node) || (made(Mistake::FollowsOthers) && way.node == node);
+                let leads = |node| trusted.is_some_and(|trusted| trusted.node == node);
                 return match self.leader_of(item, now) {
-                    Plan::Go(node)
-                        if (trusted.is_some_and(|trusted| trusted.node == node)
-                            || made(Mistake::FollowsUntrusted))
-                            && (same(node) || (made(Mistake::FollowsOthers) && way.node == node)) =>
-                    {
+                    Plan::Go(node) if (leads(node) || made(Mistake::FollowsUntrusted)) && same(node) => {
                         Plan::Go(node)
                     }
                     _ => Plan::Order,
