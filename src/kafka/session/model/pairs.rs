@@ -101,7 +101,7 @@ fn a_request_for_both_partitions() {
     is_right(&ONE_LATE, 270);
     is_right(&ONE_DENIAL, 49);
     is_right(&ONE_EXPIRY, 7600);
-    is_right(&LATER_LOSS, 100);
+    is_right(&LATER_LOSS, 280);
     is_right_wide(&ONE_BEHIND, 13_700);
     is_right_wide(&ONE_KILL, 41_900);
     is_right_wide(&LATER_MOVE, 11_100);
@@ -133,7 +133,7 @@ fn a_request_for_each_partition() {
 
 #[test]
 fn partitions_that_are_led_apart() {
-    is_right(&APART_MOVED, 100);
+    is_right(&APART_MOVED, 200);
     is_right(&APART_LOSS, 1200);
     is_right(&APART_SHRINK, 3100);
     is_right(&APART_LATE, 760);
