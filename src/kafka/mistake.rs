@@ -58,6 +58,34 @@ pub(crate) enum Mistake {
     BarrierIgnored,
     /// A barrier covers only what had been sent when the leader was told.
     BarrierAtTelling,
+    /// A whole request goes though an earlier batch of its second partition is undecided in parts.
+    SecondOvertaken,
+    /// Of a topic's partitions only the first is looked up among the marks.
+    SecondUnbarred,
+    /// A part goes behind any other of its partition that is on its way, to whatever node.
+    FollowsAnybody,
+    /// A part goes behind another to a node that has not shown that it leads.
+    FollowsUntrusted,
+    /// A part goes behind one of another producer id or epoch, or of none.
+    FollowsOthers,
+    /// A part whose producer id is not there yet goes behind others without one.
+    FollowsUnnamed,
+    /// A batch that has gone whole without a producer id is given one later.
+    StampedLate,
+    /// More batches of a partition are undecided than a broker remembers.
+    WindowIgnored,
+    /// A batch is taken for the proof of the one before it though their sequences don't join.
+    ProofUnjoined,
+    /// A part counts as proven when its first partition is.
+    FirstProvesAll,
+    /// A batch is taken for proven when any partition of the request that was to prove it landed.
+    ProofOfAnother,
+    /// A sequence is given back though its batch may be in the log.
+    GivenBackAlways,
+    /// A sequence is given back though a later one is taken.
+    GivenBackUnderOthers,
+    /// A sequence is given back to another epoch than the one that it is of.
+    GivenBackOfAnyEpoch,
     /// A wait that ends is not entered in the book.
     TicketLost,
     /// The bytes of an answered request are not given back.

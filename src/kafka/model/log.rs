@@ -8,7 +8,12 @@
 use std::collections::VecDeque;
 
 /// How many batches of a producer a broker recognises.
-const REMEMBERED: usize = 5;
+pub(in crate::kafka) const REMEMBERED: usize = 5;
+
+/// The sequence that is so many behind another: they wrap at 2³¹ to 0 (`DefaultRecordBatch.incrementSequence`).
+pub(in crate::kafka) fn sequence_after(sequence: i32, records: i32) -> i32 {
+    i32::try_from((i64::from(sequence) + i64::from(records)) % (1 << 31)).unwrap()
+}
 
 /// A batch as it lies in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +34,7 @@ pub(in crate::kafka) struct Batch {
 
 impl Batch {
     fn last(&self) -> i32 {
-        self.first + self.records - 1
+        sequence_after(self.first, self.records - 1)
     }
 }
 
@@ -85,7 +90,7 @@ impl Partition {
                 if let Some((at, _)) = own.iter().find(|(_, entry)| known(entry) == known(&batch)) {
                     return Ok(*at);
                 }
-                let next = if batch.epoch > newest.epoch { 0 } else { newest.last() + 1 };
+                let next = if batch.epoch > newest.epoch { 0 } else { sequence_after(newest.last(), 1) };
                 if batch.first != next {
                     return Err(45);
                 }
@@ -172,10 +177,10 @@ impl Connection {
             let replicas = 1 + usize::from(partition.in_sync);
             row.outcome = if partition.leader != Some(node) {
                 Outcome::Is(6, -1)
-            } else if !row.batch.sound {
-                Outcome::Is(2, -1)
             } else if request.acks == -1 && replicas < min_in_sync {
                 Outcome::Is(19, -1)
+            } else if !row.batch.sound {
+                Outcome::Is(2, -1)
             } else {
                 match partition.append(row.batch) {
                     Err(code) => Outcome::Is(code, -1),
@@ -183,6 +188,15 @@ impl Connection {
                     Ok(at) => Outcome::Waits(at, partition.epoch),
                 }
             };
+        }
+        self.head = Some(request);
+    }
+
+    /// The broker reads the next request, and its sender may not write to any of these partitions (29); whoever leads them.
+    pub(in crate::kafka) fn deny(&mut self) {
+        let Some(mut request) = self.queue.pop_front() else { return };
+        for row in &mut request.rows {
+            row.outcome = Outcome::Is(29, -1);
         }
         self.head = Some(request);
     }
@@ -213,6 +227,11 @@ impl Connection {
                 row.outcome = Outcome::Is(7, -1);
             }
         }
+    }
+
+    /// Everything that was sent on it, and whose answer has not come.
+    pub(in crate::kafka) fn requests(&self) -> impl Iterator<Item = &Request> {
+        self.queue.iter().chain(&self.head).chain(&self.answers)
     }
 
     /// Whether the broker still has something to do about it.
@@ -251,6 +270,10 @@ mod tests {
         assert_eq!(partition.append(batch(1, 2, 2)), Ok(1), "the fifth last");
         assert_eq!(partition.append(batch(0, 0, 2)), Err(45), "the sixth last");
         assert_eq!(partition.append(batch(9, 14, 2)), Err(45), "a gap");
+        let mut wraps = Partition::new(1);
+        assert_eq!(wraps.append(batch(0, i32::MAX - 1, 3)), Ok(0));
+        assert_eq!(wraps.append(batch(1, 2, 1)), Err(45));
+        assert_eq!(wraps.append(batch(1, 1, 1)), Ok(1), "sequences wrap to 0");
         assert_eq!(partition.append(Batch { producer: 8, ..batch(9, 14, 2) }), Ok(6), "any first sequence");
         assert_eq!(partition.append(Batch { producer: -1, ..batch(0, -1, 2) }), Ok(7), "unsequenced");
         let bumped = |first| Batch { epoch: 1, ..batch(10, first, 2) };

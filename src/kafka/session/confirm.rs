@@ -47,7 +47,8 @@ impl Gathering {
     pub(super) fn prove(&mut self, by: u64, landed: &HashSet<Lane>) {
         for lowered in self.sent.iter_mut().filter_map(|gathered| gathered.lowered.as_mut()) {
             for proof in lowered.proofs.extract_if(.., |proof| proof.by == by) {
-                if !landed.contains(&proof.lane) && !made(Mistake::ProofUnread) {
+                let another = made(Mistake::ProofOfAnother) && !landed.is_empty();
+                if !landed.contains(&proof.lane) && !another && !made(Mistake::ProofUnread) {
                     lowered.unproven.push(proof.lane);
                 }
             }

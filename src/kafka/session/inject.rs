@@ -369,8 +369,8 @@ impl Injection {
         self.known(key_bytes(topic), partition).is_some_and(|sequence| sequence.is_lowered(now))
     }
 
-    /// The producer that a part would go under if it went now; `None` for one that has to begin anew, which goes behind nothing
-    /// that is undecided.
+    /// The producer that a part would go under if it went now; `None` for one that has to begin anew, or whose id is not there yet:
+    /// such a one goes behind nothing that is undecided.
     pub(super) fn producer_for(&self, item: &Item) -> Option<Producer> {
         let records = item.request.bytes_field("records");
         let carried = producer_of(records);
@@ -386,7 +386,10 @@ impl Injection {
                 None
             }
             Some(sequence) => Some(sequence.producer),
-            None => Some(self.identity(is_by_id(&item.topic)).unwrap_or(carried)),
+            None => {
+                let unnamed = || made(Mistake::FollowsUnnamed).then_some(carried);
+                self.identity(is_by_id(&item.topic)).or_else(unnamed)
+            }
         }
     }
 }

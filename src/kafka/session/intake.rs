@@ -5,6 +5,7 @@ use super::slot::{Answer, REQUEST_COST, Raised, Slot, State};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::authenticate::{AUTHENTICATE, HANDSHAKE};
 use crate::kafka::cluster::{API_VERSIONS, everything, is_supported, unsupported, versions_answer};
+use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::operations::operation;
 use crate::kafka::order::Barrier;
 use crate::kafka::patience::library;
@@ -105,6 +106,7 @@ impl Session {
             frame: frame.freeze(),
             silent,
             stamped,
+            as_it_is: false,
             raised,
             own_timeout,
             arrived: now,
@@ -153,6 +155,9 @@ impl Session {
         if !link.send([frame], number, 0, correlation, now) {
             return false;
         }
+        if let Some(slot) = self.slot_mut(number) {
+            slot.as_it_is = !slot.stamped && !made(Mistake::StampedLate);
+        }
         self.set_state(number, State::Sent);
         true
     }
@@ -164,7 +169,7 @@ impl Session {
         }
         let Some(at) = self.at(number) else { return Sent::NoLink };
         let Some(slot) = self.slots.get_mut(at) else { return Sent::NoLink };
-        if slot.is_produce() && !slot.stamped && self.injection.is_on() {
+        if slot.is_produce() && !slot.stamped && !slot.as_it_is && self.injection.is_on() {
             if !self.injection.has_room(slot.version, slot.frame.get(slot.body_at..).unwrap_or_default()) {
                 return Sent::Unstamped;
             }

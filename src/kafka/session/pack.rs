@@ -109,7 +109,9 @@ pub(super) fn pack(loads: &[Load]) -> Vec<Packed> {
             let next = near.insert((load.node, row.lane), at);
             let behind = next.and_then(|next| places.get(next)).map_or(0, |place| place.behind + 1);
             place.behind = place.behind.max(behind);
-            proven &= next.and_then(|next| loads.get(next)).is_some_and(|next| is_proven_by(row, next));
+            let is_first = load.rows.first().is_some_and(|first| first.lane == row.lane);
+            proven &= next.and_then(|next| loads.get(next)).is_some_and(|next| is_proven_by(row, next))
+                || (!is_first && made(Mistake::FirstProvesAll));
         }
         // A broker knows five again. Longer rows are proven now and then.
         place.lowered = (proven || made(Mistake::LastLowered)) && place.behind < REMEMBERED as usize;
@@ -124,6 +126,7 @@ pub(super) fn pack(loads: &[Load]) -> Vec<Packed> {
 fn is_proven_by(row: &Row, next: &Load) -> bool {
     let Some(next) = next.rows.iter().find(|other| other.lane == row.lane) else { return false };
     matches!((&row.stretch, &next.stretch), (Some(one), Some(two)) if one.is_right_before(two))
+        || made(Mistake::ProofUnjoined)
 }
 
 fn pack_node(loads: &[Load], places: &[Place], node: i32) -> Vec<Packed> {

@@ -26,6 +26,9 @@ impl Session {
     pub(super) fn barriers(&self, version: i16, body: &[u8], now: Instant) -> Vec<Barrier> {
         let mut found = Vec::new();
         let scanned = produce::scan_request(version, body, &mut |row| {
+            if made(Mistake::SecondUnbarred) && row.partition > 0 {
+                return;
+            }
             found.extend(self.cluster.order.barrier(
                 &self.cluster.named(owned(row.topic)),
                 row.partition,
@@ -43,7 +46,8 @@ impl Session {
     /// none has an earlier undecided batch in parts.
     pub(super) fn produce_may_go(&mut self, number: u64, home: i32, ahead: &Ahead, now: Instant) -> bool {
         let Some(slot) = self.slot(number) else { return false };
-        if slot.lanes().iter().any(|lane| ahead.is_in_parts(*lane)) && !made(Mistake::WholeOvertakes) {
+        let mut lanes = slot.lanes().iter().take(if made(Mistake::SecondOvertaken) { 1 } else { usize::MAX });
+        if lanes.any(|lane| ahead.is_in_parts(*lane)) && !made(Mistake::WholeOvertakes) {
             return false;
         }
         let (silent, arrived) = (slot.silent, slot.arrived);
@@ -364,7 +368,7 @@ impl Findings {
             let records = item.request.bytes_field("records").cloned();
             let into = match (passed, code) {
                 (0, _) => Some(&mut self.landed),
-                _ if item.doubt => Some(&mut self.given_up),
+                _ if item.doubt && !made(Mistake::GivenBackAlways) => Some(&mut self.given_up),
                 (_, 7 | 20) => None,
                 _ => Some(&mut self.given_back),
             };

@@ -33,6 +33,9 @@ pub(super) struct Slot {
     pub silent: bool,
     /// Whether it was stamped with an injected identity as a whole.
     pub stamped: bool,
+    /// Whether it went whole without that: then it is not stamped any more. A later one may have taken its sequence since, and that one
+    /// would wait for this one, and this one for the room that it takes.
+    pub as_it_is: bool,
     /// Whether its acks were raised, and whether that was taken back.
     pub raised: Raised,
     /// The time-out that its client gave, in milliseconds, where a shorter one was written into the frame.

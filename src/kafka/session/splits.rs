@@ -170,7 +170,7 @@ impl Session {
         let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.is_produce() && !slot.silent) else {
             return;
         };
-        if slot.version < 3 || !self.injection.is_on() {
+        if slot.version < 3 || slot.as_it_is || !self.injection.is_on() {
             return;
         }
         let State::Split(split) = &mut slot.state else { return };
@@ -253,6 +253,7 @@ impl Session {
                     _ if made(Mistake::PartOvertakes) => return self.leader_of(item, now),
                     Before::Nothing => return self.leader_of(item, now),
                     Before::Stopped => return Plan::Order,
+                    Before::OnWay(_) if made(Mistake::FollowsAnybody) => return self.leader_of(item, now),
                     Before::OnWay(way) => way,
                 };
                 // Behind others only on the way to one node, which has shown that it leads the partition, and under
@@ -260,8 +261,10 @@ impl Session {
                 let trusted = self.trusted.get(&(item.key.clone(), item.partition)).copied();
                 let producer = self.injection.producer_for(item);
                 let same = |node| producer.is_some_and(|producer| way == Way { node, producer });
+                let same = |node| same(node) || (made(Mistake::FollowsOthers) && way.node == node);
+                let leads = |node| trusted.is_some_and(|trusted| trusted.node == node);
                 return match self.leader_of(item, now) {
-                    Plan::Go(node) if trusted.is_some_and(|trusted| trusted.node == node) && same(node) => {
+                    Plan::Go(node) if (leads(node) || made(Mistake::FollowsUntrusted)) && same(node) => {
                         Plan::Go(node)
                     }
                     _ => Plan::Order,

@@ -3,6 +3,7 @@
 use super::sequence::Sequence;
 use super::{Injection, after, key_bytes, of_header, topic_bytes};
 use crate::kafka::cluster::TopicKey;
+use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::split::Item;
 use crate::kafka::wire::{batch, produce};
 use bytes::Bytes;
@@ -18,7 +19,8 @@ impl Injection {
     ) -> Option<(&mut Sequence, batch::BatchHeader)> {
         let header = batch::headers(records?).next()?;
         let sequence = self.known_mut(key_bytes(topic), partition)?;
-        (sequence.producer == of_header(&header)).then_some((sequence, header))
+        let any_epoch = made(Mistake::GivenBackOfAnyEpoch) && sequence.producer.id == header.producer_id;
+        (sequence.producer == of_header(&header) || any_epoch).then_some((sequence, header))
     }
 
     /// A batch is in the log.
@@ -101,7 +103,8 @@ impl Injection {
         records: Option<&Bytes>,
     ) {
         if let Some((sequence, header)) = self.same(topic, partition, records)
-            && sequence.next == after(header.base_sequence, header.last_offset_delta)
+            && (sequence.next == after(header.base_sequence, header.last_offset_delta)
+                || made(Mistake::GivenBackUnderOthers))
         {
             sequence.next = header.base_sequence;
         }

@@ -38,7 +38,7 @@ pub(super) struct Sequence {
     /// Until then its batches go with their own acks=1: raised ones were refused, or came too late, for want of followers.
     pub(super) lowered: Option<Instant>,
     /// Since when followers had been too slow, and how long each answer that came too late kept it so.
-    slow: Option<(Instant, Duration)>,
+    pub(super) slow: Option<(Instant, Duration)>,
 }
 
 /// How long acks=1 stays as it is after followers were missing (19, 20).
@@ -68,9 +68,7 @@ impl Sequence {
     /// A raised batch had to fall back with this error: for a while the others don't try, since a slow follower costs each of them
     /// [`RAISED_TIMEOUT_MS`](super::RAISED_TIMEOUT_MS), and a missing one a round trip. For followers that stay slow that grows.
     pub(super) fn lower(&mut self, code: i16, now: Instant) {
-        if code != REQUEST_TIMED_OUT {
-            self.lowered = self.lowered.max(Some(now + LOWERED_FOR_MISSING));
-        } else {
+        let lasts = if code == REQUEST_TIMED_OUT {
             let [first, most] = LOWERED_FOR_SLOW;
             let lately = self.lowered.is_some_and(|until| now < until + most);
             let (_, lasts) = match self.slow {
@@ -79,13 +77,17 @@ impl Sequence {
                 Some((_, lasts)) if lately => *self.slow.insert((now, (lasts * 2).min(most))),
                 _ => *self.slow.insert((now, first)),
             };
-            self.lowered = self.lowered.max(Some(now + lasts));
-        }
+            lasts
+        } else {
+            LOWERED_FOR_MISSING
+        };
+        self.lowered = self.lowered.max(Some(now + lasts));
     }
 
     pub(super) fn is_full(&self) -> bool {
         let alone = (self.opening && !made(Mistake::FirstNotAlone)) || self.broken;
-        self.undecided >= if alone { 1 } else { REMEMBERED }
+        let room = if made(Mistake::WindowIgnored) { u32::MAX } else { REMEMBERED };
+        self.undecided >= if alone { 1 } else { room }
     }
 
     /// Whether a part has to wait for those that are out.

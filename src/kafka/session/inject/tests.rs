@@ -204,6 +204,9 @@ fn a_part_goes_under_the_producer_of_its_partition() {
         injection.producer_for(&item)
     };
     let under = |id, epoch| Some(Producer { id, epoch });
+    injection.named = None;
+    assert_eq!(part(&mut injection, plain(1), false), None, "it may be handed out any moment");
+    injection.named = Some(US);
     assert_eq!(part(&mut injection, plain(1), false), under(7, 0), "the first of its partition");
     assigned(&mut injection, &[(0, plain(1))]);
     assert_eq!(part(&mut injection, batch_of(2, 0, 0, 5, 0), false), under(5, 0), "its own");

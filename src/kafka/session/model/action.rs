@@ -22,6 +22,8 @@ pub(super) enum Action {
     Learn,
     /// A broker reads the next request of a connection.
     Serve(usize),
+    /// It reads it while the client may not write.
+    Deny(usize),
     /// An answer reaches the session.
     Deliver(usize),
     /// The follower of a partition has caught up; its leader gets to know.
@@ -43,6 +45,8 @@ pub(super) enum Action {
     /// Metadata is looked up: as it is, or as a broker knows it that is behind.
     Look,
     LookBehind,
+    /// A broker hands a producer id out.
+    Grant,
     /// Time goes on, a little or more.
     Soon,
     Later,
@@ -71,6 +75,9 @@ impl World {
         for (at, wire) in self.wires.iter().enumerate() {
             if wire.connection.head.is_none() && !wire.connection.queue.is_empty() {
                 to.push(Action::Serve(at));
+                if wire.stream.is_some() && self.left.denials > 0 {
+                    to.push(Action::Deny(at));
+                }
             }
             if wire.stream.is_some() {
                 if !wire.connection.answers.is_empty() {
@@ -119,6 +126,9 @@ impl World {
             if self.left.behind > 0 && self.partitions.iter().any(|partition| partition.epoch > 0) {
                 to.push(Action::LookBehind);
             }
+        }
+        if self.scenario.late_id && self.cluster.wants_producer() {
+            to.push(Action::Grant);
         }
         // A client reads what it is told within TELLING_TAKES.
         let waits = self.sessions.iter().any(|session| session.unsettled > 0);
@@ -187,6 +197,10 @@ impl World {
                 let wire = &mut self.wires[at];
                 wire.connection.serve(wire.node, &mut self.partitions, self.scenario.min_in_sync);
             }
+            Action::Deny(at) => {
+                self.left.denials -= 1;
+                self.wires[at].connection.deny();
+            }
             Action::Deliver(at) => self.deliver(at),
             Action::Follow(at) => self.partitions[at].followed = self.partitions[at].log.len(),
             Action::Confirm(at) => self.partitions[at].high = self.partitions[at].followed,
@@ -250,6 +264,7 @@ impl World {
                 self.left.behind -= 1;
                 self.learn(true);
             }
+            Action::Grant => self.grant(),
             Action::Soon => self.now += SOON,
             Action::Later => self.now += LATER,
             Action::Expire => {
@@ -267,8 +282,7 @@ impl World {
     fn kill(&mut self, node: i32) {
         self.set_up(node, false);
         for wire in self.wires.iter().filter(|wire| wire.node == node) {
-            let connection = &wire.connection;
-            for request in connection.queue.iter().chain(&connection.head).chain(&connection.answers) {
+            for request in wire.connection.requests() {
                 self.client.doubt(request);
             }
         }

@@ -55,8 +55,8 @@ pub(super) struct Client {
     correlation: i32,
 }
 
-/// A batch of format 2 with a right checksum, whose last byte is its number.
-fn batch(id: u8, records: i32, producer: i64, first: i32) -> Vec<u8> {
+/// A batch of format 2 whose last byte is its number, with a right checksum or a wrong one.
+fn batch(id: u8, records: i32, producer: i64, first: i32, sound: bool) -> Vec<u8> {
     let mut covered = 0i16.to_be_bytes().to_vec();
     covered.extend((records - 1).to_be_bytes());
     covered.extend([0; 16]);
@@ -69,9 +69,14 @@ fn batch(id: u8, records: i32, producer: i64, first: i32) -> Vec<u8> {
     out.extend((9 + i32::try_from(covered.len()).unwrap()).to_be_bytes());
     out.extend((-1i32).to_be_bytes());
     out.push(2);
-    out.extend(crc32c::crc32c(&covered).to_be_bytes());
+    out.extend((crc32c::crc32c(&covered) ^ u32::from(!sound)).to_be_bytes());
     out.extend(covered);
     out
+}
+
+/// The place of a batch's request.
+fn request_of(id: u8) -> usize {
+    usize::from(id / 4)
 }
 
 /// How many records a batch has: one or two, so that sequences and offsets differ.
@@ -125,7 +130,8 @@ impl Client {
             let (producer, first) = if scenario.identity == Identity::Own { (50, first) } else { (-1, -1) };
             let mut row = topic.new_struct("partition_data");
             row.set_i32("index", i32::try_from(*partition).unwrap());
-            row.set_bytes("records", Some(batch(*id, records_of(*id), producer, first).into()));
+            let sound = !scenario.corrupt.contains(&request_of(*id));
+            row.set_bytes("records", Some(batch(*id, records_of(*id), producer, first, sound).into()));
             topic.push_struct("partition_data", row);
             self.records.push(Told {
                 id: *id,
@@ -218,10 +224,10 @@ impl Client {
                     return Some(format!("repeated: batch {id} in partition {at}: {ids:?}"));
                 }
             }
-            // A client that is told that an outcome is unknown can't expect an order of that batch; but where a sequence tells
-            // the ones behind it of the gap, it has one.
+            // A client that is told that an outcome is unknown can't expect an order of that batch, nor one that is refused what may
+            // have been written before; but where a sequence tells the ones behind it of the gap, it has one.
             let told = |id: &u8| self.records.iter().find(|told| told.id == *id).unwrap();
-            let counts = |id: &u8| scenario.in_order || told(id).fate != Fate::Error(7);
+            let counts = |id: &u8| scenario.in_order || !matches!(told(id).fate, Fate::Error(7 | 29));
             let known: Vec<u8> = ids.iter().copied().filter(counts).collect();
             if !known.is_sorted() {
                 return Some(format!("reordered: partition {at}: {ids:?}"));
@@ -240,8 +246,11 @@ impl Told {
             Fate::Landed if lies => None,
             Fate::Landed if self.weak && partition.cut.contains(&id) => None,
             Fate::Landed => Some(format!("lost: batch {id} of partition {}", self.partition)),
+            // What says something about the client itself is passed on, whatever became of earlier attempts.
+            Fate::Error(2) if scenario.corrupt.contains(&request_of(id)) => None,
+            Fate::Error(29) if self.codes.contains(&29) && (self.doubtful || !lies) => None,
             Fate::Error(7) if !self.doubtful => Some(format!("batch {id}: 7 though nothing is unknown")),
-            Fate::Error(7 | 20) if client.expired || scenario.identity == Identity::None => None,
+            Fate::Error(7 | 20) if client.expired || scenario.goes_bare() => None,
             Fate::Error(code) if !client.expired => Some(format!("batch {id}: error {code} for no need")),
             Fate::Error(code) if lies => Some(format!("batch {id}: error {code}, but it is in the log")),
             Fate::Error(code) => (code != 5 && !self.codes.contains(&code))

@@ -116,7 +116,7 @@ impl Slot {
     }
 
     fn print(&self, print: &mut Print, number: &dyn Fn(&Arc<Progress>) -> usize) {
-        print.put(&(self.correlation, self.frame.as_ref(), self.stamped, self.raised as u8));
+        print.put(&(self.correlation, self.frame.as_ref(), self.stamped, self.as_it_is, self.raised as u8));
         print.past(Some(self.arrived), HELD_FOR);
         for barrier in &self.barriers {
             barrier.print(print, number);

@@ -105,9 +105,9 @@ fn a_line_that_stops_is_over_in_time() {
     world.act(Action::Kill(1));
     let left = undecided(&world);
     assert_eq!(left, LINE.requests.len() - 2);
-    pass(&mut world, HOLD_MAX - Duration::from_secs(1));
+    pass(&mut world, HOLD_MAX.mul_f64(0.95));
     assert_eq!(undecided(&world), left);
     world.client.expired = true;
-    pass(&mut world, Duration::from_secs(1));
+    pass(&mut world, HOLD_MAX.mul_f64(0.05));
     assert_eq!((undecided(&world), world.check()), (0, None));
 }

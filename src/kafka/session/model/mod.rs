@@ -8,6 +8,8 @@ mod action;
 mod client;
 mod copy;
 mod line;
+mod mistakes;
+mod pairs;
 mod scenario;
 mod tests;
 mod traffic;

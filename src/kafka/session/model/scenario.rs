@@ -33,6 +33,8 @@ pub(super) struct Budget {
     pub expiries: u8,
     /// Metadata comes from a broker that is behind.
     pub behind: u8,
+    /// A broker reads a request while its client may not write.
+    pub denials: u8,
 }
 
 /// How long a request is held: longer than anything here takes, but for what comes to its bound.
@@ -44,10 +46,18 @@ pub(super) const HELD_FOR: Duration = Duration::from_secs(100_000);
 pub(super) struct Scenario {
     /// The partitions that each request has a batch for, in the client's order.
     pub requests: &'static [&'static [usize]],
+    /// Whether the first node leads all partitions at the beginning; else they are led in turn.
+    pub together: bool,
+    /// Those of them whose batches have a wrong checksum: every leader refuses them (2).
+    pub corrupt: &'static [usize],
+    /// The sequence that partitions begin with, where identities are injected.
+    pub begins_at: i32,
     /// The acknowledgements that the client asks for.
     pub acks: i16,
     /// Whose producer id.
     pub identity: Identity,
+    /// Whether brokers hand producer ids out late, so that batches may go without one before.
+    pub late_id: bool,
     /// Whether acks=1 is raised.
     pub raise: bool,
     /// Whether brokers name the leader in a refusal (KIP-951).
@@ -68,13 +78,17 @@ pub(super) struct Scenario {
 
 /// Nothing goes wrong.
 pub(super) const CALM: Budget =
-    Budget { moves: 0, losses: 0, kills: 0, shrinks: 0, time_outs: 0, expiries: 0, behind: 0 };
+    Budget { moves: 0, losses: 0, kills: 0, shrinks: 0, time_outs: 0, expiries: 0, behind: 0, denials: 0 };
 
 /// A client with acks=all and no producer id, three batches for one partition.
 pub(super) const PLAIN: Scenario = Scenario {
     requests: &[&[0], &[0], &[0]],
+    together: false,
+    corrupt: &[],
+    begins_at: 0,
     acks: -1,
     identity: Identity::Injected,
+    late_id: false,
     raise: true,
     hints: false,
     min_in_sync: 1,
@@ -117,10 +131,99 @@ pub(super) const TWO_IN_FLIGHT: &[Action] = &[
     Action::Serve(0),
 ];
 
+/// The same, and three are on their way.
+pub(super) const THREE_IN_FLIGHT: &[Action] = &[
+    Action::Send,
+    Action::Serve(0),
+    Action::Follow(0),
+    Action::Confirm(0),
+    Action::Deliver(0),
+    Action::Send,
+    Action::Send,
+    Action::Send,
+];
+
+/// The same, and as many are on their way as a broker remembers; one more waits.
+pub(super) const FULL: &[Action] = &[
+    Action::Send,
+    Action::Serve(0),
+    Action::Follow(0),
+    Action::Confirm(0),
+    Action::Deliver(0),
+    Action::Send,
+    Action::Send,
+    Action::Send,
+    Action::Send,
+    Action::Send,
+    Action::Send,
+];
+
+/// Leadership has moved, and the old leader has refused two batches.
+pub(super) const BOTH_REFUSED: &[Action] = &[
+    Action::Move(0),
+    Action::Send,
+    Action::Send,
+    Action::Serve(0),
+    Action::Deliver(0),
+    Action::Serve(0),
+    Action::Deliver(0),
+];
+
+/// Leadership has moved. There was no producer id in time, and the first batch has landed at the new leader without one; the second
+/// is on its way behind it. The third, which has one, waits.
+pub(super) const BARE_BEFORE_A_MOVE: &[Action] = &[
+    Action::Move(0),
+    Action::Send,
+    Action::Later,
+    Action::Serve(0),
+    Action::Deliver(0),
+    Action::Soon,
+    Action::Look,
+    Action::Serve(1),
+    Action::Follow(0),
+    Action::Confirm(0),
+    Action::Deliver(1),
+    Action::Send,
+    Action::Grant,
+    Action::Send,
+];
+
+/// Leadership of both partitions has moved. The first request, with a batch for each, has been refused, taken apart and answered by the
+/// new leader; the others, sent to the old one, are on their way behind it.
+pub(super) const BOTH_BEHIND_A_MOVE: &[Action] = &[
+    Action::Move(0),
+    Action::Move(1),
+    Action::Send,
+    Action::Serve(0),
+    Action::Deliver(0),
+    Action::Send,
+    Action::Send,
+    Action::Send,
+    Action::Soon,
+    Action::Look,
+    Action::Serve(1),
+    Action::Follow(0),
+    Action::Follow(1),
+    Action::Confirm(0),
+    Action::Confirm(1),
+    Action::Deliver(1),
+];
+
+/// The first node leads both partitions, reads the first request, and is killed.
+pub(super) const KILLED: &[Action] = &[Action::Send, Action::Serve(0), Action::Kill(1)];
+
+/// A batch for the second partition is on its way to the node that led it. Its client has learned who does now.
+pub(super) const MOVED: &[Action] = &[Action::Send, Action::Move(1), Action::Tell, Action::Learn];
+
 impl Scenario {
     /// The version of Produce: the first with hints, or the last that is quick to read.
     pub(super) fn version(&self) -> i16 {
         if self.hints { 10 } else { 8 }
+    }
+
+    /// Whether batches may go without a sequence.
+    pub(super) fn goes_bare(&self) -> bool {
+        self.identity == Identity::None || self.late_id
     }
 
     /// How many partitions there are.

@@ -90,6 +90,12 @@ impl World {
         write(self.wires[at].stream.as_mut().unwrap(), &frame);
     }
 
+    /// A broker hands a producer id out.
+    pub(super) fn grant(&mut self) {
+        self.producers += 1;
+        self.cluster.grant(Producer { id: self.producers, epoch: 0 });
+    }
+
     /// Everybody acts until nobody has anything to do.
     pub(super) fn run(&mut self) {
         self.settle_brokers();
@@ -100,9 +106,8 @@ impl World {
                     moved |= self.poll(at);
                 }
             }
-            if self.cluster.wants_producer() {
-                self.producers += 1;
-                self.cluster.grant(Producer { id: self.producers, epoch: 0 });
+            if !self.scenario.late_id && self.cluster.wants_producer() {
+                self.grant();
                 moved = true;
             }
             if !moved {

@@ -7,9 +7,9 @@
 use super::super::Session;
 use super::action::{Action, FOR_EVER};
 use super::client::Client;
-use super::scenario::{Budget, Scenario};
-use crate::kafka::cluster::{Cluster, Health, TopicKey};
-use crate::kafka::model::log::{Connection, Partition};
+use super::scenario::{Budget, Identity, Scenario};
+use crate::kafka::cluster::{Cluster, Health, Producer, TopicKey};
+use crate::kafka::model::log::{Connection, Partition, REMEMBERED};
 use crate::kafka::model::print::Print;
 use crate::kafka::order::{Copies, Progress};
 use crate::kafka::wire;
@@ -73,14 +73,23 @@ impl World {
         time::fix(now);
         let cluster = Cluster::modelled(&scenario.settings());
         let count = scenario.partitions();
-        let leader = |partition: usize| 1 + i32::try_from(partition % 2).unwrap();
+        let leader = |partition: usize| {
+            if scenario.together { 1 } else { 1 + i32::try_from(partition % 2).unwrap() }
+        };
         cluster.learn_metadata(&metadata(count, &leader), now);
         cluster.set_health(1, Health::Up);
         cluster.set_health(2, Health::Up);
         let (mut sessions, mut ends) = (Vec::new(), Vec::new());
         for node in [1, 2] {
             let (ours, theirs) = duplex(ROOM);
-            sessions.push(Session::modelled(&cluster, Stream::Memory(theirs), node));
+            let mut session = Session::modelled(&cluster, Stream::Memory(theirs), node);
+            if scenario.begins_at > 0 {
+                let producer = Producer { id: 90 + i64::from(node), epoch: 0 };
+                for partition in 0..i32::try_from(count).unwrap() {
+                    session.injection.begin_at(&topic(), partition, producer, scenario.begins_at);
+                }
+            }
+            sessions.push(session);
             ends.push(ours);
         }
         let leaders: Vec<i32> = (0..count).map(leader).collect();
@@ -171,7 +180,27 @@ impl World {
 
     /// What is wrong with this state, if anything is.
     pub(super) fn check(&self) -> Option<String> {
-        self.client.check(self.scenario, &self.partitions).or_else(|| self.check_book())
+        let told = self.client.check(self.scenario, &self.partitions);
+        told.or_else(|| self.check_book()).or_else(|| self.check_window())
+    }
+
+    /// How many batches of a partition each session has given a sequence, and not heard of.
+    fn check_window(&self) -> Option<String> {
+        if self.scenario.identity != Identity::Injected {
+            return None; // the client sees to it
+        }
+        for (session, partition) in
+            (0..self.sessions.len()).flat_map(|s| (0..self.partitions.len()).map(move |p| (s, p)))
+        {
+            let wires = self.wires.iter().filter(|wire| wire.session == session && wire.stream.is_some());
+            let requests = wires.flat_map(|wire| wire.connection.requests());
+            let out =
+                requests.flat_map(|request| &request.rows).filter(|row| row.partition == partition).count();
+            if out > REMEMBERED {
+                return Some(format!("{out} batches of partition {partition} are on their way"));
+            }
+        }
+        None
     }
 
     /// The book of what is held.
@@ -218,7 +247,8 @@ impl World {
                 | Action::Start(_)
                 | Action::Grow(_)
                 | Action::Follow(_)
-                | Action::Confirm(_) => 1,
+                | Action::Confirm(_)
+                | Action::Grant => 1,
                 Action::Learn | Action::Send => 2,
                 Action::Tell => 3,
                 Action::Look => 4,
