@@ -2,6 +2,7 @@
 //!
 //! The one file that sees every floor. What can be decided without the others belongs to them.
 
+pub mod check;
 mod doors;
 mod kafka;
 mod limits;
@@ -127,11 +128,6 @@ impl App {
         let readiness = Readiness::new();
         let admin = doors::listeners(&config.admin).await?;
         let ledger = Ledger::new(config.hold.bytes);
-        let options = DnsOptions {
-            servers: config.dns.servers.clone(),
-            min_ttl: config.dns.min_ttl,
-            timeout: config.dns.timeout,
-        };
         let handles: Vec<_> = config.kafka.iter().map(|kafka| metrics.kafka(&kafka.name)).collect();
         let ensembles: Vec<_> = config.zookeeper.iter().map(|zk| metrics.zookeeper(&zk.name)).collect();
         let changes = handles.iter().map(|handle| handle.dns_changes.clone());
@@ -139,7 +135,7 @@ impl App {
         // One resolver serves all clusters: a change of a name counts for each of them.
         let on_change: crate::dns::OnChange =
             Arc::new(move |_, _, _| counters.iter().for_each(prometheus::IntCounter::inc));
-        let resolver = Resolver::new(options, Some(on_change))?;
+        let resolver = Resolver::new(dns(&config), Some(on_change))?;
         let shared = Shared { ledger, clients: Crowd::new(), resolver };
         let mut kafka = Vec::new();
         for (index, handle) in handles.into_iter().enumerate() {
@@ -268,6 +264,12 @@ impl Served {
         let ensembles = self.ensembles.iter().map(zookeeper::shown);
         clusters.chain(ensembles).collect()
     }
+}
+
+/// How names are resolved.
+fn dns(config: &Config) -> DnsOptions {
+    let config::Dns { servers, min_ttl, timeout } = config.dns.clone();
+    DnsOptions { servers, min_ttl, timeout }
 }
 
 /// Whether what was gathered then still says something of members: long ago another one may have been down.

@@ -3,7 +3,7 @@
 //! The floors of the house, lowest first; a file imports only lower floors or its own folder
 //! (`tests/floors.rs` enforces it, `ARCHITECTURE.md` gives the reasons):
 //!
-//! 1. base: [`config`], [`files`], [`metrics`], [`telemetry`], [`lifecycle`], [`time`]
+//! 1. base: [`config`], [`files`], [`findings`], [`metrics`], [`telemetry`], [`lifecycle`], [`time`]
 //! 2. platform: [`net`], [`dns`], [`tls`], [`sasl`]
 //! 3. resilience: [`retry`], [`hold`]; `upstream` (members and their health for every protocol) has its place here, and
 //!    comes with the second protocol
@@ -19,6 +19,7 @@ pub mod config;
 pub mod dns;
 pub mod driver;
 pub mod files;
+pub mod findings;
 pub mod fleet;
 pub mod hold;
 pub mod kafka;

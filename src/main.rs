@@ -1,7 +1,8 @@
 //! The command line.
 //!
 //! Exit codes: 0 done; 1 the configuration is refused or evenkeel can't start; 2 the command line is wrong; 128 and
-//! the signal's number when a second signal ended a drain. `upgrade` has more (`driver::Exit`), and so has `status` (`fleet::show`).
+//! the signal's number when a second signal ended a drain. `upgrade` has more (`driver::Exit`), and so have `status` (`fleet::show`) and
+//! `check` (`check`).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,11 +22,14 @@ use evenkeel::lifecycle::Signals;
 use evenkeel::zookeeper::sasl as zookeeper_sasl;
 use evenkeel::{sasl, telemetry, tls};
 
+#[path = "main/check.rs"]
+mod check;
 #[path = "main/credentials.rs"]
 mod credentials;
 #[path = "main/fleets.rs"]
 mod fleets;
 
+use check::Check;
 use credentials::Credentials;
 use fleets::{Status, Upgrade};
 
@@ -45,8 +49,9 @@ struct CommandLine {
 enum Command {
     /// Run the sidecar until SIGTERM; SIGHUP reads the configuration again.
     Run(File),
-    /// Check a configuration: every problem at once, each with its place.
-    Check(File),
+    /// Check a configuration: every problem at once, each with its place. With --connect its clusters, too. Exit codes: 0 all is well, 1
+    /// the configuration is refused or a file can't be used, 2 usage, 3 a member can't be reached, or not used.
+    Check(Check),
     /// Switch bypass of a cluster on or off in the sidecar that runs: nothing is held, stamped or sent elsewhere while it is
     /// on. Connections follow at their next request; a restart switches it off.
     Bypass(Bypass),
@@ -142,7 +147,7 @@ fn main() -> ExitCode {
     // Wrong usage ends here, with exit code 2.
     match CommandLine::parse().command {
         Command::Run(file) => run(&file.config),
-        Command::Check(file) => check(&file.config),
+        Command::Check(check) => check.run(),
         Command::Bypass(bypass) => switch(&bypass),
         Command::Drain(drain) => leave(&drain),
         Command::Undrain(undrain) => stay(&undrain),
@@ -150,22 +155,6 @@ fn main() -> ExitCode {
         Command::Hook(Hook::Install { folder }) => install(&folder),
         Command::Upgrade(upgrade) => upgrade.run(),
         Command::Status(status) => status.run(),
-    }
-}
-
-fn check(path: &Path) -> ExitCode {
-    match load(path) {
-        Ok(config) => match usable(&config) {
-            Ok(()) => {
-                for warning in config::warnings(&config) {
-                    eprintln!("evenkeel: warning: {warning}");
-                }
-                println!("ok: {}: {}", path.display(), summary(&config));
-                ExitCode::SUCCESS
-            }
-            Err(text) => complain(&text),
-        },
-        Err(problems) => refuse(&problems),
     }
 }
 

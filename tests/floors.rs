@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// Lowest first. A name is a folder or a file of `src/`; those that don't exist yet have their place all the same.
 const FLOORS: &[&[&str]] = &[
-    &["config", "files", "metrics", "telemetry", "lifecycle", "time"],
+    &["config", "files", "findings", "metrics", "telemetry", "lifecycle", "time"],
     &["net", "dns", "tls", "sasl"],
     &["upstream", "retry", "hold"],
     &["kafka", "zookeeper"],

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+#[path = "process/check.rs"]
+mod check;
+
 /// Longer than anything here takes on a busy machine; only a failure waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -133,34 +136,6 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-const BROKEN: &str = "worker_threads = 0\nwat = 1\n[admin]\nlisten = \"localhost\"\n";
-
-#[test]
-fn check_says_ok_or_every_problem() {
-    let folder = Folder::new("check");
-    let output = once(&["check"], &folder.write(&config("info", "21000-21009")));
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(String::from_utf8(output.stdout).unwrap().starts_with("ok: "));
-    let output = once(&["check"], &folder.write(BROKEN));
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8(output.stderr).unwrap();
-    for part in ["worker_threads", "wat", "admin.listen", "kafka"] {
-        assert!(text.contains(part), "{part} is missing in {text}");
-    }
-    assert_eq!(once(&["check"], Path::new("/nonexistent/evenkeel.toml")).status.code(), Some(1));
-}
-
-#[test]
-fn run_refuses_what_check_refuses_in_the_same_words() {
-    let folder = Folder::new("refuse");
-    let file = folder.write(BROKEN);
-    let run = once(&["run"], &file);
-    assert_eq!(run.status.code(), Some(1));
-    let text = String::from_utf8(run.stderr).unwrap();
-    assert!(text.lines().count() >= 4, "{text}");
-    assert_eq!(text, String::from_utf8(once(&["check"], &file).stderr).unwrap());
 }
 
 #[test]

@@ -96,6 +96,31 @@ fn no_file_names_a_path_of_somebodys_machine() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// What stands in the code between the quotes of texts, spaces and escapes aside.
+fn texts(code: &str) -> String {
+    code.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The words of a member that can't be reached, as the documents have them, are those that are said.
+#[test]
+fn what_is_said_when_it_does_not_connect_is_said_by_the_code() {
+    let document = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let (_, part) = document.split_once("## When it does not connect").unwrap();
+    let (part, _) = part.split_once("\n## ").unwrap();
+    let rows: Vec<&str> =
+        part.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(rows.len() > 25, "{rows:#?}");
+    let code = repository().into_iter().filter(|file| file.starts_with("src") && is_code(file));
+    let code: Vec<String> = code.map(|file| texts(&fs::read_to_string(root().join(file)).unwrap())).collect();
+    let unsaid = rows.iter().filter(|row| !code.iter().any(|text| text.contains(row.trim())));
+    assert_eq!(unsaid.collect::<Vec<_>>(), Vec::<&&str>::new());
+    let labels = part.lines().filter_map(|line| line.strip_prefix("| `")?.split('|').nth(1));
+    for label in labels {
+        let known = ["dns", "refused", "timeout", "tls", "sasl", "error", "wrong_node"];
+        assert!(known.contains(&label.trim().trim_matches('`')), "{label}");
+    }
+}
+
 #[test]
 fn the_checks_find_what_they_are_for() {
     let long = [(Path::new("src/a.rs"), LINES_MOST + 1), (Path::new("src/b.rs"), LINES_MOST)];

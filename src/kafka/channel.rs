@@ -24,7 +24,7 @@ pub enum ChannelError {
     #[error("the broker closed the connection without an answer")]
     Closed,
     /// The answer was no Kafka frame.
-    #[error("the answer is no Kafka frame ({0}): is this a Kafka broker's plaintext port?")]
+    #[error("the answer is no Kafka frame ({0}): is this a Kafka broker's port for clients?")]
     Frame(FrameError),
     /// The answer didn't parse.
     #[error("the answer can't be read: {0}")]
@@ -199,6 +199,11 @@ impl Channel {
     pub(in crate::kafka) fn into_parts(self) -> Parts {
         let identity = self.session.map(|(_, session)| session.identity);
         Parts { stream: self.stream, identity, renew_at: self.renew_at }
+    }
+
+    /// Whose session it is that the broker has opened.
+    pub(in crate::kafka) fn identity(&self) -> Option<&Identity> {
+        self.session.as_ref().map(|(_, session)| &session.identity)
     }
 
     /// How long the session lasts that the broker has opened.

@@ -12,6 +12,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::Metrics;
 use super::clients::ClientGuard;
+use super::closed::Connects;
 use super::cluster::{ApiMetrics, ClusterMetrics, MemberMetrics, Times};
 use super::protocol::Protocol;
 use super::series::{Members, Series};
@@ -45,6 +46,8 @@ pub struct KafkaMetrics {
     pub kafka_raised_acks: IntCounter,
     /// `kafka_offset_guard_total`.
     pub kafka_offset_guard: Guarded,
+    /// `kafka_bootstrap_connect_total`.
+    pub kafka_bootstrap_connects: Connects,
     /// `kafka_sasl_renewals_total`.
     pub kafka_sasl_renewals: Arc<SaslRenewals>,
     /// `kafka_client_sasl_total`.
@@ -85,6 +88,7 @@ impl KafkaMetrics {
             kafka_injected_batches: series.counter("kafka_injected_batches_total"),
             kafka_raised_acks: series.counter("kafka_raised_acks_total"),
             kafka_offset_guard: Guarded::new(series.counters("kafka_offset_guard_total")),
+            kafka_bootstrap_connects: Connects::new(series.counters("kafka_bootstrap_connect_total")),
             kafka_sasl_renewals: Arc::new(SaslRenewals::new(series.counters("kafka_sasl_renewals_total"))),
             kafka_client_sasl: ClientSasls::new(series.counters("kafka_client_sasl_total")),
             kafka_leader_changes: series.counter("kafka_leader_changes_total"),

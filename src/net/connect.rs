@@ -1,6 +1,6 @@
 //! Connects to a host by name: resolves it anew, then tries every address of both families, staggered (RFC 8305).
 //!
-//! May import: [`super::sockopt`], `dns`, `tls`. Must never: prefer an address because it worked before; a member may have moved.
+//! May import: [`super::sockopt`], `metrics`, `dns`, `tls`. Must never: prefer an address because it worked before; a member may have moved.
 
 use std::fmt;
 use std::io;
@@ -16,6 +16,7 @@ use super::sockopt::SocketOptions;
 use super::stream::Stream;
 use crate::config;
 use crate::dns::{DnsError, Resolver};
+use crate::metrics::ConnectOutcome;
 use crate::tls::{Tls, TlsError};
 
 /// How to connect.
@@ -88,6 +89,18 @@ pub enum ConnectError {
         /// Each address, in the order of the attempts, and why it failed.
         tried: Tried,
     },
+    /// An address took the connection, and was silent in the handshake that encrypts it.
+    #[error("can't connect to {host}:{port}: {addr} ({NO_ANSWER} in the TLS handshake within {bound:?})")]
+    Silent {
+        /// The host as it was asked for.
+        host: String,
+        /// The port as it was asked for.
+        port: u16,
+        /// The address.
+        addr: SocketAddr,
+        /// For how long.
+        bound: Duration,
+    },
     /// An address took the connection, and it can't be encrypted.
     #[error("can't connect to {host}:{port}: {source}")]
     Tls {
@@ -95,20 +108,73 @@ pub enum ConnectError {
         host: String,
         /// The port as it was asked for.
         port: u16,
+        /// The address.
+        addr: SocketAddr,
         /// Why.
-        source: TlsError,
+        source: Box<TlsError>,
     },
+}
+
+/// How far an attempt to connect has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectStage {
+    /// The name is looked up.
+    Dns,
+    /// Its addresses are connected.
+    Tcp,
+    /// The connection is encrypted.
+    Tls,
 }
 
 impl ConnectError {
     /// Whether some address gave no answer at all in time, rather than a refusal.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Unreachable { tried, .. } if tried.0.iter().any(|(_, why)| why.starts_with(NO_ANSWER)))
+        match self {
+            Self::Unreachable { tried, .. } => tried.0.iter().any(|(_, why)| why.starts_with(NO_ANSWER)),
+            Self::Silent { .. } => true,
+            Self::Dns { .. } | Self::Tls { .. } => false,
+        }
     }
 
-    /// Whether the encryption is at fault: not so where a peer that is known to encrypt closed the connection, as one does that is stopped.
-    pub const fn is_of_tls(&self) -> bool {
-        matches!(self, Self::Tls { source, .. } if !matches!(source, TlsError::Lost { .. }))
+    /// Where it failed, and the address that had taken the connection by then.
+    pub fn stage(&self) -> (ConnectStage, Option<SocketAddr>) {
+        match self {
+            Self::Dns { .. } => (ConnectStage::Dns, None),
+            Self::Unreachable { .. } => (ConnectStage::Tcp, None),
+            Self::Silent { addr, .. } | Self::Tls { addr, .. } => (ConnectStage::Tls, Some(*addr)),
+        }
+    }
+
+    /// How it counts.
+    pub fn outcome(&self) -> ConnectOutcome {
+        match self {
+            Self::Dns { .. } => ConnectOutcome::Dns,
+            // A peer that is known to encrypt closed the connection, as one does that is stopped.
+            Self::Tls { source, .. } if matches!(**source, TlsError::Lost { .. }) => ConnectOutcome::Refused,
+            Self::Tls { .. } => ConnectOutcome::Tls,
+            error if error.is_timeout() => ConnectOutcome::Timeout,
+            Self::Unreachable { .. } | Self::Silent { .. } => ConnectOutcome::Refused,
+        }
+    }
+
+    /// What to set or to do, in one line.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Dns { host, .. } => {
+                format!("mend the name {host}, or let DNS on this host (or [dns] servers) know it")
+            }
+            Self::Unreachable { port, .. } if self.is_timeout() => format!(
+                "nobody answers there: is the host up, is it the right address, and does no firewall between here and there drop port {port}?"
+            ),
+            Self::Unreachable { port, .. } => {
+                format!("is the member running, and does it listen on port {port} of that address?")
+            }
+            Self::Silent { .. } => {
+                "it takes connections and says nothing: is it a port that speaks TLS, and is the member at work?"
+                    .to_owned()
+            }
+            Self::Tls { source, .. } => source.remedy(),
+        }
     }
 }
 
@@ -166,11 +232,8 @@ pub async fn secured(
     let (host, port) = (host.to_owned(), addr.port());
     match tokio::time::timeout(options.timeout, handshake).await {
         Ok(Ok(stream)) => Ok(Stream::Tls(stream)),
-        Ok(Err(source)) => Err(ConnectError::Tls { host, port, source }),
-        Err(_) => {
-            let why = format!("{NO_ANSWER} in the TLS handshake within {:?}", options.timeout);
-            Err(ConnectError::Unreachable { host, port, tried: Tried(vec![(addr, why)]) })
-        }
+        Ok(Err(source)) => Err(ConnectError::Tls { host, port, addr, source: Box::new(source) }),
+        Err(_) => Err(ConnectError::Silent { host, port, addr, bound: options.timeout }),
     }
 }
 

@@ -20,7 +20,7 @@ pub mod sockopt;
 pub mod stream;
 pub mod write;
 
-pub use connect::{ConnectError, ConnectOptions, Connected, Secure, connect, secured};
+pub use connect::{ConnectError, ConnectOptions, ConnectStage, Connected, Secure, connect, secured};
 pub use crowd::{Crowd, Entrance, Place, Seldom};
 pub use door::Door;
 pub use frame::{FrameError, FrameReader, PREFIX, compact};

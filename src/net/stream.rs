@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::metrics::TlsHandshake;
-use crate::tls::{ServedStream, TlsStream, is_resumed};
+use crate::tls::{self, ServedStream, TlsStream, is_resumed};
 
 /// A connection to a client or to a member.
 #[derive(Debug)]
@@ -69,6 +69,14 @@ impl Stream {
             Self::Tcp(_) | Self::Memory(_) => None,
         };
         Some(if is_resumed(kind?) { TlsHandshake::Resumed } else { TlsHandshake::Full })
+    }
+
+    /// What the member at the other end has shown of itself, if the connection to it is encrypted.
+    pub fn seen(&self) -> Option<tls::Seen> {
+        match self {
+            Self::Tls(s) => Some(tls::seen(s)),
+            Self::Tcp(_) | Self::Served(_) | Self::Memory(_) => None,
+        }
     }
 
     /// The other side's address; none for a pipe, or for a socket that is already dead.

@@ -119,7 +119,7 @@ fn roots(options: &Options) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let all = read.map_err(|error| wrong(path, text(&error)))?;
     if all.is_empty() {

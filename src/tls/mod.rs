@@ -1,10 +1,11 @@
 //! Floor 2, `tls`: encrypted connections to members, a listener's side of clients' (`clients`), and that of controllers' (`server`).
 //!
 //! What it is: the files of a cluster's `[….tls]` table become a client's settings (`files`), read again when they change; a
-//! handshake that fails says why in one line (`why`). Sessions are resumed on reconnect, as long as the files stay.
+//! handshake that fails says why in one line (`why`), and what certificates say of themselves is for people to read (`certificate`). Sessions are resumed on reconnect, as long as the files stay.
 //!
-//! May import: `config`, `files`. Must never: show what is in a key file, or go on without a check of the peer's certificate.
+//! May import: `config`, `files`, `findings`. Must never: show what is in a key file, or go on without a check of the peer's certificate.
 
+mod certificate;
 mod clients;
 mod files;
 mod server;
@@ -21,12 +22,12 @@ use std::sync::{Mutex, PoisonError};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+pub use certificate::{Certificate, Seen, finding, of_file, seen};
 pub use clients::{Clients, Fault, NoClient, ServedStream, check_listener};
 pub use server::{Accepted, Server};
 pub use tokio_rustls::client::TlsStream;
-
 use why::is_loss;
-pub use why::{explain, is_alert, is_of_tls};
+pub use why::{Why, explain, is_alert, is_of_tls};
 
 /// Why there is no encrypted connection. One line, which names the file or the peer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -54,7 +55,7 @@ pub enum TlsError {
         /// The address that took the connection.
         addr: SocketAddr,
         /// In words of the user's.
-        why: String,
+        why: Why,
     },
     /// A peer with which handshakes have succeeded closed the connection within one, without a word: as a member does that is stopped.
     #[error("{addr}: it closed the connection in the TLS handshake")]
@@ -62,6 +63,29 @@ pub enum TlsError {
         /// The address that took the connection.
         addr: SocketAddr,
     },
+}
+
+impl TlsError {
+    /// What to set or to do, in one line.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::File { path, .. } => {
+                format!("mend {}: whole PEM files that Evenkeel's user may read", path.display())
+            }
+            Self::NoRoots(_) => {
+                "set tls.ca to a file with the certificate of the authority that issued the members'"
+                    .to_owned()
+            }
+            Self::NoCertificate => "set a certificate and its key".to_owned(),
+            Self::Name(_) => {
+                "name the member by a host name or an address that can stand in a certificate".to_owned()
+            }
+            Self::Handshake { why, .. } => why.remedy().to_owned(),
+            Self::Lost { .. } => {
+                "nothing, if it is being stopped; if it stays so, see the member's own log".to_owned()
+            }
+        }
+    }
 }
 
 /// The settings that a cluster's connections are encrypted with; read when they are first needed, and again when a file has changed.

@@ -1,7 +1,7 @@
 //! A listener's side: its certificate, and what it makes of a client's.
 
-use super::TlsError;
 use super::files::{Kept, Shown, current, load_listener};
+use super::{TlsError, Why};
 use crate::config::Tls as Options;
 use rustls::ServerConfig;
 use std::net::SocketAddr;
@@ -43,7 +43,8 @@ impl Server {
     pub async fn accept(&self, stream: TcpStream, peer: SocketAddr) -> Result<Accepted, TlsError> {
         let settings = current(&self.loaded, &self.options, load)?;
         let accepted = TlsAcceptor::from(settings).accept(stream).await;
-        let stream = accepted.map_err(|error| TlsError::Handshake { addr: peer, why: error.to_string() })?;
+        let stream =
+            accepted.map_err(|error| TlsError::Handshake { addr: peer, why: Why::of_a_client(&error) })?;
         // Those that don't hold were refused in the handshake.
         let certified = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
         Ok(Accepted { stream: Box::new(stream), certified })

@@ -1,9 +1,58 @@
 //! Why a handshake failed, in words that say what to change. Pure.
 
+use super::certificate::day;
 use crate::config::Tls as Options;
+use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error};
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
+
+/// Why there is no encrypted connection, and what to do about it: a line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Why {
+    text: String,
+    remedy: String,
+}
+
+impl Why {
+    fn new(text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { text: text.into(), remedy: remedy.into() }
+    }
+
+    /// A listener that wants TLS, and was spoken to in the clear.
+    pub fn encrypted_listener() -> Self {
+        let remedy = "set tls.enabled = true, and tls.ca to the file of the authority that issued its certificate; or name the port of a \
+                      plaintext listener";
+        Self::new("it is an encrypted listener: set tls.enabled = true", remedy)
+    }
+
+    /// A listener that behaves as one that wants TLS, and doesn't say so.
+    pub fn as_an_encrypted_listener() -> Self {
+        let remedy = "set tls.enabled = true, and tls.ca to the file of the authority that issued its certificate, if it is a secureClientPort; \
+                      else name the clientPort";
+        Self::new(
+            "it says nothing to srvr and closes at a request, as an encrypted port does: is tls.enabled = true missing?",
+            remedy,
+        )
+    }
+
+    /// Of whoever connects to a listener of ours: there is nothing to be done about it here.
+    pub(super) fn of_a_client(error: &io::Error) -> Self {
+        Self::new(error.to_string(), String::new())
+    }
+
+    /// What to set or to do.
+    pub fn remedy(&self) -> &str {
+        &self.remedy
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
 
 /// Whether an error of an encrypted connection is about its encryption.
 pub fn is_of_tls(error: &io::Error) -> bool {
@@ -25,49 +74,84 @@ pub fn is_alert(first: [u8; 4]) -> bool {
 
 /// What the peer's or our own part in it was. Also for a connection that fails at its first read: with TLS 1.3 a server looks at our
 /// certificate after our side of the handshake is over.
-pub fn explain(error: &io::Error, options: &Options, host: &str) -> String {
+pub fn explain(error: &io::Error, options: &Options, host: &str) -> Why {
+    let not_tls = "name the port of its encrypted listener; or set tls.enabled = false, if this one is meant and nobody else is on the way to it";
     let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         return if is_loss(error) {
-            "it closed the connection in the TLS handshake; does it speak TLS on this port?".to_owned()
+            Why::new(
+                "it closed the connection in the TLS handshake; does it speak TLS on this port?",
+                format!(
+                    "{not_tls}. A listener that wants a certificate of ours, or is just starting, may do the same"
+                ),
+            )
         } else {
-            format!("the TLS handshake broke off: {error}")
+            Why::new(format!("the TLS handshake broke off: {error}"), "see the member's own log")
         };
     };
     match error {
         Error::InvalidCertificate(wrong) => certificate(wrong, options, host),
         Error::AlertReceived(alert) => refusal(*alert, options),
-        Error::InvalidMessage(_) => "it doesn't speak TLS on this port".to_owned(),
-        Error::PeerIncompatible(what) => format!("it speaks no TLS that is safe (1.2 or 1.3): {what:?}"),
-        other => format!("the TLS handshake failed: {other}"),
+        Error::InvalidMessage(_) => Why::new("it doesn't speak TLS on this port", not_tls),
+        Error::PeerIncompatible(what) => Why::new(
+            format!("it speaks no TLS that is safe (1.2 or 1.3): {what:?}"),
+            "let the member's listener speak TLS 1.2 or 1.3 with a cipher that is in use today",
+        ),
+        other => Why::new(format!("the TLS handshake failed: {other}"), "see the member's own log"),
     }
 }
 
-fn certificate(wrong: &CertificateError, options: &Options, host: &str) -> String {
+fn certificate(wrong: &CertificateError, options: &Options, host: &str) -> Why {
+    let ca = || options.ca.as_ref().map_or_else(|| "the system's store".to_owned(), |path| shown(path));
+    let authority = || {
+        let file =
+            options.ca.as_ref().map_or_else(|| "a file that tls.ca names".to_owned(), |path| shown(path));
+        format!("put the certificate of the authority that issued the member's into {file}")
+    };
+    let renew = "renew the member's certificate; if it is good, set the clock of this host right";
     match wrong {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "its certificate has expired".to_owned()
+        CertificateError::Expired => Why::new("its certificate has expired", renew),
+        CertificateError::ExpiredContext { not_after, .. } => {
+            Why::new(format!("its certificate has expired ({})", date(*not_after)), renew)
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet; is the clock of this machine right?".to_owned()
-        }
-        CertificateError::UnknownIssuer => {
-            let ca = options.ca.as_ref().map_or_else(|| "the system's store".to_owned(), |path| shown(path));
-            format!("its certificate was issued by no authority in {ca} (tls.ca)")
-        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Why::new(
+            "its certificate is not valid yet; is the clock of this machine right?",
+            "set the clock of this host right; if it is, give the member a certificate that is good now",
+        ),
+        CertificateError::UnknownIssuer => Why::new(
+            format!("its certificate was issued by no authority in {} (tls.ca)", ca()),
+            format!("{}; if this should be another cluster's member, mend the address", authority()),
+        ),
         // Its issuer has the name of one that is trusted, and another key.
-        CertificateError::BadSignature => {
-            let ca = options.ca.as_ref().map_or_else(|| "the system's store".to_owned(), |path| shown(path));
-            format!("its certificate was issued by an authority that {ca} (tls.ca) has with another key")
+        CertificateError::BadSignature => Why::new(
+            format!("its certificate was issued by an authority that {} (tls.ca) has with another key", ca()),
+            format!("{}: it has been made anew since", authority()),
+        ),
+        CertificateError::NotValidForName => {
+            Why::new(format!("its certificate is not for the name {host}"), another_name(host))
         }
-        CertificateError::NotValidForName => format!("its certificate is not for the name {host}"),
-        CertificateError::NotValidForNameContext { presented, .. } => {
-            format!("its certificate is not for the name {host}, but for {}", presented.join(", "))
-        }
-        other => format!("its certificate can't be trusted: {other}"),
+        CertificateError::NotValidForNameContext { presented, .. } => Why::new(
+            format!("its certificate is not for the name {host}, but for {}", presented.join(", ")),
+            another_name(host),
+        ),
+        other => Why::new(
+            format!("its certificate can't be trusted: {other}"),
+            "give the member a certificate for TLS servers that clients of today take",
+        ),
     }
 }
 
-fn refusal(alert: AlertDescription, options: &Options) -> String {
+fn another_name(host: &str) -> String {
+    format!(
+        "look the member up by a name that its certificate has (in the configuration, or in what it advertises), or issue one that has {host} \
+         among its names"
+    )
+}
+
+fn date(moment: UnixTime) -> String {
+    day(i64::try_from(moment.as_secs()).unwrap_or(i64::MAX))
+}
+
+fn refusal(alert: AlertDescription, options: &Options) -> Why {
     let of_ours = matches!(
         alert,
         AlertDescription::BadCertificate
@@ -81,11 +165,21 @@ fn refusal(alert: AlertDescription, options: &Options) -> String {
             | AlertDescription::AccessDenied
     );
     match (&options.certificate, of_ours) {
-        (Some(file), true) => format!("it refuses the certificate in {} (TLS alert {alert:?})", shown(file)),
-        (None, true) => {
-            format!("it wants a certificate: set tls.certificate and tls.key (TLS alert {alert:?})")
-        }
-        (_, false) => format!("it broke the TLS handshake off (alert {alert:?})"),
+        (Some(file), true) => Why::new(
+            format!("it refuses the certificate in {} (TLS alert {alert:?})", shown(file)),
+            format!(
+                "put a certificate into {} that an authority has issued which the member trusts, and its key into tls.key",
+                shown(file)
+            ),
+        ),
+        (None, true) => Why::new(
+            format!("it wants a certificate: set tls.certificate and tls.key (TLS alert {alert:?})"),
+            "set tls.certificate and tls.key to a certificate that an authority has issued which the member trusts, and to its key",
+        ),
+        (_, false) => Why::new(
+            format!("it broke the TLS handshake off (alert {alert:?})"),
+            "see the member's own log; does it know the name that it is looked up by?",
+        ),
     }
 }
 

@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -13,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use evenkeel::kafka::wire::{self, Struct};
-use testbed::keys::{Authority, replace};
+use testbed::keys::{Authority, Pair, replace};
 use testbed::python::PythonClient;
+use testbed::sidecar::Front;
 use testbed::{Asking, Cluster, KafkaVersion, Library, Load, Roll, Sidecar, Spec, wait};
 
 use crate::tls::certify;
@@ -24,10 +26,9 @@ const ALTER_SCRAM: i16 = 51;
 const CREATE_ACLS: i16 = 30;
 const USER: &str = "evenkeel";
 
-/// Asks the administrator's listener of node 1, where everything is allowed; no part of the answer may be an error.
-fn order(cluster: &Cluster, key: i16, version: i16, rows: &str, body: &Struct) {
+/// One question on a connection.
+fn ask(stream: &mut TcpStream, key: i16, version: i16, body: &Struct) -> Struct {
     let frame = wire::encode_request(key, version, 1, "test", body).unwrap();
-    let mut stream = TcpStream::connect((cluster.fixed_ip(1), 9094)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream.write_all(&u32::try_from(frame.len()).unwrap().to_be_bytes()).unwrap();
     stream.write_all(&frame).unwrap();
@@ -35,7 +36,13 @@ fn order(cluster: &Cluster, key: i16, version: i16, rows: &str, body: &Struct) {
     stream.read_exact(&mut length).unwrap();
     let mut answer = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap()];
     stream.read_exact(&mut answer).unwrap();
-    let (_, answer) = wire::decode_response(key, version, &Bytes::from(answer)).unwrap();
+    wire::decode_response(key, version, &Bytes::from(answer)).unwrap().1
+}
+
+/// Asks the administrator's listener of node 1, where everything is allowed; no part of the answer may be an error.
+fn order(cluster: &Cluster, key: i16, version: i16, rows: &str, body: &Struct) {
+    let mut stream = TcpStream::connect((cluster.fixed_ip(1), 9094)).unwrap();
+    let answer = ask(&mut stream, key, version, body);
     let failed: Vec<String> = answer
         .structs(rows)
         .filter(|row| row.i16("error_code") != 0)
@@ -90,12 +97,13 @@ fn allow(cluster: &Cluster) {
     order(cluster, CREATE_ACLS, 2, "results", &body);
 }
 
-/// A cluster whose listener for clients asks.
-fn asking(version: KafkaVersion, asking: &Asking, authority: Option<&Authority>) -> Cluster {
+/// A cluster whose listener for clients is encrypted and asks; `certify` gives each node at its address a certificate.
+fn asking(version: KafkaVersion, asking: &Asking, certify: impl Fn(u8, IpAddr) -> Pair) -> Cluster {
     let mut cluster = Cluster::prepare(Spec::new(version).fast()).unwrap();
     for id in cluster.ids() {
-        let store = authority.map(|authority| certify(&cluster, id, authority));
-        asking.set(&mut cluster, id, store).unwrap();
+        let path = cluster.folder().join(format!("kafka-{id}.pem"));
+        certify(id, cluster.addr(id).unwrap().ip()).store(&path).unwrap();
+        asking.set(&mut cluster, id, Some(path)).unwrap();
         cluster.start_node(id).unwrap();
     }
     cluster.wait_ready().unwrap();
@@ -118,9 +126,20 @@ fn with_password(mechanism: &str, user: &str, file: &Path) -> String {
     )
 }
 
-/// No secret stands in what a sidecar has written or shows.
+/// What `check --connect` says of a sidecar's configuration, and its exit code.
+fn checked(sidecar: &Sidecar) -> (i32, String) {
+    let began = Instant::now();
+    let mut command = Command::new(binary());
+    let output = command.args(["check", "--connect", "--config"]).arg(sidecar.config()).output().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    println!("{text}");
+    (output.status.code().unwrap(), text)
+}
+
+/// No secret stands in what a sidecar has written or shows, nor in what a check of its configuration says.
 fn assert_discreet(sidecar: &Sidecar, secrets: &[&str]) {
-    let mut all = fs::read_to_string(sidecar.log()).unwrap();
+    let mut all = fs::read_to_string(sidecar.log()).unwrap() + &checked(sidecar).1;
     for path in ["/metrics", "/v1/clusters/bed", "/"] {
         all.push_str(&sidecar.get(path).unwrap().1);
     }
@@ -179,7 +198,8 @@ impl Drop for Tokens {
 fn a_roll_over_sasl_ssl_with_short_sessions_in_which_all_that_proves_anything_is_renewed() {
     let [old, new] = ["old", "new"].map(|name| Authority::new(name).unwrap());
     let asks = Asking { reauth_ms: Some(5000), acls: true, ..Asking::default() };
-    let cluster = asking(KafkaVersion::V3_9_2, &asks, Some(&old));
+    let first = |id: u8, at| old.issue(&format!("kafka-{id}.test"), &[at]).unwrap();
+    let cluster = asking(KafkaVersion::V3_9_2, &asks, first);
     set_password(&cluster, "first-secret");
     let ca = cluster.folder().join("ca.pem");
     replace(&ca, old.pem()).unwrap();
@@ -233,15 +253,84 @@ fn a_roll_over_sasl_ssl_with_short_sessions_in_which_all_that_proves_anything_is
         assert!(!log.contains("a request of Evenkeel's own is refused"), "{log}");
         assert_discreet(sidecar, &["first-secret", "second-secret", "eyJ"]);
     }
+    let (code, text) = checked(&scram);
+    assert!(code == 0 && text.ends_with("\n0 failed, 0 to look after\n"), "{code}\n{text}");
+    for part in [
+        "(node 3, bootstrap)",
+        "TLS 1.3; its certificate is for kafka-2.test, ",
+        "SCRAM-SHA-512 as \"evenkeel\"; the session lasts 5s",
+        "Kafka 3.9",
+        "it is node 1 of this cluster",
+        "what Evenkeel needs for itself",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
 }
 
+/// A configuration that can't work, where it is seen, and how it is told: in the log, by a check, and in a metric.
+struct Fault {
+    at: SocketAddr,
+    keys: String,
+    why: String,
+    stage: &'static str,
+    outcome: &'static str,
+}
+
+impl Fault {
+    /// A sidecar is started with it, and all three are right.
+    fn told(&self) -> (Sidecar, Front) {
+        let Self { at, keys, why, stage, outcome } = self;
+        let (sidecar, front) = Sidecar::kafka_with(binary(), &at.to_string(), "", keys).unwrap();
+        let told = wait::until("the reason in the log", Duration::from_secs(60), || {
+            fs::read_to_string(sidecar.log())
+                .is_ok_and(|log| log.contains(why) && log.contains(&at.to_string()))
+        });
+        assert!(told.is_ok(), "{why}\n{keys}\n{}", sidecar.log_tail(20));
+        let (code, text) = checked(&sidecar);
+        let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{stage:<11} failed ")));
+        let line = line.unwrap_or_else(|| panic!("{stage} didn't fail\n{text}"));
+        assert!(code == 3 && line.contains(why) && line.contains(&at.to_string()), "{code} {why}\n{text}");
+        assert!(text.contains("remedy: "), "{text}");
+        assert!(tries(&sidecar, outcome) >= 1.0, "{}", sidecar.get("/metrics").unwrap().1);
+        let (status, unready) = sidecar.get("/readyz").unwrap();
+        assert!(
+            status == 503 && unready.contains(&format!("(the last attempt: {outcome})")),
+            "{status} {unready}"
+        );
+        assert_discreet(&sidecar, &["plain-secret", "scram-secret", "wrong-secret"]);
+        (sidecar, front)
+    }
+}
+
+/// Attempts to reach the cluster that ended so.
+fn tries(sidecar: &Sidecar, outcome: &str) -> f64 {
+    metric(sidecar, "kafka_bootstrap_connect_total", &[&format!("outcome=\"{outcome}\"")])
+}
+
+/// Every way to get in, and each in which a configuration can be wrong: told at the start in the log, by `check --connect` and in a metric, and
+/// tried again at a pace.
 #[test]
 fn each_mechanism_and_each_refusal() {
-    let asks =
-        Asking { plain: vec![(USER.to_owned(), "plain-secret".to_owned())], acls: true, reauth_ms: None };
-    let mut cluster = asking(KafkaVersion::V4_3_1, &asks, None);
+    let [authority, other] = ["one", "other"].map(|name| Authority::new(name).unwrap());
+    // Node 1 is as it should be. The certificate of node 2 is for another name, and that of node 3 has expired.
+    let certify = |id: u8, at| {
+        let pair = match id {
+            1 => authority.issue("kafka-1.test", &[at]),
+            2 => authority.issue("elsewhere.test", &[]),
+            _ => authority.expired("kafka-3.test", &[at]),
+        };
+        pair.unwrap()
+    };
+    let plain = vec![(USER.to_owned(), "plain-secret".to_owned())];
+    let mut cluster = asking(KafkaVersion::V4_3_1, &Asking { plain, acls: true, reauth_ms: None }, certify);
     set_password(&cluster, "scram-secret");
     cluster.create_topic("t", 3, 3, &[]).unwrap();
+    let trust = |name: &str, authority: &Authority| {
+        let path = cluster.folder().join(name);
+        replace(&path, authority.pem()).unwrap();
+        format!("tls.enabled = true\ntls.ca = '{}'\n", path.display())
+    };
+    let (tls, not_tls) = (trust("ca.pem", &authority), trust("other.pem", &other));
     let [plain, scram, wrong] =
         [("plain", "plain-secret"), ("scram", "scram-secret"), ("wrong", "wrong-secret")]
             .map(|(name, text)| secret(&cluster, name, text));
@@ -253,26 +342,61 @@ fn each_mechanism_and_each_refusal() {
         with_password("SCRAM-SHA-512", USER, &scram),
         bearer,
     ];
+    let [one, two, three] = [1, 2, 3].map(|id| cluster.addr(id).unwrap());
     for keys in good {
-        let (mut sidecar, _) = Sidecar::kafka_with(binary(), &cluster.bootstrap(), "", &keys).unwrap();
+        let keys = tls.clone() + &keys;
+        let (mut sidecar, _) = Sidecar::kafka_with(binary(), &one.to_string(), "", &keys).unwrap();
         let ready = sidecar.wait_ready(Duration::from_secs(60));
         assert!(ready.is_ok(), "{keys}\n{}", sidecar.log_tail(20));
+        // The others are found, and can't be used.
+        let (code, text) = checked(&sidecar);
+        assert!(code == 3 && text.ends_with("\n2 failed, 0 to look after\n"), "{code}\n{text}");
+        assert!(text.contains(&format!("{one} (node 1, bootstrap)\n")), "{text}");
     }
-    let internal = cluster.internal_bootstrap();
+    let internal: SocketAddr = cluster.internal_bootstrap().split(',').next().unwrap().parse().unwrap();
+    let fault =
+        |at, keys: String, why: &str, stage, outcome| Fault { at, keys, why: why.to_owned(), stage, outcome };
     let refused = "is refused: Authentication failed";
-    for (at, keys, why) in [
-        (cluster.bootstrap(), with_password("PLAIN", USER, &wrong), refused),
-        (cluster.bootstrap(), with_password("SCRAM-SHA-512", USER, &wrong), refused),
-        (cluster.bootstrap(), with_password("SCRAM-SHA-256", "nobody", &scram), refused),
-        (cluster.bootstrap(), String::new(), "the broker asks for SASL, by "),
-        (internal, with_password("PLAIN", USER, &plain), "this listener asks for no SASL"),
-    ] {
-        let (sidecar, _) = Sidecar::kafka_with(binary(), &at, "", &keys).unwrap();
-        let told = wait::until("the reason in the log", Duration::from_secs(60), || {
-            fs::read_to_string(sidecar.log()).is_ok_and(|log| log.contains(why))
-        });
-        assert!(told.is_ok(), "{why}\n{keys}\n{}", sidecar.log_tail(20));
-        assert_eq!(sidecar.get("/readyz").unwrap().0, 503, "{why}");
-        assert_discreet(&sidecar, &["plain-secret", "scram-secret", "wrong-secret"]);
+    let right = with_password("PLAIN", USER, &plain);
+    let not_held = fault(one, tls.clone(), "the broker asks for SASL, by ", "sasl", "sasl");
+    let faults = [
+        fault(one, tls.clone() + &with_password("PLAIN", USER, &wrong), refused, "sasl", "sasl"),
+        fault(one, tls.clone() + &with_password("SCRAM-SHA-512", USER, &wrong), refused, "sasl", "sasl"),
+        fault(one, tls.clone() + &with_password("SCRAM-SHA-256", "nobody", &scram), refused, "sasl", "sasl"),
+        fault(one, not_tls + &right, "its certificate was issued by no authority in ", "tls", "tls"),
+        fault(two, tls.clone() + &right, "its certificate is not for the name ", "tls", "tls"),
+        fault(three, tls.clone() + &right, "its certificate has expired (2021-01-01)", "tls", "tls"),
+        fault(one, right.clone(), "it is an encrypted listener: set tls.enabled = true", "tls", "tls"),
+        fault(internal, tls + &right, "in the TLS handshake", "tls", "tls"),
+        fault(internal, right, "this listener asks for no SASL", "sasl", "sasl"),
+        not_held,
+    ];
+    let told: Vec<(Sidecar, Front)> = faults.iter().map(Fault::told).collect();
+    // Nothing hangs, and nothing spins: all of them try on, with pauses of up to a second.
+    let counts = || {
+        faults
+            .iter()
+            .zip(&told)
+            .map(|(fault, (sidecar, _))| tries(sidecar, fault.outcome))
+            .collect::<Vec<_>>()
+    };
+    let before = counts();
+    std::thread::sleep(Duration::from_secs(5));
+    for ((before, after), fault) in before.into_iter().zip(counts()).zip(&faults) {
+        let more = after - before;
+        assert!((2.0..=25.0).contains(&more), "{more} attempts in 5 s: {}", fault.why);
     }
+    // A client that shows its own credentials by SCRAM is told that they are of no use.
+    let (sidecar, front) = told.last().unwrap();
+    let mut client = TcpStream::connect(front.listen).unwrap();
+    let mut hello = wire::request(17).unwrap().new();
+    hello.set_str("mechanism", "SCRAM-SHA-512");
+    assert_eq!(ask(&mut client, 17, 1, &hello).i16("error_code"), 0);
+    let mut first = wire::request(36).unwrap().new();
+    first.set_bytes("auth_bytes", Some(Bytes::from_static(b"n,,n=evenkeel,r=abcdefgh")));
+    let answer = ask(&mut client, 36, 2, &first);
+    assert_eq!(answer.i16("error_code"), 58);
+    assert!(answer.str("error_message").unwrap().contains("it has no credentials; set [kafka.sasl]"));
+    let refused = metric(sidecar, "kafka_client_sasl_total", &["outcome=\"refused\""]);
+    assert!(refused >= 1.0, "{refused}");
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use testbed::keys::{Authority, replace};
@@ -181,5 +182,11 @@ fn without_trust_nothing_is_sent_and_each_reason_is_told() {
         });
         assert!(told.is_ok(), "{why}\n{keys}\n{}", sidecar.log_tail(20));
         assert_eq!(sidecar.get("/readyz").unwrap().0, 503, "{why}");
+        let mut check = Command::new(binary());
+        let output = check.args(["check", "--connect", "--config"]).arg(sidecar.config()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let failed = text.lines().any(|line| line.contains("tls         failed     ") && line.contains(&why));
+        assert!(failed && output.status.code() == Some(3), "{why}\n{text}");
+        assert!(metric(&sidecar, "kafka_bootstrap_connect_total", &["outcome=\"tls\""]) >= 1.0, "{why}");
     }
 }

@@ -136,6 +136,8 @@ pub struct World {
     pub controller: i32,
     /// `DescribeConfigs` of a broker is denied to everybody.
     pub denies_configs: bool,
+    /// What Metadata says that one may do: on the cluster, and on each topic (a bit for each `AclOperation`).
+    pub operations: (i32, i32),
     pub brokers: BTreeMap<i32, Broker>,
     pub topics: BTreeMap<String, Topic>,
     /// Group to coordinator; −1 while it has none. Others are at the lowest node.
@@ -158,6 +160,7 @@ impl Fake {
             cluster_id: "the-cluster".to_owned(),
             controller: nodes[0],
             denies_configs: false,
+            operations: (0x1ffc, 0xff8),
             brokers: BTreeMap::new(),
             topics: BTreeMap::new(),
             coordinators: HashMap::new(),

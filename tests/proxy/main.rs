@@ -37,6 +37,7 @@ mod tunnel;
 mod addresses;
 mod backlog;
 mod bypass;
+mod check;
 mod drain;
 mod encrypted;
 mod fetch;

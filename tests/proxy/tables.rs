@@ -21,6 +21,9 @@ impl World {
         let cluster = self.brokers[&node].other_cluster.as_ref().unwrap_or(&self.cluster_id);
         answer.set_str("cluster_id", cluster);
         answer.set_i32("controller_id", self.controller);
+        if request.bool("include_cluster_authorized_operations") {
+            answer.set_i32("cluster_authorized_operations", self.operations.0);
+        }
         for (&id, _) in self.brokers.iter().filter(|(_, broker)| broker.listed) {
             let mut row = answer.new_struct("brokers");
             self.fill(id, "node_id", &mut row);
@@ -49,6 +52,9 @@ impl World {
                 None => row.set_i16("error_code", 3),
                 Some(topic) => {
                     row.set_uuid("topic_id", topic.id);
+                    if request.bool("include_topic_authorized_operations") {
+                        row.set_i32("topic_authorized_operations", self.operations.1);
+                    }
                     for (index, known) in topic.partitions.iter().enumerate() {
                         let mut partition = row.new_struct("partitions");
                         partition.set_i32("partition_index", index as i32);

@@ -1,9 +1,10 @@
-//! A client's side of TLS, for clients that speak plain text: a tunnel on the loopback that encrypts what it is given.
+//! A client's side of TLS, for clients that speak plain text: a tunnel on the loopback that encrypts what it is given. And a member's
+//! side, for those that speak plain text: an encrypted door before one.
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, HandshakeKind, RootCertStore, crypto};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig, crypto};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use testbed::keys::{Authority, Pair, replace};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// The files of an encrypted listener on the loopback, which are removed at the end.
 pub struct Files {
@@ -97,6 +98,28 @@ pub async fn open(to: SocketAddr, with: &Arc<ClientConfig>) -> io::Result<TlsStr
 /// How an encrypted connection began.
 pub fn kind(stream: &TlsStream<TcpStream>) -> HandshakeKind {
     stream.get_ref().1.handshake_kind().unwrap()
+}
+
+/// Where members are found that speak plain text at `to`, by those who speak TLS; they show this certificate.
+pub async fn door(to: SocketAddr, shown: &Pair) -> SocketAddr {
+    let chain = vec![CertificateDer::from_pem_slice(shown.certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).unwrap();
+    let builder = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let acceptor = TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key).unwrap()));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut encrypted = acceptor.accept(stream).await?;
+                let mut plain = TcpStream::connect(to).await?;
+                tokio::io::copy_bidirectional(&mut encrypted, &mut plain).await
+            });
+        }
+    });
+    addr
 }
 
 /// Where clients connect in plain text to come out encrypted there.

@@ -33,6 +33,7 @@ mod tree;
 mod tunnel;
 
 mod bounds;
+mod check;
 mod connect;
 mod drains;
 mod encrypted;

@@ -14,8 +14,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const USER: &str = "evenkeel";
-const WORD: &str = "hunter2";
+pub const USER: &str = "evenkeel";
+pub const WORD: &str = "hunter2";
 const URI: &str = "zookeeper/zk-sasl-md5";
 
 fn md5(parts: &[&[u8]]) -> Vec<u8> {
@@ -65,10 +65,10 @@ pub fn step(conn: &mut Conn, payload: &[u8], wanted: (&str, &str)) -> Option<Vec
 }
 
 /// A file of a password, which is removed at the end.
-struct File(PathBuf);
+pub struct File(PathBuf);
 
 impl File {
-    fn new(name: &str, text: &str) -> Self {
+    pub fn new(name: &str, text: &str) -> Self {
         let file = Self(std::env::temp_dir().join(format!("evenkeel-{}-{name}", std::process::id())));
         file.put(text);
         file
@@ -78,7 +78,7 @@ impl File {
         std::fs::write(&self.0, text).unwrap();
     }
 
-    fn keys(&self) -> String {
+    pub fn keys(&self) -> String {
         format!("sasl.username = \"{USER}\"\nsasl.password_file = \"{}\"\n", self.0.display())
     }
 }

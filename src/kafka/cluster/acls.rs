@@ -22,7 +22,7 @@ pub(super) enum Right {
 
 impl Right {
     /// The right in the words of `kafka-acls`, and what is not done without it.
-    fn words(self) -> (&'static str, &'static str) {
+    pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Produce => (
                 "WRITE on a topic, or IDEMPOTENT_WRITE on the cluster",

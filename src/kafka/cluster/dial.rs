@@ -6,6 +6,7 @@
 //! be asked, the peer's own word has to do ([`witness`]).
 
 use super::acls::{Right, is_refusal};
+use super::check::Told;
 use super::versions::{API_VERSIONS, Versions};
 use super::witness::{self, Peer, Word};
 use super::{Cluster, Settings};
@@ -54,7 +55,7 @@ pub enum DialError {
         /// Where.
         address: String,
         /// Why.
-        why: String,
+        why: tls::Why,
     },
     /// The broker doesn't take the credentials, or there are none.
     #[error("{cluster}: {address}: {why}")]
@@ -160,7 +161,7 @@ async fn open_node_as(
     let address = cluster.read(|view| view.nodes.get(&node).map(|node| (node.host.clone(), node.port)));
     let (host, port) = address.ok_or(DialError::UnknownNode(node))?;
     let member = cluster.metrics.member(&node.to_string());
-    let result = open(cluster, &host, port, Some(node), credentials).await;
+    let result = open(cluster, &host, port, Some(node), credentials, None).await;
     member.connect(result.as_ref().map_or_else(outcome, |_| ConnectOutcome::Ok));
     match &result {
         Ok(opened) => {
@@ -169,18 +170,23 @@ async fn open_node_as(
         }
         // That a client's own credentials are refused says nothing of the broker.
         Err(DialError::Sasl { .. }) if matches!(credentials, Credentials::Shown(..)) => {}
-        Err(error) => cluster.node_is_down(node, error),
+        Err(error) => {
+            cluster.node_is_down(node, error);
+            cluster.say_unready(outcome(error));
+        }
     }
     result
 }
 
-/// Connects to whatever listens at `host:port` and checks the cluster, and the node if one is expected.
+/// Connects to whatever listens at `host:port` and checks the cluster, and the node if one is expected. `told`: how far it has come, for
+/// who wants to know.
 pub(super) async fn open(
     cluster: &Arc<Cluster>,
     host: &str,
     port: u16,
     node: Option<i32>,
     credentials: &Credentials,
+    mut told: Option<&mut Told>,
 ) -> Result<Opened, DialError> {
     let settings = cluster.settings();
     let options = ConnectOptions::of(&settings.net);
@@ -188,6 +194,9 @@ pub(super) async fn open(
     let connected = connect(&cluster.resolver, host, port, &options, secure).await?;
     if let Some(node) = node {
         cluster.metrics.member(&node.to_string()).handshake(connected.stream.handshake());
+    }
+    if let Some(told) = &mut told {
+        told.connected(&connected);
     }
     let mut peer = Peer { at: connected.addr, since: now(), proven: true };
     let address = format!("{host}:{port} ({})", connected.addr);
@@ -197,7 +206,11 @@ pub(super) async fn open(
         channel.authenticate(credentials, settings.net.connect_timeout).await?;
         ask(&mut channel, &settings, node).await
     };
-    let answers = match answers.await {
+    let answers = answers.await;
+    if let Some(told) = &mut told {
+        told.authenticated(&channel);
+    }
+    let answers = match answers {
         Ok(answers) => answers,
         Err(ChannelError::Sasl(why)) => {
             return Err(DialError::Sasl {
@@ -215,6 +228,9 @@ pub(super) async fn open(
     check_cluster(cluster, &answers.metadata).map_err(wrong)?;
     if let (Some(node), Some(configs)) = (node, &answers.configs) {
         let code = configs.structs("results").next().map_or(0, |result| result.i16("error_code"));
+        if let Some(told) = &mut told {
+            told.asked(code);
+        }
         if matches!(credentials, Credentials::Held(_)) {
             cluster.note_refused(Right::Configs, "DescribeConfigs", code);
         }
@@ -288,7 +304,7 @@ fn unanswered(error: ChannelError, options: &config::Tls, address: &str, host: &
         ChannelError::Frame(FrameError::TooLarge { len, .. })
             if u32::try_from(*len).is_ok_and(|len| tls::is_alert(len.to_be_bytes())) =>
         {
-            "it is an encrypted listener: set tls.enabled = true".to_owned()
+            tls::Why::encrypted_listener()
         }
         _ => return DialError::Handshake { address, error },
     };
@@ -356,18 +372,15 @@ fn check_node(node: i32, configs: &Struct) -> Result<(), String> {
     }
 }
 
-fn outcome(error: &DialError) -> ConnectOutcome {
+/// How an attempt that failed counts.
+pub(super) fn outcome(error: &DialError) -> ConnectOutcome {
     match error {
         DialError::WrongNode { .. } => ConnectOutcome::WrongNode,
         DialError::Sasl { .. } => ConnectOutcome::Sasl,
         DialError::Tls { .. } => ConnectOutcome::Tls,
-        DialError::Connect(error) if error.is_of_tls() => ConnectOutcome::Tls,
-        DialError::Connect(ConnectError::Dns { .. }) => ConnectOutcome::Dns,
-        DialError::Connect(error) if error.is_timeout() => ConnectOutcome::Timeout,
+        DialError::Connect(error) => error.outcome(),
         DialError::Handshake { error: ChannelError::Timeout(_), .. } => ConnectOutcome::Timeout,
-        DialError::Connect(_) | DialError::Handshake { error: ChannelError::Closed, .. } => {
-            ConnectOutcome::Refused
-        }
+        DialError::Handshake { error: ChannelError::Closed, .. } => ConnectOutcome::Refused,
         _ => ConnectOutcome::Error,
     }
 }

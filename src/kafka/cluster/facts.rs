@@ -9,6 +9,8 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+pub(super) use broker::features;
+
 use super::dial::{DialError, Opened, open_node};
 use super::{Cluster, lock};
 use crate::time::now;

@@ -5,6 +5,7 @@ use super::ramp::Ramp;
 use super::versions::Versions;
 use super::{Changes, Cluster, Health, lock};
 use crate::kafka::wire::Struct;
+use crate::metrics::ConnectOutcome;
 use crate::retry::Budget;
 use crate::time::now;
 use std::sync::Arc;
@@ -61,6 +62,15 @@ impl Cluster {
                 let member = self.metrics.member(&node.to_string());
                 member.kafka_leaders.set(i64::try_from(count).unwrap_or(i64::MAX));
             }
+        }
+    }
+
+    /// An attempt has failed: as long as no broker was ever reached, that is why clients can't be served. How it
+    /// ended is all that is said; who asks whether this is ready may be anybody.
+    pub(super) fn say_unready(&self, ended: ConnectOutcome) {
+        if let Some(block) = &*lock(&self.not_ready) {
+            let (name, ended) = (&self.settings().kafka.name, ended.as_str());
+            block.reword(format!("kafka {name}: no broker reached yet (the last attempt: {ended})"));
         }
     }
 

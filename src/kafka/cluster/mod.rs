@@ -4,6 +4,7 @@
 //! look metadata up themselves: they say what they want, and one task asks for all of them ([`watch`]).
 
 mod acls;
+mod check;
 mod clients;
 mod dial;
 mod drains;
@@ -23,6 +24,7 @@ mod view;
 mod watch;
 mod witness;
 
+pub use check::check;
 pub use clients::DroppedVersion;
 pub use dial::{DialError, Dialed, dial, dial_bare};
 pub use drains::{DrainState, end_drains};

@@ -43,6 +43,16 @@ impl Versions {
         self.range(key).map_or(ours, |(_, max)| max.min(ours))
     }
 
+    /// How many APIs the member offers.
+    pub fn count(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// The member's answer itself: its features stand there, too.
+    pub(super) fn told(&self) -> &Struct {
+        &self.answer
+    }
+
     /// Whether another answer says the same of every API.
     pub fn same_ranges(&self, other: &Self) -> bool {
         self.ranges == other.ranges

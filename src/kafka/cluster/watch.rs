@@ -2,16 +2,18 @@
 //! waits for them, one question in flight; and one probe for each broker.
 
 use super::acls::Right;
-use super::dial::{Opened, open, open_node};
+use super::dial::{Opened, open, open_node, outcome};
 use super::pace::Pace;
 use super::{Cluster, Producer, TopicKey};
+use crate::config::HostPort;
 use crate::kafka::channel::{Channel, ChannelError, Question};
 use crate::kafka::wire::{self, Struct};
+use crate::metrics::ConnectOutcome;
 use crate::retry::Backoff;
 use crate::time::now;
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -30,6 +32,8 @@ const PRODUCERS_AT_ONCE: usize = 16;
 const LOOK_BOUND: Duration = Duration::from_secs(2);
 /// So many topics are asked about in one look that nobody has asked for in long.
 const UNHEARD_OF_AT_ONCE: usize = 100;
+/// How often it is said that a bootstrap address still can't be used.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// What is wanted and not found through one broker for so long is asked of another, too. A broker whose controllers have not fenced it
 /// yet tells what was; less than the 5 s after which a topic that nobody knows counts as deleted.
 const ASK_ANOTHER: Duration = Duration::from_secs(2);
@@ -46,6 +50,7 @@ pub async fn watch(cluster: Arc<Cluster>) {
         pace: Pace::new(now()),
         unsatisfied: None,
         probed: BTreeSet::new(),
+        said: BTreeMap::new(),
         probes: JoinSet::new(),
     };
     watcher.run().await;
@@ -60,6 +65,8 @@ struct Watcher {
     /// Since when something is wanted in vain, and how long that goes on before another broker is asked.
     unsatisfied: Option<(Instant, Duration)>,
     probed: BTreeSet<i32>,
+    /// Why bootstrap addresses can't be used, and when that was said.
+    said: BTreeMap<HostPort, (String, Instant)>,
     /// End with this task.
     probes: JoinSet<()>,
 }
@@ -179,18 +186,40 @@ impl Watcher {
         let settings = self.cluster.settings();
         let bootstrap = &settings.kafka.bootstrap;
         let Some(at) = bootstrap.get(turn % bootstrap.len().max(1)) else { return Err(ChannelError::Closed) };
-        match open(&self.cluster, &at.host, at.port, None, &self.cluster.credentials()).await {
+        let opened = open(&self.cluster, &at.host, at.port, None, &self.cluster.credentials(), None).await;
+        let ended = opened.as_ref().map_or_else(outcome, |_| ConnectOutcome::Ok);
+        self.cluster.metrics.kafka_bootstrap_connects.inc(ended);
+        match opened {
             Ok(opened) => {
+                self.said.remove(at);
                 self.cluster.learn_metadata(&opened.metadata, opened.asked);
                 self.spawn_probes();
                 self.channel = Some((None, opened));
                 Ok(())
             }
             Err(error) => {
-                tracing::warn!(bootstrap = %at, %error, "no answer from this bootstrap address");
+                self.cluster.say_unready(ended);
+                let text = error.to_string();
+                if self.is_news(at, &text) {
+                    tracing::warn!(bootstrap = %at, error = text, "no answer from this bootstrap address");
+                } else {
+                    tracing::debug!(bootstrap = %at, error = text, "no answer from this bootstrap address yet");
+                }
                 Err(ChannelError::Closed)
             }
         }
+    }
+
+    /// Whether why a bootstrap address can't be used is worth a line: when it is another reason than before, and once in a while.
+    fn is_news(&mut self, at: &HostPort, why: &str) -> bool {
+        let now = now();
+        let said = self.said.get(at);
+        let is_known =
+            said.is_some_and(|(said, when)| said == why && now.saturating_duration_since(*when) < SAY_AGAIN);
+        if !is_known {
+            self.said.insert(at.clone(), (why.to_owned(), now));
+        }
+        !is_known
     }
 
     /// Until the next look: short while somebody waits, else until it is time or somebody asks.

@@ -5,6 +5,7 @@ use crate::metrics::catalogue::Extra::{Closed, None as Plain, Seen};
 use crate::metrics::catalogue::Kind::{Counter, Gauge, Histogram};
 use crate::metrics::catalogue::Scope::{Cluster, Member};
 use crate::metrics::catalogue::{Spec, m};
+use crate::metrics::closed::ConnectOutcome;
 
 /// From an orderly hand-over to a broker that needs a person.
 const UNAVAILABLE: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0];
@@ -51,6 +52,14 @@ pub(in crate::metrics) const CATALOGUE: &[Spec] = &[
         Closed(&[("outcome", |_| GuardOutcome::LABELS.to_vec())]),
         "Offsets that a broker called out of range, by what the partition's leader says of them. `valid` and `unknown` \
          are kept from the client, which fetches again; the others are passed on.",
+    ),
+    m(
+        "kafka_bootstrap_connect_total",
+        Counter,
+        Cluster,
+        Closed(&[("outcome", |_| ConnectOutcome::LABELS.to_vec())]),
+        "Attempts to reach the cluster at one of its `bootstrap` addresses, by how they ended: at the start, and while no broker is up. \
+         Outcomes are those of `upstream_connect_total`, which counts from when the node is known.",
     ),
     m(
         "kafka_sasl_renewals_total",

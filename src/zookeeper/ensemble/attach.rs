@@ -4,12 +4,13 @@
 //! One `ConnectRequest` of a session is under way at a time: a late revalidation on another server would take the
 //! session back there (ZOOKEEPER-710, ZOOKEEPER-2886).
 
+use super::failure::Failure;
 use super::follow::{end, own_session};
-use super::{Ensemble, Place};
+use super::{Ensemble, Place, Settings};
 use crate::config::HostPort;
 use crate::metrics::ConnectOutcome;
 use crate::metrics::zookeeper::AttachOutcome;
-use crate::net::{ConnectOptions, FrameError, FrameReader, Secure, Stream, connect};
+use crate::net::{ConnectOptions, FrameReader, Secure, Stream, connect};
 use crate::retry::Backoff;
 use crate::time::{Boot, boot, now};
 use crate::zookeeper::sasl::{self, SaslError};
@@ -136,7 +137,7 @@ fn outcome(attempt: &Result<Attached, Failure>) -> Option<AttachOutcome> {
         },
         Err(Failure::Closed) => AttachOutcome::Closed,
         Err(Failure::Silent) => AttachOutcome::Timeout,
-        Err(Failure::Sasl(_) | Failure::Other(_)) => return None,
+        Err(_) => return None,
     })
 }
 
@@ -156,28 +157,6 @@ impl Drop for Counted {
     }
 }
 
-/// Why a server did not take a session.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    /// Without a quorum, behind the client's last zxid, or unable to read what it was asked: it closes without a word.
-    #[error("it closed the connection without an answer")]
-    Closed,
-    /// It may be starting, or stopped.
-    #[error("it accepted the connection and did not answer")]
-    Silent,
-    /// It does not accept the credentials, or they can't be read.
-    #[error("{0}")]
-    Sasl(String),
-    #[error("{0}")]
-    Other(String),
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Self::Other(error.to_string())
-    }
-}
-
 /// Whether a server serves sessions with our credentials, by one that is ended at once; nothing if that can't be told.
 pub(super) async fn accepts(ensemble: &Arc<Ensemble>, at: &HostPort) -> Option<Result<(), String>> {
     let place = ensemble.place_at(at)?;
@@ -192,7 +171,12 @@ pub(super) async fn accepts(ensemble: &Arc<Ensemble>, at: &HostPort) -> Option<R
     }
 }
 
-async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result<Attached, Failure> {
+/// One attempt to attach at a place, and with credentials of our own to prove them there.
+pub(super) async fn once(
+    ensemble: &Arc<Ensemble>,
+    place: Place,
+    request: &Bytes,
+) -> Result<Attached, Failure> {
     let settings = ensemble.settings();
     let net = &settings.net;
     let timeout = net.connect_timeout.min(settings.zookeeper.attach_timeout);
@@ -207,22 +191,17 @@ async fn once(ensemble: &Arc<Ensemble>, place: Place, request: &Bytes) -> Result
             connected.stream
         }
         Err(error) => {
-            let outcome = match &error {
-                error if error.is_of_tls() => ConnectOutcome::Tls,
-                error if error.is_timeout() => ConnectOutcome::Timeout,
-                _ => ConnectOutcome::Refused,
-            };
-            metrics.connect(outcome);
-            return Err(Failure::Other(error.to_string()));
+            metrics.connect(error.outcome());
+            return Err(Failure::Connect(error));
         }
     };
     let mut reader = FrameReader::new(settings.zookeeper.jute_maxbuffer.max(LONGEST_ANSWER));
-    let asked = ask(&mut stream, &mut reader, request);
+    let asked = ask(&mut stream, &mut reader, request, &settings, &at);
     let (sent, response) = match tokio::time::timeout(settings.zookeeper.attach_timeout, asked).await {
         Ok(Ok(answered)) => answered,
-        Ok(Err(error)) => {
-            metrics.connect(ConnectOutcome::Error);
-            return Err(error);
+        Ok(Err(failure)) => {
+            metrics.connect(failure.outcome());
+            return Err(failure);
         }
         Err(_) => {
             metrics.connect(ConnectOutcome::Timeout);
@@ -259,15 +238,14 @@ async fn ask(
     stream: &mut Stream,
     reader: &mut FrameReader,
     request: &Bytes,
+    settings: &Settings,
+    at: &HostPort,
 ) -> Result<(Boot, Bytes), Failure> {
     let sent = boot();
-    stream.write_all(request).await?;
+    stream.write_all(request).await.map_err(|error| Failure::broken(&error, settings, at))?;
     match poll_fn(|cx| reader.poll_frame(cx, stream)).await {
         Ok(Some(response)) => Ok((sent, response)),
         Ok(None) => Err(Failure::Closed),
-        Err(FrameError::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => {
-            Err(Failure::Closed)
-        }
-        Err(error) => Err(Failure::Other(error.to_string())),
+        Err(error) => Err(Failure::unread(&error, settings, at)),
     }
 }

@@ -19,6 +19,9 @@ const STEP: Duration = Duration::from_millis(200);
 const BOUND: Duration = Duration::from_secs(3);
 /// The time-out of our session, in milliseconds.
 const TIMEOUT_MS: i32 = 30_000;
+/// A session that nobody can have: ids begin with the time at which a server was started (`SessionTrackerImpl.initializeNextSessionId`).
+/// Servers answer a request for it, and open none.
+pub(super) const NOBODY: i64 = 1;
 /// The xid of our requests: one at a time.
 const XID: i32 = 1;
 
@@ -88,19 +91,33 @@ pub(super) async fn read_config(attached: &mut Attached) -> Result<Option<Bytes>
 
 /// The request for a session of our own, and how it ends.
 pub(super) fn own_session() -> Wish {
+    let request = session_request(0, TIMEOUT_MS);
+    Wish { request, avoid: None, only_other: false, pause: Duration::ZERO }
+}
+
+/// The request for a session, 0 for a new one, with a time-out in milliseconds.
+pub(super) fn session_request(session: i64, timeout: i32) -> Bytes {
     let request = ConnectRequest {
         protocol: 0,
         last_zxid: 0,
-        timeout: TIMEOUT_MS,
-        session: 0,
+        timeout,
+        session,
         password: Bytes::from_static(&[0; 16]),
         read_only: Some(false),
     };
-    Wish { request: request.encode(), avoid: None, only_other: false, pause: Duration::ZERO }
+    request.encode()
 }
 
 /// Ends a session of our own: nobody needs it any more.
 pub(super) async fn end(mut attached: Attached) {
     // It is over with its connection, too.
     let _ = attached.stream.write_all(&build::close_session(XID)).await;
+}
+
+/// The same, and waits until the server has done it: it closes the connection then.
+pub(super) async fn end_whole(mut attached: Attached) {
+    let Attached { stream, reader, .. } = &mut attached;
+    if stream.write_all(&build::close_session(XID)).await.is_ok() {
+        while let Ok(Some(_)) = poll_fn(|cx| reader.poll_frame(cx, stream)).await {}
+    }
 }

@@ -5,8 +5,10 @@
 //! `dns`, `retry`, `hold` and its own folder; must never know what a client's requests mean.
 
 mod attach;
+mod check;
 mod drains;
 mod facts;
+mod failure;
 mod follow;
 mod servers;
 mod status;
@@ -14,6 +16,7 @@ mod turns;
 mod watch;
 
 pub use attach::{Attached, Wish, attach};
+pub use check::check;
 pub use drains::DrainState;
 pub use facts::{Facts, Said};
 pub use follow::follow_config;
@@ -26,7 +29,7 @@ use crate::dns::Resolver;
 use crate::hold::Ledger;
 use crate::lifecycle::Block;
 use crate::metrics::zookeeper::SaslFate;
-use crate::metrics::{ServerMetrics, ZooKeeperMetrics};
+use crate::metrics::{ConnectOutcome, ServerMetrics, ZooKeeperMetrics};
 use crate::net::Door;
 use crate::time::now;
 use crate::tls::Tls;
@@ -339,6 +342,15 @@ impl Ensemble {
             tracing::info!(server = %at, "ready: a server has been reached");
         }
         self.wake_all();
+    }
+
+    /// An attempt has failed: as long as no server was ever reached, that is why clients can't be served. How it ended is all that is said;
+    /// who asks whether this is ready may be anybody.
+    fn say_unready(&self, ended: ConnectOutcome) {
+        if let Some(block) = &*lock(&self.not_ready) {
+            let (name, ended) = (&self.settings().zookeeper.name, ended.as_str());
+            block.reword(format!("zookeeper {name}: no server reached yet (the last attempt: {ended})"));
+        }
     }
 
     /// An attach or a probe failed.

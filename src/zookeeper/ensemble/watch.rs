@@ -4,13 +4,18 @@
 //! allowed, its refusal shows that the server is up, and nothing more. A good answer is no proof that writes work.
 
 use super::attach::accepts as accepts_session;
+use super::check::Told;
+use super::failure::Failure;
+use super::follow::{NOBODY, session_request};
 use super::{Ensemble, Health, lock};
 use crate::config::HostPort;
+use crate::metrics::ConnectOutcome;
 use crate::net::{ConnectOptions, Secure, connect, secured};
 use crate::time::now;
 use crate::zookeeper::words::{Mode, read_srvr, read_zxid};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,12 +59,17 @@ pub async fn watch(ensemble: Arc<Ensemble>) {
 async fn look(ensemble: Arc<Ensemble>, at: HostPort) {
     let mut rng = StdRng::from_rng(&mut rand::rng());
     let mut look_now = ensemble.look_now.subscribe();
-    let mut proved = None;
+    let (mut proved, mut was_up) = (None, false);
     loop {
         look_now.mark_unchanged();
         let asked = now();
-        let up = match tokio::time::timeout(BOUND, ask_word(&ensemble, &at, *b"srvr")).await {
-            Ok(Ok(text)) => {
+        let answer = tokio::time::timeout(BOUND, ask_telling(&ensemble, &at, b"srvr", None)).await;
+        let answer = match answer.unwrap_or(Err(Failure::Silent)) {
+            Err(Failure::Silent) if !was_up => Err(why_silent(&ensemble, &at).await),
+            answer => answer,
+        };
+        let failure = match answer {
+            Ok(text) => {
                 let (version, mode, serves) = parse(&String::from_utf8_lossy(&text));
                 if let Some(server) = lock(&ensemble.servers).get_mut(&at) {
                     if version.is_some() && server.version != version {
@@ -67,22 +77,31 @@ async fn look(ensemble: Arc<Ensemble>, at: HostPort) {
                     }
                     (server.mode, server.version) = (mode, version.or(server.version.take()));
                 }
-                serves
+                (!serves).then(|| Failure::unserved(&text, &at))
             }
-            _ => false,
+            Err(failure) => Some(failure),
         };
+        let up = failure.is_none();
+        was_up |= up;
+        if let Some(failure) = &failure {
+            let outcome = failure.outcome();
+            ensemble.metrics.member(&at.to_string()).connect(outcome);
+            ensemble.say_unready(outcome);
+        }
         if let Some(server) = lock(&ensemble.servers).get_mut(&at) {
             server.looked = Some(asked);
         }
         ensemble.look_whether_quiet();
         let denied = if up { denial(&ensemble, &at, &mut proved).await } else { None };
         if let Some(why) = denied {
+            ensemble.say_unready(ConnectOutcome::Sasl);
             ensemble.server_is_down(&at, &why);
         } else if up {
             ensemble.server_is_up(&at);
         } else if ensemble.read(|s| s.get(&at).is_none_or(|s| s.health != Health::Up || s.sessions == 0)) {
             // One that sessions still use is not called down for a probe that failed: they know better.
-            ensemble.server_is_down(&at, "it doesn't answer, or serves nobody");
+            let why = failure.map_or_else(String::new, |failure| failure.to_string());
+            ensemble.server_is_down(&at, &why);
         }
         let drained = ensemble.read(|servers| servers.any_drained(now()));
         let pause = match (drained, up) {
@@ -118,17 +137,50 @@ async fn denial(ensemble: &Arc<Ensemble>, at: &HostPort, tried: &mut Option<Inst
 
 /// Asks a server a four-letter word, and reads until it closes.
 pub(super) async fn ask_word(ensemble: &Ensemble, at: &HostPort, word: [u8; 4]) -> Result<Vec<u8>, String> {
+    ask_telling(ensemble, at, &word, None).await.map_err(|failure| failure.to_string())
+}
+
+/// Sends a server these bytes, and reads until it closes. `told`: how far it has come, for who wants to know.
+pub(super) async fn ask_telling(
+    ensemble: &Ensemble,
+    at: &HostPort,
+    bytes: &[u8],
+    told: Option<&mut Told>,
+) -> Result<Vec<u8>, Failure> {
     let settings = ensemble.settings();
     let options = ConnectOptions::of(&settings.net);
     let secure = Secure { tls: &ensemble.tls, options: &settings.zookeeper.tls };
-    let connected = connect(&ensemble.resolver, &at.host, at.port, &options, secure).await;
-    let mut stream = connected.map_err(|error| error.to_string())?.stream;
+    let connected = connect(&ensemble.resolver, &at.host, at.port, &options, secure).await?;
+    if let Some(told) = told {
+        told.connected(&connected);
+    }
+    let mut stream = connected.stream;
     ensemble.metrics.member(&at.to_string()).handshake(stream.handshake());
-    stream.write_all(&word).await.map_err(|error| error.to_string())?;
+    let broken = |error: io::Error| Failure::broken(&error, &settings, at);
+    stream.write_all(bytes).await.map_err(broken)?;
     let mut text = Vec::new();
-    let read = stream.take(ANSWER_MOST).read_to_end(&mut text).await;
-    read.map_err(|error| error.to_string())?;
-    Ok(text)
+    let mut stream = stream.take(ANSWER_MOST);
+    let read = stream.read_to_end(&mut text);
+    match tokio::time::timeout(settings.net.connect_timeout, read).await {
+        Ok(Ok(_)) => Ok(text),
+        // An encrypted connection whose end nobody has announced: what was said is judged by itself.
+        Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => Ok(text),
+        Ok(Err(error)) => Err(broken(error)),
+        Err(_) => Err(Failure::Silent),
+    }
+}
+
+/// Why a server says nothing to a word. An encrypted port waits for more (a record of TLS has five bytes in front, and Netty judges none before they
+/// are there), and closes when it comes; a server that hangs stays silent. The request is for a session that there can't be.
+pub(super) async fn why_silent(ensemble: &Ensemble, at: &HostPort) -> Failure {
+    if ensemble.look_at_settings(|settings| settings.zookeeper.tls.enabled) {
+        return Failure::Silent;
+    }
+    let request = session_request(NOBODY, 1);
+    match tokio::time::timeout(BOUND, ask_telling(ensemble, at, &request, None)).await {
+        Ok(Ok(answer)) => Failure::silent_at_first(&answer, at),
+        Ok(Err(_)) | Err(_) => Failure::Silent,
+    }
 }
 
 /// Between questions how far a server has come.
@@ -159,7 +211,7 @@ pub async fn has_reached(ensemble: Arc<Ensemble>, at: HostPort, peer: SocketAddr
 }
 
 /// What a server says of itself: version, mode, and whether it serves. One that refuses the word is there all the same.
-fn parse(text: &str) -> (Option<Box<str>>, Option<Mode>, bool) {
+pub(super) fn parse(text: &str) -> (Option<Box<str>>, Option<Mode>, bool) {
     let (version, mode) = read_srvr(text);
     (version.map(Into::into), mode, mode.is_some() || text.contains("not in the whitelist"))
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd};
 
 use crate::{Error, Result};
 
@@ -41,9 +41,21 @@ impl Authority {
 
     /// A certificate for somebody with this name, at these addresses.
     pub fn issue(&self, name: &str, addresses: &[IpAddr]) -> Result<Pair> {
+        self.issued(name, addresses, false)
+    }
+
+    /// The same, and it has ended years ago.
+    pub fn expired(&self, name: &str, addresses: &[IpAddr]) -> Result<Pair> {
+        self.issued(name, addresses, true)
+    }
+
+    fn issued(&self, name: &str, addresses: &[IpAddr], expired: bool) -> Result<Pair> {
         let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(|error| failed(&error))?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.subject_alt_names.extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
+        if expired {
+            (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        }
         let key = KeyPair::generate().map_err(|error| failed(&error))?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(|error| failed(&error))?.pem();
         Ok(Pair { certificate, key: key.serialize_pem() })

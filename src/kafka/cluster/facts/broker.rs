@@ -58,7 +58,7 @@ async fn asked(opened: &mut Opened) -> Result<Broker, ChannelError> {
 }
 
 /// The highest level of `metadata.version` that a broker supports, and the one that is finalized.
-pub(super) fn features(versions: &Struct) -> (Option<i16>, Option<i16>) {
+pub(in crate::kafka::cluster) fn features(versions: &Struct) -> (Option<i16>, Option<i16>) {
     let of = |list: &str, level: &str| {
         let mut rows = versions.structs(list);
         rows.find(|row| row.str("name") == Some(FEATURE)).map(|row| row.i16(level))

@@ -321,5 +321,5 @@ fn acks_1_as_it_is() {
 
 #[test]
 fn acks_1_raised_and_followers_missing() {
-    is_right(&RAISED, 7500);
+    is_right(&RAISED, 6000);
 }
