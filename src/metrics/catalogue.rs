@@ -177,7 +177,7 @@ const COMMON: &[Spec] = &[
         Member,
         Closed(&[("outcome", |_| ConnectOutcome::LABELS.to_vec())]),
         "Attempts to connect to the member, by how they ended. `wrong_node`: the address answered as another node or \
-         another cluster.",
+         another cluster. Of the looks at a ZooKeeper server (`srvr`) those that failed.",
     ),
     m(
         "upstream_handshakes_total",

@@ -1,6 +1,7 @@
 //! `evenkeel check --connect` before scripted servers: what it finds, what it says to do, and that it leaves no session behind.
 
-use crate::fake::{Attach, Fake};
+use crate::fake::{Act, Attach, Fake};
+use crate::make::SASL;
 use crate::sasl::{File, USER, WORD};
 use crate::tunnel::{Files, door};
 use evenkeel::app::check;
@@ -71,10 +72,13 @@ async fn credentials_are_tried_in_sessions_that_are_closed() {
     for id in fake.ids() {
         fake.server(id, |server| server.wants = Some((USER, if id == 3 { "another" } else { WORD })));
     }
+    fake.script(2, SASL, Act::Close);
     let file = File::new("check", WORD);
     let found = of(&fake, &file.keys()).await;
     let good = at(&found, &fake.addr(1).to_string());
     assert!(good.iter().all(|finding| finding.verdict == Verdict::Ok), "{good:#?}");
+    let (stage, why, _) = failed(at(&found, &fake.addr(2).to_string()));
+    assert!(stage == "sasl" && why.contains("in the middle of a SASL authentication"), "{why}");
     let (stage, why, remedy) = failed(at(&found, &fake.addr(3).to_string()));
     assert!(
         stage == "sasl" && why.contains(&format!("SASL as {USER} in ensemble z: it does not accept")),
@@ -87,7 +91,7 @@ async fn credentials_are_tried_in_sessions_that_are_closed() {
     let alive: Vec<i32> =
         world.sessions.values().filter(|known| known.alive).map(|known| known.timeout).collect();
     // Who hasn't proved who it is can't close its session: it has the shortest life that there is.
-    assert_eq!(alive, [world.timeouts.0]);
+    assert_eq!(alive, [world.timeouts.0; 2]);
 }
 
 #[tokio::test]

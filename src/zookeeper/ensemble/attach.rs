@@ -221,7 +221,7 @@ pub(super) async fn once(
                 let text = format!("SASL as {username} in ensemble {name}: {why}");
                 Some((ConnectOutcome::Sasl, Failure::Sasl(text)))
             }
-            Ok(Err(lost)) => Some((ConnectOutcome::Error, Failure::Other(lost.to_string()))),
+            Ok(Err(lost)) => Some((ConnectOutcome::Error, Failure::Unproven(lost.to_string()))),
             Err(_) => Some((ConnectOutcome::Timeout, Failure::Silent)),
         };
         if let Some((outcome, failure)) = failed {

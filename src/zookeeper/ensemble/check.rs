@@ -145,7 +145,8 @@ async fn look(ensemble: &Arc<Ensemble>, at: &HostPort) -> (Vec<Finding>, Option<
             });
         }
         Err(failure) => {
-            let stage = if matches!(failure, Failure::Sasl(_)) { "sasl" } else { "session" };
+            let of_proof = matches!(failure, Failure::Sasl(_) | Failure::Unproven(_));
+            let stage = if of_proof { "sasl" } else { "session" };
             if stage == "sasl" {
                 findings.push(Finding::ok("session", "it opens sessions"));
             }

@@ -41,6 +41,10 @@ pub(super) enum Failure {
     /// It does not accept the credentials, or they can't be read.
     #[error("{0}")]
     Sasl(String),
+    /// It ended the connection, or sent nonsense, while the credentials were shown.
+    #[error("{0}")]
+    Unproven(String),
+    /// Anything else.
     #[error("{0}")]
     Other(String),
 }
@@ -101,9 +105,12 @@ impl Failure {
             Self::Tls { .. } => ConnectOutcome::Tls,
             Self::Silent => ConnectOutcome::Timeout,
             Self::Sasl(_) => ConnectOutcome::Sasl,
-            Self::Closed | Self::NotServing | Self::Mute | Self::Stranger | Self::Other(_) => {
-                ConnectOutcome::Error
-            }
+            Self::Closed
+            | Self::NotServing
+            | Self::Mute
+            | Self::Stranger
+            | Self::Unproven(_)
+            | Self::Other(_) => ConnectOutcome::Error,
         }
     }
 
@@ -126,7 +133,7 @@ impl Failure {
             Self::Stranger | Self::Other(_) => {
                 format!("name the clientPort of a ZooKeeper server: something else may answer there; {tls}")
             }
-            Self::Sasl(_) => match settings.zookeeper.sasl.held() {
+            Self::Sasl(_) | Self::Unproven(_) => match settings.zookeeper.sasl.held() {
                 Some((user, file)) => format!(
                     "set the password in {} to what the section Server of the servers' JAAS file has for {user} (user_{user}), on every server; without that section a server offers no SASL",
                     file.display()
