@@ -144,8 +144,8 @@ pub struct Lease {
     upstream: bool,
     /// When the last frame was sent that makes one of evenkeel's own needless for a while: any; in strict mode, one of its own.
     sent: Boot,
-    /// So many frames of its own are unanswered that it sends no more.
-    enough: bool,
+    /// How many frames of evenkeel's own are unanswered.
+    unanswered: usize,
     /// When the client's last bytes came.
     heard: Boot,
     /// Whether the client's socket is open.
@@ -173,7 +173,7 @@ impl Lease {
             attached: sent,
             upstream: true,
             sent,
-            enough: false,
+            unanswered: 0,
             heard: now,
             client: true,
             muted: false,
@@ -238,7 +238,7 @@ impl Lease {
 
     /// How many frames of evenkeel's own are unanswered. To be told before [`Self::own_frame`] is asked.
     pub fn unanswered(&mut self, own: usize) {
-        self.enough = own >= MOST_OWN;
+        self.unanswered = own;
     }
 
     /// The answer to a frame came `now`, which was sent at `sent` on the connection that was attached last. A refusal is the answer
@@ -397,7 +397,8 @@ impl Lease {
     fn own_due(&self) -> Option<Boot> {
         let client = self.client || made(Mistake::GoneForgotten);
         let due = self.thawed.filter(|thawed| *thawed > self.sent).unwrap_or(self.sent + self.pace());
-        (self.upstream && client && !self.muted && !self.enough).then_some(due)
+        let few = self.unanswered < MOST_OWN;
+        (self.upstream && client && !self.muted && few).then_some(due)
     }
 
     /// How long nothing may be sent upstream.
