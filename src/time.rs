@@ -15,7 +15,12 @@ pub fn now() -> Instant {
     if let Some(at) = FIXED.get() {
         return at;
     }
-    tokio::time::Instant::now().into_std()
+    tokio::time::Instant::now().into_std() + leapt()
+}
+
+#[cfg(not(test))]
+const fn leapt() -> Duration {
+    Duration::ZERO
 }
 
 /// A moment on the clock that goes on while the machine is suspended (`CLOCK_BOOTTIME`): the time since it was started.
@@ -79,6 +84,29 @@ thread_local! {
 #[cfg(test)]
 pub(crate) fn fix(at: Instant) {
     FIXED.set(Some(at));
+}
+
+#[cfg(test)]
+thread_local! {
+    static LEAP: std::cell::Cell<(u32, Duration)> = const { std::cell::Cell::new((0, Duration::ZERO)) };
+}
+
+/// When it has been read so many times more on this thread, the clock is ahead by so much there: as if the process had been
+/// frozen in between. Timers know nothing of it.
+#[cfg(test)]
+pub(crate) fn leap_after(reads: u32, by: Duration) {
+    LEAP.set((reads, by));
+}
+
+#[cfg(test)]
+fn leapt() -> Duration {
+    match LEAP.get() {
+        (0, by) => by,
+        (reads, by) => {
+            LEAP.set((reads - 1, by));
+            Duration::ZERO
+        }
+    }
 }
 
 /// Whether the moment is fixed on this thread.

@@ -12,7 +12,8 @@
 //! - L1. Bytes that evenkeel makes up go out only until **C + S + T/3** ([`Lease::may_make_up`]). A client that hears
 //!   something waits 2T/3 more, so it can't believe in its session after C + G, before which the ensemble expires nothing,
 //!   even if evenkeel is frozen the next moment. Bytes from the server are passed on as they come; but what may have lain in
-//!   the kernel while evenkeel was frozen waits until a frame counts that is sent afterwards ([`Lease::may_pass`]).
+//!   the kernel while evenkeel was frozen waits until a frame counts that is sent afterwards ([`Lease::may_pass`]), and so does
+//!   the answer to the client's own attach if it was so long on its way that L1 is over.
 //! - L2. After that the socket stays open in silence.
 //! - L3. It is closed at **A + S + 2T/3**, or C + G if that is earlier ([`Lease::must_close`]).
 //! - L4. A reattached session counts only if the same session comes back with a timeout that is not shorter
@@ -36,12 +37,16 @@
 mod model;
 #[cfg(test)]
 mod tests;
+mod times;
 mod touches;
 
 use super::mistake::{Mistake, made};
 use crate::time::Boot;
 use std::time::Duration;
 use touches::Touches;
+
+/// How many frames of evenkeel's own may be unanswered: a server that is slow gets no more for it.
+const MOST_OWN: usize = 4;
 
 /// Whose answers prove the lease (L8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -62,7 +67,7 @@ pub struct Rules {
     /// Whose answers count.
     pub mode: Mode,
     /// How long nothing may be sent upstream before evenkeel sends something itself. `None`: a twelfth of the timeout, or less
-    /// where half a tick is nearly a third of it.
+    /// where half a tick is nearly a third of it (`times`).
     pub pace: Option<Duration>,
 }
 
@@ -137,8 +142,10 @@ pub struct Lease {
     attached: Boot,
     /// Whether there is a server.
     upstream: bool,
-    /// When the last frame was sent whose answer can move A.
+    /// When the last frame was sent that makes one of evenkeel's own needless for a while: any; in strict mode, one of its own.
     sent: Boot,
+    /// How many frames of evenkeel's own are unanswered.
+    unanswered: usize,
     /// When the client's last bytes came.
     heard: Boot,
     /// Whether the client's socket is open.
@@ -155,7 +162,7 @@ impl Lease {
     /// The lease of a session that has just been granted, or resumed by its client: the attach was sent at `sent`, its
     /// answer came `now`. The client is told `told`, or what was granted if that is shorter.
     pub fn new(rules: Rules, told: Duration, grant: Grant, sent: Boot, now: Boot) -> Self {
-        Self {
+        let lease = Self {
             rules,
             session: grant.session,
             told: told.min(grant.timeout),
@@ -166,12 +173,16 @@ impl Lease {
             attached: sent,
             upstream: true,
             sent,
+            unanswered: 0,
             heard: now,
             client: true,
             muted: false,
             awake: now,
             thawed: None,
-        }
+        };
+        // An answer that has lain in the kernel for so long says as little as one that is read after a freeze.
+        let late = now >= lease.speaks_until() && !made(Mistake::LateGrantTrusted);
+        Self { thawed: late.then_some(now), ..lease }
     }
 
     /// The session's id.
@@ -189,11 +200,17 @@ impl Lease {
         self.granted
     }
 
+    /// Whether half a tick leaves anything of the third of the timeout for which evenkeel may speak. If not, it makes nothing up but
+    /// for a while after an attach, and in strict mode lets nothing pass but then.
+    pub fn has_room(&self) -> bool {
+        self.rules.has_room(self.told)
+    }
+
     /// Evenkeel is awake. To be told before anything else, whenever the session task runs: if it runs later than it has to look
     /// again whatever is due, by more than a little, it was frozen.
     pub fn awake(&mut self, now: Boot) {
         let late = now.since(self.awake + self.pace());
-        if late > self.told / 12 {
+        if late > self.rules.lateness(self.told) {
             self.thawed = Some(now);
         }
         self.awake = self.awake.max(now);
@@ -205,19 +222,32 @@ impl Lease {
         self.muted = on;
     }
 
-    /// A frame goes upstream. Told when it is handed to the write queue, which can only make the lease shorter.
-    pub fn sent(&mut self, frame: Frame, now: Boot) {
-        if self.proves(frame) {
+    /// A frame of the client's goes upstream. Told when it is handed to the write queue, which can only make the lease shorter.
+    ///
+    /// In [`Mode::Strict`] none of them makes one of evenkeel's own needless: its answer may be a refusal, which proves nothing.
+    pub fn client_sent(&mut self, now: Boot) {
+        if self.rules.mode == Mode::Direct {
             self.sent = self.sent.max(now);
         }
     }
 
-    /// The answer to a frame came `now`, which was sent at `sent` on the connection that was attached last.
+    /// One of evenkeel's own does ([`Self::own_frame`]).
+    pub fn own_sent(&mut self, now: Boot) {
+        self.sent = self.sent.max(now);
+    }
+
+    /// How many frames of evenkeel's own are unanswered. To be told before [`Self::own_frame`] is asked.
+    pub fn unanswered(&mut self, own: usize) {
+        self.unanswered = own;
+    }
+
+    /// The answer to a frame came `now`, which was sent at `sent` on the connection that was attached last. A refusal is the answer
+    /// to a [`Frame::Request`], whatever was refused: the leader need have had no part in it.
     pub fn answered(&mut self, frame: Frame, sent: Boot, now: Boot) {
         if sent < self.attached || !self.upstream {
             return;
         }
-        let half_tick = self.half_tick();
+        let half_tick = self.rules.half_tick(self.told);
         if self.proves(frame) {
             let sent = if made(Mistake::ArrivalForSending) { now } else { sent };
             self.newest = self.newest.max(sent);
@@ -230,14 +260,14 @@ impl Lease {
             }
             self.refresh();
         }
-        self.touches.add(sent, now, half_tick);
+        self.touches.add(sent, now, self.rules.spacing(self.told));
     }
 
     /// The connection to the server is lost.
     pub fn lost(&mut self) {
         self.upstream = false;
         // Their follower may have died with them.
-        self.touches = Touches::default();
+        self.touches.clear();
     }
 
     /// The answer to an attach came `now`, which was sent at `sent`.
@@ -259,7 +289,7 @@ impl Lease {
         self.upstream = true;
         self.attached = self.attached.max(sent);
         self.sent = self.sent.max(sent);
-        self.touches = Touches::default();
+        self.touches.clear();
         // Attaching touches the session at the leader itself.
         self.newest = self.newest.max(sent);
         self.counted = self.counted.max(sent);
@@ -367,21 +397,13 @@ impl Lease {
     fn own_due(&self) -> Option<Boot> {
         let client = self.client || made(Mistake::GoneForgotten);
         let due = self.thawed.filter(|thawed| *thawed > self.sent).unwrap_or(self.sent + self.pace());
-        (self.upstream && client && !self.muted).then_some(due)
+        let few = self.unanswered < MOST_OWN;
+        (self.upstream && client && !self.muted && few).then_some(due)
     }
 
-    /// How long nothing may be sent upstream. Often enough that C is never far behind, and that L1 leaves time where half a
-    /// tick is nearly a third of the timeout.
+    /// How long nothing may be sent upstream.
     fn pace(&self) -> Duration {
-        let third = self.told / 3;
-        self.rules.pace.unwrap_or((self.told / 12).min(third.saturating_sub(self.half_tick()) / 4))
-    }
-
-    /// How late touches come to the leader: half a tick, at most T/4. The leader waits so long between its pings; an eighth
-    /// more is for sending them.
-    fn half_tick(&self) -> Duration {
-        let half = self.rules.tick / 2;
-        (half + half / 8).min(self.told / 4)
+        self.rules.pace(self.told)
     }
 
     /// L8: whether an answer to this frame moves A.

@@ -14,8 +14,14 @@ pub(crate) enum Mistake {
     TwoThirds,
     /// L1: a frame counts half a tick back, however long before it there was none.
     GapIgnored,
+    /// L1: half a tick is never thought to be longer than a quarter of the timeout.
+    HalfTickCapped,
     /// L1: what lay in the kernel while evenkeel was frozen is passed on as if it had just come.
     OldBytesPassed,
+    /// L1: a freeze of a sixth of the timeout is never thought to matter, however long a tick is.
+    ShortFreezeIgnored,
+    /// L1: the answer to the client's own attach is passed on however long it lay in the kernel.
+    LateGrantTrusted,
     /// L2: the socket is closed as soon as evenkeel may not speak any more.
     ClosedAtSilence,
     /// L3: the socket is never closed.

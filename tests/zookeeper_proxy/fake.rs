@@ -28,7 +28,7 @@ pub enum Act {
     Wait(Gate),
     /// Does it, and answers once the gate has been opened.
     AnswerLater(Gate),
-    /// Reads it, and that is all.
+    /// Reads it, and that is all: what its session sends behind it waits for it.
     Swallow,
     /// Doesn't do it: this body, without an error.
     Body(Bytes),

@@ -6,7 +6,7 @@
 
 use crate::bed::{Bed, eventually};
 use crate::client::Client;
-use crate::fake::Act;
+use crate::fake::{Act, Attach, gate};
 use crate::make::*;
 use std::time::{Duration, Instant};
 
@@ -90,22 +90,40 @@ async fn back_in_time() {
 }
 
 /// `lease = "strict"`: what a follower answers by itself proves nothing. Without answers in which the leader has a part, the
-/// client is closed, though its pings would all be answered; with them it lives.
+/// client is closed, though its pings are all answered; with them it lives. A refusal is no such answer: a server that throttles
+/// says so (−127) without asking anyone.
 #[tokio::test]
 async fn strict_counts_only_the_leaders_part() {
-    let (bed, mut client) = short(1, "lease = \"strict\"").await;
-    let own = || bed.fake.seen(SYNC).iter().filter(|seen| seen.xid < -8).count();
-    for _ in 0..30 {
-        client.pong().await;
-        client.is_quiet_for(Duration::from_millis(10)).await;
+    for (act, attach) in [(Act::Fail(-127), None), (Act::Swallow, Some(Attach::Silent))] {
+        let (bed, mut client) = short(1, "lease = \"strict\"").await;
+        let own = || bed.fake.seen(SYNC).iter().filter(|seen| seen.xid < -8).count();
+        for _ in 0..30 {
+            client.pong().await;
+            client.is_quiet_for(Duration::from_millis(10)).await;
+        }
+        eventually("a sync of our own", || own() > 0).await;
+        for _ in 0..200 {
+            bed.fake.script(1, SYNC, act.clone());
+        }
+        // An attach is one in which the leader has a part.
+        bed.fake.always(1, attach);
+        let (last, end) = ping_to_the_end(&mut client).await;
+        assert!(last < T / 3 + LATE, "{last:?}");
+        assert!(end > T / 2 && end < T * 2 / 3 + LATE, "{end:?}");
+        bed.end(client).await;
     }
-    crate::bed::eventually("a sync of our own", || own() > 0).await;
-    for _ in 0..200 {
-        bed.fake.script(1, SYNC, Act::Swallow);
-    }
-    let (last, end) = ping_to_the_end(&mut client).await;
-    assert!(last < T / 3 + LATE, "{last:?}");
-    assert!(end > T / 2 && end < T * 2 / 3 + LATE, "{end:?}");
+}
+
+/// `lease = "strict"`: a server that falls silent is left in time, though nobody pings it.
+#[tokio::test]
+async fn strict_leaves_a_server_that_falls_silent() {
+    let (bed, mut client) = short(2, "lease = \"strict\"").await;
+    let at = bed.on(&client);
+    bed.fake.freeze(at, true);
+    assert_eq!(client.ask(CREATE, &create("/a", "", 0)).await.err, 0);
+    assert_ne!(bed.on(&client), at);
+    assert_eq!(unplanned(&bed).await, 1.0);
+    bed.fake.freeze(at, false);
     bed.end(client).await;
 }
 
@@ -132,20 +150,72 @@ async fn no_dead_client_is_kept_alive() {
     assert_eq!(bed.fake.seen(PING).len(), before);
 }
 
-/// What was answered is answered: a reply that comes late, but comes, passes at any time.
+/// A ping stands in line behind its session's write. When that has been answered, the server has as long for the ping as for any other,
+/// however long ago it was sent.
 #[tokio::test]
-async fn a_client_that_pings_lives_on() {
+async fn a_ping_behind_a_slow_write_is_no_silence() {
     let (bed, mut client) = short(2, "").await;
-    let began = Instant::now();
-    let gate = crate::fake::gate();
+    let (slow, behind) = (gate(), gate());
     let at = bed.on(&client);
-    bed.fake.script(at, SYNC, Act::AnswerLater(gate.clone()));
-    client.send(SYNC, &path("/")).await;
-    while began.elapsed() < T + T / 6 {
-        client.pong().await;
-        client.is_quiet_for(Duration::from_millis(200)).await;
-    }
-    gate.add_permits(1);
+    bed.fake.script(at, CREATE, Act::AnswerLater(slow.clone()));
+    client.send(CREATE, &create("/a", "", 0)).await;
+    eventually("it is under way", || bed.fake.seen(CREATE).len() == 1).await;
+    bed.fake.script(at, PING, Act::AnswerLater(behind.clone()));
+    client.ping().await;
+    assert!(client.is_quiet_for(T / 6 + Duration::from_millis(250)).await, "it takes longer than a ping may");
+    slow.add_permits(1);
     assert_eq!(client.answer().await.err, 0);
+    assert!(client.is_quiet_for(Duration::from_millis(200)).await);
+    behind.add_permits(1);
+    client.until("the ping's answer", |client| client.pongs == 1).await;
+    assert_eq!(unplanned(&bed).await, 0.0, "it was slow with one write");
     bed.end(client).await;
+}
+
+/// A server that answers one thing after the other is not silent, though what it has not come to waits for longer than T/3.
+#[tokio::test]
+async fn a_server_that_answers_something_is_not_silent() {
+    let (bed, mut client) = short(2, "").await;
+    let turn = gate();
+    let at = bed.on(&client);
+    for _ in 0..28 {
+        bed.fake.script(at, EXISTS, Act::AnswerLater(turn.clone()));
+    }
+    for _ in 0..28 {
+        client.send(EXISTS, &read("/", false)).await;
+    }
+    for _ in 0..28 {
+        assert!(client.is_quiet_for(Duration::from_millis(100)).await);
+        turn.add_permits(1);
+        assert_eq!(client.answer().await.err, 0);
+    }
+    assert_eq!(unplanned(&bed).await, 0.0);
+    assert_eq!(bed.fake.seen(EXISTS).len(), 28, "each went once");
+    bed.end(client).await;
+}
+
+/// One that answers nothing is left, whatever it is that it doesn't answer.
+#[tokio::test]
+async fn a_server_that_answers_nothing_is_left() {
+    for code in [EXISTS, SYNC, CREATE, PING] {
+        let (bed, mut client) = short(2, "").await;
+        let at = bed.on(&client);
+        let began = Instant::now();
+        bed.fake.freeze(at, true);
+        match code {
+            PING => client.pong().await,
+            CREATE => assert_eq!(client.ask(CREATE, &create("/a", "", 0)).await.err, 0),
+            EXISTS => assert_eq!(client.ask(EXISTS, &read("/", false)).await.err, 0),
+            _ => assert_eq!(client.ask(SYNC, &path("/")).await.err, 0),
+        }
+        let took = began.elapsed();
+        let bound = if code == PING { T / 6 } else { T / 3 };
+        assert!(took < bound + LATE, "{code}: {took:?}");
+        bed.fake.freeze(at, false);
+        bed.end(client).await;
+    }
+}
+
+async fn unplanned(bed: &Bed) -> f64 {
+    bed.metric("zookeeper_session_moves_total", "\"unplanned\"").await
 }

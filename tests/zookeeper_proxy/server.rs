@@ -1,5 +1,6 @@
-//! One scripted server: `ping`, `auth` and `sasl` are answered at once, everything else in its order, as
-//! `ZooKeeperServer.processPacket` and its processors do.
+//! One scripted server: `auth` and `sasl` are answered at once, everything else in its order, as
+//! `ZooKeeperServer.processPacket` and its processors do. A `ping` stands in line with the rest: behind a request of its session that
+//! waits for a commit (`CommitProcessor.pendingRequests`), and behind one that is being served, whose worker it shares.
 //!
 //! What mimics a real server was seen on 3.8.0, 3.8.7 and 3.9.6: the answer to a `ConnectRequest` mirrors its last byte; a
 //! wrong password and an expired session look the same (time-out 0, id 0); a server behind the client's zxid closes without a
@@ -181,7 +182,7 @@ async fn read_all(
             let scripts = &mut world.servers.get_mut(&id).unwrap().scripts;
             scripts.get_mut(&code).and_then(std::collections::VecDeque::pop_front)
         };
-        if matches!(header.opcode, opcode::PING | opcode::AUTH | opcode::SASL) {
+        if matches!(header.opcode, opcode::AUTH | opcode::SASL) {
             if !one(world, conn, &frame, act).await {
                 end(world, conn).await;
             }
@@ -223,7 +224,7 @@ async fn one(world: &Shared, conn: u64, frame: &Bytes, act: Option<Act>) -> bool
     let header = request_header(frame).unwrap();
     match &act {
         Some(Act::Close) => return false,
-        Some(Act::Swallow) => return true,
+        Some(Act::Swallow) => std::future::pending().await,
         Some(Act::Wait(gate)) => gate.acquire().await.unwrap().forget(),
         _ => {}
     }

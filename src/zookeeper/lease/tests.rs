@@ -71,9 +71,9 @@ fn strictly_only_the_leaders_part_counts_and_own_frames_are_syncs() {
     assert_eq!(last(&strict, Lease::may_make_up), Some(3995));
     assert_eq!(last(&strict, Lease::may_pass), Some(3995));
     assert_eq!(strict.own_frame(at(2000)), Some(Own::Sync));
-    strict.sent(Frame::Ping, at(2000));
-    assert_eq!(strict.own_frame(at(2000)), Some(Own::Sync));
-    strict.sent(Frame::Sync, at(2000));
+    strict.client_sent(at(2000));
+    assert_eq!(strict.own_frame(at(2000)), Some(Own::Sync), "what the client sent may be refused");
+    strict.own_sent(at(2000));
     assert_eq!(strict.own_frame(at(2000)), None);
     strict.answered(Frame::Sync, at(2000), at(2001));
     strict.answered(Frame::Sync, at(3500), at(3501));
@@ -86,7 +86,7 @@ fn own_pings_keep_their_pace_while_the_client_is_heard() {
     lease.heard(at(500));
     assert_eq!(lease.deadline(), at(718) + Duration::from_micros(750), "(T/3 − h) / 4");
     assert_eq!((lease.own_frame(at(718)), lease.own_frame(at(719))), (None, Some(Own::Ping)));
-    lease.sent(Frame::Request, at(1000));
+    lease.client_sent(at(1000));
     assert_eq!(lease.deadline(), at(723) + Duration::from_micros(750), "to notice a freeze");
     lease.awake(at(900));
     assert_eq!(lease.deadline(), at(1618) + Duration::from_micros(750));
@@ -113,7 +113,7 @@ fn what_a_reattach_is() {
 fn old_bytes_wait_after_a_freeze_until_something_newer_is_answered() {
     let mut lease = lease(Mode::Direct);
     lease.awake(at(750));
-    lease.sent(Frame::Ping, at(750));
+    lease.own_sent(at(750));
     assert!(lease.may_pass(at(5000)), "as they come");
     lease.awake(at(2400));
     assert!(lease.may_pass(at(5000)), "hardly late");
@@ -121,7 +121,7 @@ fn old_bytes_wait_after_a_freeze_until_something_newer_is_answered() {
     assert!(!lease.may_pass(at(5000)));
     lease.heard(at(5000));
     assert_eq!(lease.own_frame(at(5000)), Some(Own::Ping), "at once");
-    lease.sent(Frame::Ping, at(5000));
+    lease.own_sent(at(5000));
     lease.answered(Frame::Ping, at(750), at(5000));
     lease.answered(Frame::Ping, at(5000), at(5001));
     assert!(!lease.may_pass(at(5001)), "it doesn't count yet");
@@ -177,11 +177,132 @@ fn a_frame_that_missed_the_end_of_l6_is_due_no_more() {
     let mut lease = lease(Mode::Direct);
     // Its last frame was sent so that the next one is due 5 ms before the client is minded no longer.
     lease.heard(at(0));
-    lease.sent(Frame::Ping, at(3255));
+    lease.own_sent(at(3255));
     let due = lease.deadline();
     runs(&mut lease, 10, 3990);
     assert!(due <= at(4005), "{due:?}");
     lease.awake(at(4010));
     assert_eq!(lease.own_frame(at(4010)), None);
     assert!(lease.deadline() > at(4010), "or its task would run for ever");
+}
+
+/// A server that answers everything within 20 ms, and is sent nothing but own frames: whether evenkeel may speak all the time.
+fn speaks_on(mode: Mode, told: u64, tick: u64) -> bool {
+    let (told, tick) = (Duration::from_millis(told), Duration::from_millis(tick));
+    let grant = Grant { session: 7, timeout: told };
+    let mut lease = Lease::new(Rules { tick, mode, pace: None }, told, grant, at(0), at(0));
+    let frame = if mode == Mode::Strict { Frame::Sync } else { Frame::Ping };
+    let (mut due, mut always): (Option<u64>, bool) = (None, true);
+    for ms in 0..30_000 {
+        lease.awake(at(ms));
+        lease.heard(at(ms));
+        if let Some(sent) = due.take_if(|sent| *sent + 20 <= ms) {
+            lease.answered(frame, at(sent), at(ms));
+        }
+        if due.is_none() && lease.own_frame(at(ms)).is_some() {
+            lease.own_sent(at(ms));
+            due = Some(ms);
+        }
+        always &= lease.may_make_up(at(ms)) && lease.may_pass(at(ms));
+    }
+    always
+}
+
+#[test]
+fn a_timeout_of_two_ticks_leaves_enough() {
+    for mode in [Mode::Direct, Mode::Strict] {
+        for told in [4000, 5000, 6000, 12_000, 40_000] {
+            assert!(speaks_on(mode, told, 2000), "{mode:?} {told}");
+        }
+        assert!(!speaks_on(mode, 3000, 2000), "{mode:?}: half a tick is more than a third");
+    }
+}
+
+#[test]
+fn half_a_tick_is_as_long_as_it_is() {
+    let grant = Grant { session: 7, timeout: SECOND * 2 };
+    let mut lease = Lease::new(rules(Mode::Direct), SECOND * 2, grant, at(0), at(0));
+    assert!(!lease.has_room());
+    lease.answered(Frame::Ping, at(300), at(305));
+    lease.answered(Frame::Ping, at(1100), at(1105));
+    assert_eq!(last(&lease, Lease::may_make_up), Some(665), "its follower may have shipped nothing since");
+    let lease =
+        Lease::new(rules(Mode::Direct), SECOND * 4, Grant { timeout: SECOND * 4, ..grant }, at(0), at(0));
+    assert!(lease.has_room());
+}
+
+#[test]
+fn how_late_is_a_freeze_depends_on_the_tick_too() {
+    for (told, hardly, frozen) in [(4, 210, 225), (6, 640, 660), (12, 1710, 1725), (60, 9700, 9730)] {
+        let grant = Grant { session: 7, timeout: SECOND * told };
+        for (ms, passes) in [(hardly, true), (frozen, false)] {
+            let mut lease = Lease::new(rules(Mode::Direct), SECOND * told, grant, at(0), at(0));
+            // So late that L1 is over.
+            let over = u64::from(told) * 334;
+            runs(&mut lease, 0, over + 20);
+            let last = (0..over + 20).step_by(20).last().unwrap();
+            lease.awake(at(last + ms));
+            assert_eq!(lease.may_pass(at(last + ms)), passes, "{told} s: {ms} ms");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_lay_in_the_kernel_for_longer_than_the_lease_renews_nothing() {
+    let mut lease = lease(Mode::Direct);
+    lease.own_sent(at(700));
+    lease.awake(at(700));
+    // Answered at once, and read when all is over.
+    lease.awake(at(20_000));
+    lease.answered(Frame::Ping, at(700), at(20_000));
+    assert_eq!(last(&lease, Lease::may_make_up), Some(3995));
+    assert!(lease.must_close(at(20_000)) && !lease.may_pass(at(20_000)));
+    let held = lease.reattached(Grant { session: 7, timeout: SECOND * 12 }, at(800), at(20_000));
+    assert_eq!(held, Reattach::Held);
+    assert!(lease.must_close(at(20_000)), "nor does that of an attach");
+}
+
+#[test]
+fn the_answer_to_the_clients_own_attach_may_come_too_late() {
+    let grant = Grant { session: 7, timeout: SECOND * 12 };
+    let new = |now| Lease::new(rules(Mode::Direct), SECOND * 12, grant, at(0), at(now));
+    assert!(new(3995).may_pass(at(3995)), "as it comes");
+    let mut late = new(4000);
+    assert!(!late.may_pass(at(4000)), "a client that began now would believe in it until 12 s");
+    assert_eq!(late.own_frame(at(4000)), Some(Own::Ping), "at once");
+    late.own_sent(at(4000));
+    late.answered(Frame::Ping, at(4000), at(4005));
+    late.answered(Frame::Ping, at(5130), at(5135));
+    assert!(late.may_pass(at(5135)));
+    assert!(new(8000).must_close(at(8000)));
+}
+
+#[test]
+fn own_frames_are_bounded() {
+    for mode in [Mode::Direct, Mode::Strict] {
+        let mut lease = lease(mode);
+        let (mut unanswered, mut time) = (0, 0);
+        // Nobody answers, and the client is heard all the time.
+        while time < 60_000 {
+            lease.awake(at(time));
+            lease.heard(at(time));
+            lease.unanswered(unanswered);
+            if lease.own_frame(at(time)).is_some() {
+                lease.own_sent(at(time));
+                unanswered += 1;
+                lease.unanswered(unanswered);
+            }
+            assert!(
+                lease.must_close(at(time)) || lease.deadline() > at(time),
+                "or its task would run for ever"
+            );
+            time += 50;
+        }
+        assert_eq!(unanswered, MOST_OWN);
+        let now = at(time);
+        lease.awake(now);
+        assert!(lease.own_frame(now).is_none());
+        lease.unanswered(MOST_OWN - 1);
+        assert!(lease.own_frame(now).is_some(), "one was answered");
+    }
 }

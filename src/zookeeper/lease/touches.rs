@@ -7,16 +7,15 @@
 //! (That A − h is safe, h being half a tick, holds only if frames are never further apart than h: of a client that pings
 //! every T/3, the leader may know nothing newer than the ping before the last.)
 
+use super::times::IN_HALF_TICK;
 use crate::time::Boot;
 use std::time::Duration;
 
-/// How many frames are remembered in half a tick: what counts is at most an eighth of it older than it could be.
-const IN_HALF_TICK: u32 = 8;
-/// How many are remembered.
-const MOST: usize = 12;
+/// How many are remembered: those of half a tick, and of what an answer takes.
+const MOST: usize = IN_HALF_TICK as usize + 4;
 
 /// A frame that was answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Touch {
     sent: Boot,
     answered: Boot,
@@ -24,39 +23,28 @@ struct Touch {
 
 /// Frames that were answered and don't count yet, oldest first, on one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Touches {
-    kept: [Touch; MOST],
-    len: usize,
-}
+pub(super) struct Touches(Vec<Touch>);
 
 impl Touches {
-    fn newest(&self) -> Option<Touch> {
-        self.kept.get(self.len.checked_sub(1)?).copied()
-    }
-
     /// A frame was answered. It is not remembered if one was sent hardly earlier, or if there is no room: then those that
     /// are remembered count first.
-    pub(super) fn add(&mut self, sent: Boot, answered: Boot, half_tick: Duration) {
-        let spaced = self.newest().is_none_or(|newest| sent >= newest.sent + half_tick / IN_HALF_TICK);
-        if spaced && let Some(free) = self.kept.get_mut(self.len) {
-            *free = Touch { sent, answered };
-            self.len += 1;
+    pub(super) fn add(&mut self, sent: Boot, answered: Boot, spacing: Duration) {
+        let spaced = self.0.last().is_none_or(|newest| sent >= newest.sent + spacing);
+        if spaced && self.0.len() < MOST {
+            self.0.push(Touch { sent, answered });
         }
     }
 
     /// An answer proves that the server was alive, and joined to its leader, when it got a frame that was sent at `proof`:
     /// what counts by that, or the beginning of time. It is forgotten here.
     pub(super) fn counted_by(&mut self, proof: Boot, half_tick: Duration) -> Boot {
-        let live = self.kept.get(..self.len).unwrap_or_default();
-        let count = live.iter().take_while(|touch| touch.answered + half_tick <= proof).count();
-        let counted = count.checked_sub(1).and_then(|at| live.get(at)).map(|touch| touch.sent);
-        self.kept.rotate_left(count);
-        self.len -= count;
-        if let Some(free) = self.kept.get_mut(self.len..) {
-            // So that equal ones are equal.
-            free.fill(Touch::default());
-        }
-        counted.unwrap_or_default()
+        let count = self.0.iter().take_while(|touch| touch.answered + half_tick <= proof).count();
+        self.0.drain(..count).next_back().map(|touch| touch.sent).unwrap_or_default()
+    }
+
+    /// Nothing is remembered any more.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -64,7 +52,7 @@ impl Touches {
 impl Touches {
     /// Every moment, changed.
     pub(super) fn map(&mut self, change: impl Fn(Boot) -> Boot) {
-        for touch in self.kept.iter_mut().take(self.len) {
+        for touch in &mut self.0 {
             *touch = Touch { sent: change(touch.sent), answered: change(touch.answered) };
         }
     }

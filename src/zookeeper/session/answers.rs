@@ -47,7 +47,7 @@ impl Session {
             }
             return self.on_lost("the session is on another server", at);
         }
-        self.lease_answered(&due, at);
+        self.lease_answered(&due, header.err);
         self.answered = self.answered.max(header.zxid);
         if let Phase::Moving(moving) = &mut self.phase {
             moving.answered(header.zxid);

@@ -193,7 +193,7 @@ impl Session {
             self.watches.answered(slot.code, slot.payload(), 0);
             self.count_watches();
         }
-        self.lease_sent(frame, at);
+        self.lease_sent(at);
         if frame == Frame::Write {
             self.set_writes(self.writes + 1);
         }
@@ -205,7 +205,7 @@ impl Session {
         if let (Phase::Serving, Some(upstream)) = (&self.phase, &mut self.upstream) {
             // Its answer has this xid, whatever the request's (`FinalRequestProcessor`).
             upstream.forward(frame, xid::PING, Who::Ping, true, at.boot);
-            self.lease_sent(Frame::Ping, at);
+            self.lease_sent(at);
         } else {
             self.answer_ping(at);
         }

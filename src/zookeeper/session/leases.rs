@@ -1,14 +1,14 @@
 //! The lease at work: what the session tells it, and what it says must be done. The rules are in `lease`.
 
 use super::slot::{Slot, State};
-use super::upstream::{Due, Own, Who};
+use super::upstream::{Due, Own, Upstream, Who};
 use super::{Moment, Phase, Session};
 use crate::config::LeaseMode;
 use crate::metrics::zookeeper::CloseReason;
-use crate::time::Boot;
+use crate::time::{Boot, boot};
 use crate::zookeeper::lease::{self, Frame, Grant, Lease, Reattach, Rules};
 use crate::zookeeper::operations::Kind;
-use crate::zookeeper::wire::{build, xid};
+use crate::zookeeper::wire::{build, errors, xid};
 use std::time::Duration;
 
 /// The shortest silence for which a server is given up.
@@ -32,7 +32,15 @@ impl Session {
             },
             pace: None,
         };
-        self.lease = Some(Lease::new(rules, told, grant, sent, at.boot));
+        let lease = Lease::new(rules, told, grant, sent, at.boot);
+        if !lease.has_room() && self.ensemble.may_warn() {
+            tracing::warn!(
+                timeout_ms = told.as_millis(),
+                tick_time_ms = zookeeper.tick_time.as_millis(),
+                "a session's time-out is so short that the ensemble can't be spoken for while a server is away: is tick_time the servers' own?"
+            );
+        }
+        self.lease = Some(lease);
     }
 
     /// (4) Closes what must be closed, and keeps the session alive as long as its client lives.
@@ -47,6 +55,7 @@ impl Session {
         let Some(lease) = &mut self.lease else { return false };
         // An old leader takes any request for a reason to close.
         lease.mute(asks_another);
+        lease.unanswered(self.upstream.as_ref().map_or(0, Upstream::own_frames));
         if lease.must_end_session(at.boot) {
             return self.end_session(at);
         }
@@ -62,34 +71,34 @@ impl Session {
         let Some(lease) = &self.lease else { return false };
         match (lease.own_frame(at.boot), &self.phase, &mut self.upstream) {
             (Some(own), phase, Some(upstream)) if phase.is_kept_alive() => {
-                let (frame, xid, own, kind) = match own {
-                    lease::Own::Ping => (build::ping(), xid::PING, Own::Ping, Frame::Ping),
-                    lease::Own::Sync => (build::sync(OWN_XID, b"/"), OWN_XID, Own::Sync, Frame::Sync),
+                let metrics = &self.ensemble.metrics;
+                let (frame, xid, own, count) = match own {
+                    lease::Own::Ping => (build::ping(), xid::PING, Own::Ping, &metrics.own_pings),
+                    lease::Own::Sync => (build::sync(OWN_XID, b"/"), OWN_XID, Own::Sync, &metrics.own_syncs),
                 };
                 upstream.ask(frame, xid, own, at.boot);
-                let metrics = &self.ensemble.metrics;
-                if kind == Frame::Ping { &metrics.own_pings } else { &metrics.own_syncs }.inc();
-                self.lease_sent(kind, at);
+                count.inc();
+                if let Some(lease) = &mut self.lease {
+                    lease.own_sent(at.boot);
+                }
                 true
             }
             _ => false,
         }
     }
 
-    /// When a server that doesn't answer is given up: one that is stopped or cut off closes nothing. A ping that nothing stands
-    /// before it answers at once; a write or a sync takes as long as its quorum does, and what stands behind it, too: a direct
-    /// client would wait for 2T/3.
+    /// When a server that doesn't answer is given up: one that is stopped or cut off closes nothing. What counts is the oldest
+    /// unanswered request. A ping that nothing stands before it answers at once; a write or a sync takes as long as its quorum
+    /// does, and what stands behind it, too: a direct client would wait for 2T/3. Nor is a server silent that has just answered
+    /// something else, however long this has been waiting.
     fn silent_at(&self) -> Option<Boot> {
-        let told = self.lease.as_ref()?.told();
-        let upstream = self.upstream.as_ref()?;
-        match self.phase {
-            Phase::Serving => {
-                let (since, alone) = upstream.silent_since()?;
-                Some(since + if alone { (told / 6).max(SILENCE) } else { (told / 3).max(SILENCE) })
-            }
-            Phase::Settling(_) => Some(upstream.waiting_since()? + told / 3),
-            _ => None,
+        if !matches!(self.phase, Phase::Serving | Phase::Settling(_)) {
+            return None;
         }
+        let told = self.lease.as_ref()?.told();
+        let owed = self.upstream.as_ref()?.owed()?;
+        let heard = owed.heard.max(owed.sent) + (told / 6).max(SILENCE);
+        Some(if owed.alone { heard } else { heard.max(owed.sent + (told / 3).max(SILENCE)) })
     }
 
     /// The client was silent for its whole time-out, and the ensemble would wait for longer: it is told.
@@ -110,16 +119,24 @@ impl Session {
         true
     }
 
-    pub(super) fn lease_sent(&mut self, frame: Frame, at: Moment) {
+    /// A request of the client's goes to the server.
+    pub(super) fn lease_sent(&mut self, at: Moment) {
         if let Some(lease) = &mut self.lease {
-            lease.sent(frame, at.boot);
+            lease.client_sent(at.boot);
         }
     }
 
-    pub(super) fn lease_answered(&mut self, due: &Due, at: Moment) {
-        let frame = self.kind_of(due);
+    /// Something is answered, with this error or none.
+    pub(super) fn lease_answered(&mut self, due: &Due, err: i32) {
+        let frame = match err {
+            errors::OK => self.kind_of(due),
+            errors::SESSION_EXPIRED => return, // the opposite of a proof
+            // A server may have refused it all by itself: it is not authenticated, throttled (3.6), can't be read.
+            _ => Frame::Request,
+        };
         if let Some(lease) = &mut self.lease {
-            lease.answered(frame, due.sent, at.boot);
+            // Not when this round began: in a freeze since then its server may have taken it.
+            lease.answered(frame, due.sent, boot());
         }
     }
 

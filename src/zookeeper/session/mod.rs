@@ -238,11 +238,10 @@ impl Session {
             self.is_draining = true;
         }
         for _ in 0..ROUNDS {
-            let at = Moment { now: now(), boot: boot() };
-            if let Some(lease) = &mut self.lease {
-                lease.awake(at.boot);
-            }
+            let at = self.moment();
             let mut moved = self.poll_attach(cx, at) | self.poll_upstream(cx, at) | self.poll_move(cx, at);
+            // A freeze since then would make what has been read older than it looks.
+            let at = self.moment();
             if self.ending.is_none() {
                 moved |= self.keep_lease(at) | self.follow_servers(cx, at) | self.advance(at);
             } else if let Some(lease) = &mut self.lease {
@@ -294,6 +293,15 @@ impl Session {
         Poll::Pending
     }
 
+    /// The present moment. The lease is told that this process runs in it.
+    fn moment(&mut self) -> Moment {
+        let at = Moment { now: now(), boot: boot() };
+        if let Some(lease) = &mut self.lease {
+            lease.awake(at.boot);
+        }
+        at
+    }
+
     /// Whether what the client sent before it went is still to be written: what goes out at once, and the end of its session,
     /// for which a server may have to be found first.
     fn has_last_words(&self, at: Moment) -> bool {
@@ -332,7 +340,7 @@ impl Session {
         let mut moved = false;
         while let Some(upstream) = &mut self.upstream {
             let was_full = upstream.is_full();
-            match upstream.poll(cx, !self.out.is_full()) {
+            match upstream.poll(cx, !self.out.is_full(), at.boot) {
                 Poll::Pending => return moved | (was_full && !upstream.is_full()),
                 Poll::Ready(event) => {
                     moved = true;

@@ -20,7 +20,7 @@ impl Session {
         let (Step::Watching { old, .. } | Step::Draining { old, .. }) = &mut moving.step else {
             return false;
         };
-        match old.poll(cx, !self.out.is_full()) {
+        match old.poll(cx, !self.out.is_full(), at.boot) {
             Poll::Ready(Event::Watch(header, frame)) => {
                 moving.overlap.older(header.zxid, &frame, &self.watches);
                 self.tell(frame);

@@ -1,9 +1,9 @@
 //! A session's connection to its server: requests out, answers and events in, each with what it belongs to.
 //!
 //! Knows nothing of what requests mean but whether an answer may come before those of earlier requests: a server
-//! may answer `ping`, `auth` and `sasl` at once, and everything else in the order of its arrival
-//! (`ZooKeeperServer.processPacket`, `FinalRequestProcessor`). Requests aren't told apart by their xid: libraries use them
-//! as they like.
+//! answers `auth` and `sasl` at once, and everything else in the order of its arrival (`ZooKeeperServer.processPacket`,
+//! `CommitProcessor`); the answer to a `ping`, which can be told by its xid, may come at any time all the same. Requests aren't told
+//! apart by their xid otherwise: libraries use them as they like.
 
 use crate::net::{FrameReader, Stream, WriteQueue};
 use crate::retry::Verdict;
@@ -27,6 +27,13 @@ pub(super) enum Who {
     Ping,
     /// Our own.
     Own(Own),
+}
+
+impl Who {
+    /// Whether it is one of those that renew the lease.
+    const fn is_own_frame(self) -> bool {
+        matches!(self, Self::Own(Own::Ping | Own::Sync))
+    }
 }
 
 /// What we ask on our own account.
@@ -81,14 +88,30 @@ pub(super) struct Upstream {
     reader: FrameReader,
     out: WriteQueue,
     due: VecDeque<Due>,
+    /// How many of those are pings and syncs of our own.
+    own: usize,
+    /// When an answer came last, or it was not read.
+    heard: Boot,
+}
+
+/// What a server owes an answer to first.
+pub(super) struct Owed {
+    /// When that was sent.
+    pub sent: Boot,
+    /// Whether it waits for nothing but the server. A ping does, when everything before it is answered: until then it stands in
+    /// line behind the session's own writes and syncs (`CommitProcessor` queues whatever comes from a session with a request that
+    /// needs a commit; 3.8.6, 3.9.5).
+    pub alone: bool,
+    /// When the server answered something last, or nobody listened.
+    pub heard: Boot,
 }
 
 impl Upstream {
     pub(super) fn new(attached: Attached, write_queue: usize) -> (Self, Bytes, Boot) {
         let Attached { place, stream, reader, response, sent } = attached;
         place.metrics().connections.inc();
-        let upstream =
-            Self { place, stream, reader, out: WriteQueue::new(write_queue), due: VecDeque::new() };
+        let (out, due) = (WriteQueue::new(write_queue), VecDeque::new());
+        let upstream = Self { place, stream, reader, out, due, own: 0, heard: sent };
         (upstream, response, sent)
     }
 
@@ -116,17 +139,14 @@ impl Upstream {
         self.out.is_empty()
     }
 
-    /// When the oldest unanswered request was sent.
-    pub(super) fn waiting_since(&self) -> Option<Boot> {
-        self.due.front().map(|due| due.sent)
+    /// The oldest unanswered request.
+    pub(super) fn owed(&self) -> Option<Owed> {
+        self.due.front().map(|due| Owed { sent: due.sent, alone: due.early, heard: self.heard })
     }
 
-    /// When the oldest unanswered request was sent that waits for nothing but the server, and whether it is really so: a ping
-    /// stands in line behind the session's own writes and syncs until they are committed (`CommitProcessor` queues whatever
-    /// comes from a session with a request that needs a commit; 3.8.6, 3.9.5).
-    pub(super) fn silent_since(&self) -> Option<(Boot, bool)> {
-        let at = self.due.iter().position(|due| due.early)?;
-        self.due.get(at).map(|due| (due.sent, at == 0))
+    /// How many pings and syncs of our own are unanswered.
+    pub(super) fn own_frames(&self) -> usize {
+        self.own
     }
 
     /// Queues a request of the client's, as it came. `xid`: what its answer will carry.
@@ -144,11 +164,12 @@ impl Upstream {
 
     fn expect(&mut self, who: Who, xid: i32, early: bool, now: Boot) {
         self.place.metrics().in_flight.inc();
+        self.own += usize::from(who.is_own_frame());
         self.due.push_back(Due { who, xid, early, sent: now, end: self.out.pushed_total() });
     }
 
-    /// Drives it; `read` is false while the client can't take more.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<Event> {
+    /// Drives it; `read` is false while the client can't take more, which is no silence of the server's.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, read: bool, now: Boot) -> Poll<Event> {
         if !self.out.is_empty() {
             let before = self.out.written_total();
             let written = self.out.poll_write(cx, &mut self.stream);
@@ -156,23 +177,24 @@ impl Upstream {
             if let Poll::Ready(Err(error)) = written {
                 // What the server answered before it closed is still there to be read.
                 return Poll::Ready(match self.reader.poll_frame(cx, &mut self.stream) {
-                    Poll::Ready(Ok(Some(frame))) => self.take(frame),
+                    Poll::Ready(Ok(Some(frame))) => self.take(frame, now),
                     _ => Event::Lost(error.to_string()),
                 });
             }
         }
         if !read {
+            self.heard = self.heard.max(now);
             return Poll::Pending;
         }
         match self.reader.poll_frame(cx, &mut self.stream) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(Some(frame))) => Poll::Ready(self.take(frame)),
+            Poll::Ready(Ok(Some(frame))) => Poll::Ready(self.take(frame, now)),
             Poll::Ready(Ok(None)) => Poll::Ready(Event::Lost("closed by the server".to_owned())),
             Poll::Ready(Err(error)) => Poll::Ready(Event::Lost(error.to_string())),
         }
     }
 
-    fn take(&mut self, frame: Bytes) -> Event {
+    fn take(&mut self, frame: Bytes, now: Boot) -> Event {
         self.place.metrics().bytes_received.inc_by(frame.len() as u64 + 4);
         let header = match reply_header(&frame) {
             Ok(header) => header,
@@ -195,6 +217,8 @@ impl Upstream {
                     self.due = VecDeque::new();
                 }
                 self.place.metrics().in_flight.dec();
+                self.own -= usize::from(due.who.is_own_frame());
+                self.heard = self.heard.max(now);
                 Event::Answer(due, header, frame)
             }
             None => Event::Lost(format!("an answer with xid {}, which nothing asked for", header.xid)),

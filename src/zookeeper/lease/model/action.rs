@@ -68,7 +68,8 @@ impl World {
         };
         let awake = !self.frozen;
         may(self.may_tick(scenario), Tick);
-        may(awake && self.open && self.heard > 0 && self.lease.may_make_up(NOW), MakeUp);
+        let silent = self.open && self.heard > 0 && !self.opening;
+        may(awake && silent && self.lease.may_make_up(NOW), MakeUp);
         may(awake && left.freezes > 0, Freeze);
         may(!awake && self.link.as_ref().is_none_or(|link| link.shipped > 0), Thaw);
         may(awake && self.link.is_none() && self.attach.is_none() && self.open, Attach);
@@ -198,7 +199,7 @@ impl World {
             && !self.frozen
             && link.up.is_none()
         {
-            self.lease.sent(Frame::Ping, NOW);
+            self.lease.client_sent(NOW);
             link.up = Some(Flight { frame: Some(Frame::Ping), age: 0, cut: false });
         }
     }
@@ -243,7 +244,7 @@ impl World {
         self.pass();
         if let Some(own) = self.lease.own_frame(NOW) {
             let frame = if own == Own::Sync { Frame::Sync } else { Frame::Ping };
-            self.lease.sent(frame, NOW);
+            self.lease.own_sent(NOW);
             if self.died.is_some() {
                 self.broken = Some("a frame is sent for a client that is gone");
             }
@@ -262,7 +263,7 @@ impl World {
     /// Bytes of the server's go to the client, if they may.
     fn pass(&mut self) {
         if self.waiting && self.open && self.lease.may_pass(NOW) {
-            (self.waiting, self.heard) = (false, 0);
+            (self.waiting, self.opening, self.heard) = (false, false, 0);
         }
     }
 

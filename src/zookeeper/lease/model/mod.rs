@@ -32,7 +32,7 @@ impl Model for Check {
 
     fn init_states(&self) -> Vec<World> {
         mistake::make(self.mistake);
-        vec![World::new(self.scenario)]
+        (0..=self.scenario.opening).map(|age| World::new(self.scenario, age)).collect()
     }
 
     fn actions(&self, state: &World, actions: &mut Vec<Action>) {

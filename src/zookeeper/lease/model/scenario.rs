@@ -55,6 +55,8 @@ pub(super) struct Scenario {
     pub delay: Option<u8>,
     /// Whether servers send events of watches.
     pub events: bool,
+    /// How long, at most, the answer to the client's own attach has lain in the kernel. Nothing: it was passed on at once.
+    pub opening: u8,
     /// What may go wrong.
     pub budget: Budget,
 }
@@ -72,6 +74,7 @@ pub(super) const PLAIN: Scenario = Scenario {
     client: Kind::Native,
     delay: Some(0),
     events: false,
+    opening: 0,
     budget: CALM,
 };
 

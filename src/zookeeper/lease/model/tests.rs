@@ -37,6 +37,27 @@ static FINE: Scenario = Scenario {
 };
 static EVENTS: Scenario =
     Scenario { events: true, budget: Budget { freezes: 1, deaths: 1, losses: 1, ..CALM }, ..PLAIN };
+/// As `FREEZES`, with the shortest timeout that servers grant if nobody tells them otherwise: two ticks.
+static TIGHT: Scenario = Scenario {
+    told: 12,
+    granted: 12,
+    half_tick: 3,
+    budget: Budget { freezes: 2, deaths: 1, ..CALM },
+    ..PLAIN
+};
+/// The same with one freeze: evenkeel goes on to close what must be closed.
+static TIGHT_ONCE: Scenario = Scenario { budget: Budget { freezes: 1, deaths: 1, ..CALM }, ..TIGHT };
+/// A timeout that is hardly longer than a tick, which servers may be told to grant.
+static LONG_TICK: Scenario = Scenario {
+    told: 12,
+    granted: 12,
+    half_tick: 5,
+    mode: Mode::Strict,
+    budget: Budget { freezes: 1, deaths: 1, ..CALM },
+    ..PLAIN
+};
+/// What the client waits for first lay in the kernel, for as long as its timeout at most.
+static OPENING: Scenario = Scenario { opening: 6, budget: Budget { freezes: 1, deaths: 1, ..CALM }, ..PLAIN };
 static STRICT_DEATH: Scenario = Scenario {
     mode: Mode::Strict,
     delay: None,
@@ -67,6 +88,18 @@ fn is_right_wide(scenario: &'static Scenario, at_least: usize) {
 fn a_server_that_dies_with_what_it_has_not_shipped() {
     is_right(&LOSS, 40_000);
     is_right(&FREEZES, 50_000);
+}
+
+#[test]
+fn timeouts_of_hardly_more_than_a_tick() {
+    is_right(&TIGHT_ONCE, 650_000);
+    is_right_wide(&TIGHT, 4_400_000);
+    is_right(&LONG_TICK, 300_000);
+}
+
+#[test]
+fn an_answer_to_the_clients_own_attach_that_is_read_late() {
+    is_right(&OPENING, 26_000);
 }
 
 #[test]
@@ -111,7 +144,10 @@ static MISTAKES: &[(Mistake, &Scenario)] = &[
     (Mistake::ArrivalForSending, &STRICT),
     (Mistake::TwoThirds, &LOSS),
     (Mistake::GapIgnored, &LAZY),
+    (Mistake::HalfTickCapped, &LONG_TICK),
     (Mistake::OldBytesPassed, &FREEZES),
+    (Mistake::ShortFreezeIgnored, &TIGHT),
+    (Mistake::LateGrantTrusted, &OPENING),
     (Mistake::ClosedAtSilence, &ANSWERS),
     (Mistake::NeverClosed, &TIMERLESS),
     (Mistake::AnotherAccepted, &ANSWERS),

@@ -63,6 +63,8 @@ pub(super) struct World {
     pub frozen: bool,
     /// Whether it has bytes of the server's that don't go to the client yet.
     pub waiting: bool,
+    /// Whether one of them is the answer to the client's own attach: it knows of no session before.
+    pub opening: bool,
     /// Whether the client's socket is open, as evenkeel sees it.
     pub open: bool,
     /// The connection to the server.
@@ -105,18 +107,20 @@ impl Link {
 }
 
 impl World {
-    /// A session that has just been granted.
-    pub(super) fn new(scenario: &Scenario) -> Self {
+    /// A session that has been granted; the answer, which evenkeel has just read, was asked for so long ago.
+    pub(super) fn new(scenario: &Scenario, age: u8) -> Self {
         let grant = Grant { session: SESSION, timeout: units(scenario.granted) };
+        let opening = scenario.opening > 0;
         Self {
-            lease: Lease::new(scenario.rules(), units(scenario.told), grant, NOW, NOW),
+            lease: Lease::new(scenario.rules(), units(scenario.told), grant, ago(age), NOW),
             frozen: false,
-            waiting: false,
+            waiting: opening,
+            opening,
             open: true,
             link: Some(Link::new()),
             attach: None,
             leader: true,
-            touched: 0,
+            touched: age,
             timeout: scenario.granted,
             over: false,
             believes: true,
@@ -125,7 +129,7 @@ impl World {
             spoke: 0,
             unread: false,
             died: None,
-            newest: 0,
+            newest: age,
             misled: None,
             left: scenario.budget,
             broken: None,
@@ -172,7 +176,7 @@ impl World {
 
     /// What is wrong with this state, if anything is.
     pub(super) fn check(&self, scenario: &Scenario) -> Option<&'static str> {
-        let can_act = self.believes && self.runs;
+        let can_act = self.believes && self.runs && !self.opening;
         // A client with no timer of its own has no guard while evenkeel is frozen, as it has none while a server is.
         let guarded = scenario.client != Kind::Timerless || !self.frozen;
         let excused = scenario.mode == Mode::Direct && self.misled.is_some_and(|age| age < scenario.told);

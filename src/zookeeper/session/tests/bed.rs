@@ -138,6 +138,24 @@ impl Peer {
         }
     }
 
+    /// Answers the next request, a ping too, with this error.
+    pub(super) async fn refuses(&mut self, err: i32) {
+        let Ok(frame) = tokio::time::timeout(PATIENCE, read_frame(&mut self.stream)).await else { return };
+        let Some(frame) = frame else { return std::future::pending().await };
+        let header = request_header(&frame).unwrap();
+        let xid = if header.opcode == opcode::PING { -2 } else { header.xid };
+        self.say(&build::reply(xid, 1, err, &[])).await;
+    }
+
+    /// What comes until the connection ends, with nothing answered.
+    pub(super) async fn unanswered(&mut self) -> Vec<i32> {
+        let mut codes = Vec::new();
+        while let Some(frame) = soon("a frame or the end", read_frame(&mut self.stream)).await {
+            codes.push(request_header(&frame).unwrap().opcode);
+        }
+        codes
+    }
+
     /// Answers pings until the connection ends.
     pub(super) fn goes_on(mut self, zxid: i64) -> JoinHandle<()> {
         tokio::spawn(async move { while self.maybe(zxid).await.is_some() {} })

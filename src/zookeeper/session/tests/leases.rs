@@ -104,3 +104,75 @@ async fn a_ping_that_was_met_with_silence_is_answered_when_there_is_a_server_aga
     };
     assert_eq!(heard.0.xid, -2);
 }
+
+#[tokio::test]
+async fn a_server_that_is_slow_gets_few_pings() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, _run, mut peer) = bed.served(6000).await;
+    let exists = Writer::record().text(b"/a").bool(false).finish();
+    client.ask(1, opcode::EXISTS, &exists).await;
+    // Two seconds, in which nine would be due.
+    let codes = peer.unanswered().await;
+    assert_eq!(codes.iter().filter(|code| **code == opcode::EXISTS).count(), 1, "{codes:?}");
+    assert_eq!(codes.iter().filter(|code| **code == opcode::PING).count(), 4, "{codes:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_no_silence_of_its_server() {
+    let mut bed = Bed::with(2, |settings| settings.net.write_queue = 64 * 1024).await;
+    let (mut client, _run, mut peer) = bed.served(6000).await;
+    let exists = Writer::record().text(b"/a").bool(false).finish();
+    client.ask(1, opcode::EXISTS, &exists).await;
+    let asked = peer.request(1).await;
+    peer.reply(&asked, 1, 0, &vec![7; 3 << 20]).await;
+    let _served = peer.goes_on(1);
+    // A second is a sixth. What the server answers meanwhile stays unread.
+    sleep(Duration::from_millis(1700)).await;
+    assert_eq!(client.heard().await.1.len(), 3 << 20);
+    client.send(&build::ping()).await;
+    assert_eq!(client.heard().await.0.xid, -2);
+    assert_eq!(bed.servers[1].connections(), 0, "nor is it left");
+}
+
+#[tokio::test]
+async fn that_the_session_has_expired_is_no_proof_that_it_lives() {
+    let mut bed = Bed::new(1).await;
+    let (mut client, run, mut peer) = bed.served(3000).await;
+    let since = Instant::now();
+    let exists = Writer::record().text(b"/a").bool(false).finish();
+    client.ask(1, opcode::EXISTS, &exists).await;
+    let refusing = async {
+        loop {
+            peer.refuses(errors::SESSION_EXPIRED).await;
+        }
+    };
+    let heard = async {
+        assert_eq!(client.heard().await.0.err, errors::SESSION_EXPIRED);
+        client.frame().await
+    };
+    let end = tokio::select! {
+        end = heard => end,
+        () = refusing => unreachable!("it goes on for ever"),
+    };
+    // Two thirds of the time-out, and not two thirds after the last ping of ours, which goes out for a third.
+    assert_eq!(end, None);
+    assert!(since.elapsed() < Duration::from_millis(2700), "{:?}", since.elapsed());
+    assert!(matches!(run.end().await, End::Closed(_)));
+}
+
+#[tokio::test]
+async fn a_freeze_between_two_steps_is_noticed() {
+    let mut bed = Bed::with(1, |settings| settings.zookeeper.tick_time = Duration::from_millis(200)).await;
+    let (mut client, _run, mut peer) = bed.served(6000).await;
+    client.send(&build::ping()).await;
+    peer.pinged(1, client.heard()).await;
+    peer.event(2, 3, b"/a").await;
+    // The session looks at the clock (two of them), is frozen for half its time-out, and reads.
+    crate::time::leap_after(2, Duration::from_secs(3));
+    assert!(client.hears_nothing(MOMENT).await, "by now its server may have died");
+    for _ in 0..2 {
+        client.send(&build::ping()).await;
+        peer.pinged(2, sleep(Duration::from_millis(150))).await;
+    }
+    assert_eq!(client.heard().await.0.xid, -1, "and it has not");
+}
