@@ -17,7 +17,8 @@ const HEAD: &str = "# Acceptance\n\n\
     - **lost**: acknowledged, and not in the log. **repeated**: more than once in the log. **out of order**: behind a later\n  \
     record of the same partition. All are told by reading the whole topic from the brokers afterwards.\n\
     - **unknown**: the application got `REQUEST_TIMED_OUT`, since the record was written to a broker that stopped before it\n  \
-    answered, or was appended there while leadership moved. Nobody can know its fate; Evenkeel doesn't pretend to.\n";
+    answered, or was appended there while leadership moved. Nobody can know its fate; Evenkeel doesn't pretend to. Applications\n  \
+    of librdkafka get it of what Evenkeel has never sent, too, when its bound is reached.\n";
 
 /// Replaces the section of `proof`; sections stand in `order`.
 pub(super) fn record(
