@@ -8,10 +8,15 @@
 
 use super::acls::Right;
 use super::{Cluster, lock};
+use crate::time::now;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 /// No more identities than this wait for their clients to come back.
 const LEFT_MAX: usize = 1024;
+
+/// How long after the cluster has refused an id it isn't asked for another: the right may be given later.
+const DENIED_FOR: Duration = Duration::from_secs(600);
 
 /// A producer id and its epoch, from a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +45,8 @@ impl Producer {
 pub(super) struct Producers {
     pub(super) ready: VecDeque<Producer>,
     pub(super) wanted: HashSet<u64>,
-    denied: bool,
+    /// When ids were last refused.
+    denied: Option<Instant>,
     /// By session.
     clients: HashMap<u64, Whose>,
     /// Identities of connections that are gone with batches that may still land, oldest first, under their next epochs.
@@ -57,7 +63,7 @@ pub enum Fetched {
     Producer(Producer),
     /// None yet.
     Wait,
-    /// None ever: the cluster does not authorize it.
+    /// None for this session: the cluster does not authorize it.
     Denied,
 }
 
@@ -74,7 +80,7 @@ impl Cluster {
     /// A producer id for the session `session`; without one there, it is asked for.
     pub fn fetch_producer(&self, session: u64) -> Fetched {
         let mut producers = lock(&self.producers);
-        if producers.denied {
+        if producers.denied.is_some_and(|at| now().saturating_duration_since(at) < DENIED_FOR) {
             return Fetched::Denied;
         }
         if let Some(producer) = producers.take_over(session) {
@@ -134,11 +140,11 @@ impl Cluster {
         self.wake_all();
     }
 
-    /// The cluster does not authorize ids for Evenkeel: producers pass as they are from now on.
+    /// The cluster does not authorize ids for Evenkeel: producers that come in the next time pass as they are.
     pub(super) fn deny_producers(&self, code: i16) {
         let mut producers = lock(&self.producers);
         producers.wanted.clear();
-        if !std::mem::replace(&mut producers.denied, true) {
+        if producers.denied.replace(now()).is_none() {
             self.note_refused(Right::Produce, "InitProducerId", code);
         }
         drop(producers);
@@ -151,7 +157,26 @@ mod tests {
     use super::*;
     use crate::config::{Config, Kafka};
     use crate::kafka::cluster::Settings;
-    use std::time::Duration;
+
+    /// Whoever comes later may have the right by then.
+    #[tokio::test]
+    async fn ids_that_were_refused_are_asked_for_again_after_a_while() {
+        let Config { net, limits, hold, retry, .. } = Config::default();
+        let cluster = Cluster::modelled(&Settings { net, limits, hold, retry, kafka: Kafka::default() });
+        let begin = Instant::now();
+        crate::time::fix(begin);
+        cluster.deny_producers(29);
+        assert_eq!(cluster.fetch_producer(1), Fetched::Denied);
+        crate::time::fix(begin + DENIED_FOR);
+        assert_eq!(cluster.fetch_producer(2), Fetched::Wait);
+        cluster.deny_producers(29);
+        assert_eq!(cluster.fetch_producer(2), Fetched::Denied, "refused again");
+        crate::time::fix(begin + 2 * DENIED_FOR);
+        assert_eq!(cluster.fetch_producer(3), Fetched::Wait);
+        let id = Producer { id: 7, epoch: 0 };
+        cluster.add_producer(id);
+        assert_eq!(cluster.fetch_producer(3), Fetched::Producer(id));
+    }
 
     /// One that has not waited takes the id that was fetched for another: that one is asked for again, at once.
     #[tokio::test]
