@@ -23,6 +23,11 @@ fn a_leader_that_has_made_no_transaction_is_left() {
     // Another one leads then, and nobody has a new session or writes anything.
     let before = ensemble.leader().unwrap();
     ensemble.stop(before).unwrap();
+    // Before it is back: it would be elected again.
+    wait::until("another leader", Duration::from_secs(60), || {
+        ensemble.leader().is_some_and(|leader| leader != before)
+    })
+    .unwrap();
     ensemble.start_server(before).unwrap();
     ensemble.wait_ready().unwrap();
     let leader = ensemble.leader().unwrap();
