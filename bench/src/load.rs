@@ -39,10 +39,7 @@ pub(crate) fn load(target: SocketAddr, workload: Workload, requests: u64, ca: Op
     let mut client = Client { frame: frames::request(workload)?, reader: Reader::new(), workload, next: 0 };
     // A warm-up: connections upstream, buffers, windows and branch predictors are then as they stay.
     client.send(stream, (requests / 20).max(client.workload.burst() * 4))?;
-    say("ready")?;
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(Error::io("waiting for the start"))?;
-    let start = Instant::now();
+    let start = started()?;
     let bytes = client.send(stream, requests)?;
     say(&format!("done {bytes} {requests} {}", start.elapsed().as_micros()))
 }
@@ -63,12 +60,17 @@ pub(crate) fn connections(target: SocketAddr, count: u64, ca: Option<&Path>, ful
         client.send(&mut stream, 1).map(drop)
     };
     (0..count / 10).try_for_each(|_| once())?;
+    let start = started()?;
+    (0..count).try_for_each(|_| once())?;
+    say(&format!("done 0 {count} {}", start.elapsed().as_micros()))
+}
+
+/// Says that the warm-up is over, and waits for the start.
+fn started() -> Result<Instant> {
     say("ready")?;
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(Error::io("waiting for the start"))?;
-    let start = Instant::now();
-    (0..count).try_for_each(|_| once())?;
-    say(&format!("done 0 {count} {}", start.elapsed().as_micros()))
+    Ok(Instant::now())
 }
 
 fn say(line: &str) -> Result<()> {

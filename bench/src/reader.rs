@@ -38,7 +38,7 @@ impl Reader {
     /// The next frame; `None` at the end of the stream. `whole` says by a frame's first bytes whether it is wanted whole.
     pub(crate) fn next(
         &mut self,
-        stream: &mut (impl Read + ?Sized),
+        stream: &mut impl Read,
         whole: impl Fn(&[u8]) -> bool,
     ) -> Result<Option<Seen<'_>>> {
         loop {
@@ -71,7 +71,7 @@ impl Reader {
         (rest.len() >= kept).then_some((kept, length + 4))
     }
 
-    fn fill(&mut self, stream: &mut (impl Read + ?Sized)) -> Result<bool> {
+    fn fill(&mut self, stream: &mut impl Read) -> Result<bool> {
         if self.from > 0 {
             self.buffer.copy_within(self.from..self.to, 0);
             self.to -= self.from;

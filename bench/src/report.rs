@@ -2,6 +2,7 @@
 
 use crate::Options;
 use crate::contender::{Kind, haproxy_binary};
+use crate::load::Done;
 use crate::workload::{Unit, Workload};
 use std::fmt::Write as _;
 use std::process::Command;
@@ -21,6 +22,11 @@ pub(crate) struct Sample {
 
 #[allow(clippy::cast_precision_loss, reason = "counts far below 2⁵³")]
 impl Sample {
+    /// What a load came to, and the CPU time of the proxy meanwhile.
+    pub(crate) fn of(seconds: f64, done: Done) -> Self {
+        Self { seconds, bytes: done.bytes, requests: done.requests, micros: done.micros }
+    }
+
     /// What it cost, in the workload's unit.
     pub(crate) fn cost(&self, workload: Workload) -> f64 {
         match workload.unit() {

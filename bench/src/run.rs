@@ -50,21 +50,32 @@ pub(crate) fn backend(role: &str, store: Option<&Path>, folder: &Path) -> Result
     Ok((server, address))
 }
 
-/// Measures everything and prints the table.
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let folder = Folder::new()?;
-    let one_core = cpu::share_one_core();
-    let (_broker, at) = backend("broker", None, &folder.0)?;
+/// Starts these in front of a broker at `at`; `HAProxy` only where it is installed.
+pub(crate) fn contenders(
+    kinds: &[Kind],
+    behind: Behind,
+    at: SocketAddr,
+    folder: &Path,
+) -> Result<Vec<Contender>> {
     let mut contenders = Vec::new();
-    for kind in Kind::KAFKA {
+    for &kind in kinds {
         if kind == Kind::Haproxy && haproxy_binary().is_none() {
             eprintln!(
                 "HAProxy is left out: it is not installed. On Debian and Ubuntu: apt-get install haproxy"
             );
             continue;
         }
-        contenders.push(Contender::start(kind, Behind::Kafka, at, &folder.0)?);
+        contenders.push(Contender::start(kind, behind, at, folder)?);
     }
+    Ok(contenders)
+}
+
+/// Measures everything and prints the table.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let folder = Folder::new()?;
+    let one_core = cpu::share_one_core();
+    let (_broker, at) = backend("broker", None, &folder.0)?;
+    let mut contenders = contenders(&Kind::KAFKA, Behind::Kafka, at, &folder.0)?;
     let workloads: Vec<Workload> = Workload::value_variants()
         .iter()
         .copied()
@@ -129,7 +140,7 @@ fn measure(contender: &mut Contender, workload: Workload, requests: u64) -> Resu
     let mut command = own("load")?;
     command.arg(contender.address.to_string()).arg(workload.name()).arg(requests.to_string());
     let (seconds, done) = drive(contender, command, Done::parse)?;
-    Ok(Sample { seconds, bytes: done.bytes, requests: done.requests, micros: done.micros })
+    Ok(Sample::of(seconds, done))
 }
 
 /// Runs a load generator. Answers the CPU time of the proxy meanwhile, warm-up not included, and what the generator reports.

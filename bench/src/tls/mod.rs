@@ -3,10 +3,10 @@
 
 mod report;
 
-use crate::contender::{Behind, Contender, Kind, haproxy_binary, own};
+use crate::contender::{Behind, Contender, Kind, own};
 use crate::load::Done;
 use crate::report::Sample;
-use crate::run::{Folder, backend, drive};
+use crate::run::{Folder, backend, contenders, drive};
 use crate::workload::Workload;
 use crate::{cpu, report as page};
 use report::Report;
@@ -100,7 +100,7 @@ impl Load {
             command.arg("--full");
         }
         let (seconds, done) = drive(contender, command, Done::parse)?;
-        Ok(Sample { seconds, bytes: done.bytes, requests: done.requests, micros: done.micros })
+        Ok(Sample::of(seconds, done))
     }
 }
 
@@ -122,16 +122,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let (_broker, at) = backend("broker", Some(&folder.path().join(STORE)), folder.path())?;
     let mut report = Report::default();
     for both in [false, true] {
-        let mut contenders = Vec::new();
-        for kind in [Kind::Haproxy, Kind::Evenkeel] {
-            if kind == Kind::Haproxy && haproxy_binary().is_none() {
-                eprintln!(
-                    "HAProxy is left out: it is not installed. On Debian and Ubuntu: apt-get install haproxy"
-                );
-                continue;
-            }
-            contenders.push(Contender::start(kind, Behind::Encrypted(both), at, folder.path())?);
-        }
+        let kinds = [Kind::Haproxy, Kind::Evenkeel];
+        let mut contenders = contenders(&kinds, Behind::Encrypted(both), at, folder.path())?;
         for round in 0..options.rounds {
             for load in Load::ALL.into_iter().filter(|load| load.is_of(both)) {
                 let count = contenders.len();
