@@ -245,6 +245,7 @@ impl Session {
         if !self.is_draining && self.draining.as_mut().poll(cx).is_ready() {
             self.is_draining = true;
         }
+        self.own.runs_as(cx.waker());
         for _ in 0..ROUNDS {
             let now = now();
             let mut moved = self.follow_bypass(now)
@@ -410,6 +411,7 @@ impl Drop for Session {
         self.unknown_left();
         self.leave_identities();
         self.own.gone();
+        self.cluster.order.has_read(&self.own, u64::MAX);
         self.cluster.forget_waker(self.id);
         self.cluster.forget_producer(self.id);
         self.cluster.forget_client(self.id);

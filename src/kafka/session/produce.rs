@@ -25,6 +25,7 @@ impl Session {
     /// The barriers that a Produce which has just arrived must wait for.
     pub(super) fn barriers(&self, version: i16, body: &[u8], now: Instant) -> Vec<Barrier> {
         let mut found = Vec::new();
+        let home = self.home.node.or_else(|| self.cluster.node_at(self.home.port?));
         let scanned = produce::scan_request(version, body, &mut |row| {
             if made(Mistake::SecondUnbarred) && row.partition > 0 {
                 return;
@@ -33,6 +34,7 @@ impl Session {
                 &self.cluster.named(owned(row.topic)),
                 row.partition,
                 &self.own,
+                home,
                 now,
             ));
         });

@@ -68,6 +68,8 @@ pub(super) struct Scenario {
     pub in_order: bool,
     /// Whether the follower never comes back when nothing else goes wrong any more.
     pub stays_short: bool,
+    /// Whether the client goes on writing to a connection that is not read from.
+    pub unread: bool,
     /// How long a request is held.
     pub held_for: Duration,
     /// What happens before anything else can.
@@ -94,6 +96,7 @@ pub(super) const PLAIN: Scenario = Scenario {
     min_in_sync: 1,
     in_order: false,
     stays_short: false,
+    unread: false,
     held_for: HELD_FOR,
     prelude: &[],
     budget: CALM,
