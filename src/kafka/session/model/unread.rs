@@ -96,7 +96,7 @@ static UNREAD_CROSSED: Scenario = Scenario {
 
 #[test]
 fn what_lies_unread_goes_before() {
-    is_right(&UNREAD_REFUSED, 100);
+    is_right(&UNREAD_REFUSED, 470);
     is_right_wide(&UNREAD, 58_000);
     is_right_wide(&UNREAD_OWN, 100);
     is_right_wide(&UNREAD_CROSSED, 100);
