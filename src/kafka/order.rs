@@ -134,7 +134,7 @@ impl Order {
     pub fn connection(&self) -> Arc<Progress> {
         let progress = Arc::new(Progress::default());
         let mut book = self.book();
-        book.connections.retain(|known| !known.gone.load(Acquire));
+        book.connections.retain(|known| !known.is_gone());
         book.connections.push(Arc::clone(&progress));
         progress
     }
@@ -162,7 +162,8 @@ impl Order {
             let sent = book.snapshot();
             for (key, leader) in news {
                 let before = book.marks.remove(&key).filter(|mark| mark.leader == leader);
-                let settled = before.map(|mark| mark.settled).unwrap_or_default();
+                let mut settled = before.map(|mark| mark.settled).unwrap_or_default();
+                settled.retain(|own| !own.is_gone());
                 book.marks.insert(key, Mark { sent: sent.clone(), leader, told: now, settled });
             }
         }
@@ -231,7 +232,7 @@ impl Book {
     fn snapshot(&self) -> Sent {
         let undecided = self.connections.iter().filter_map(|progress| {
             let sent = progress.sent.load(SeqCst);
-            let all = progress.gone.load(Acquire) || progress.decided.load(Acquire) >= sent;
+            let all = progress.is_gone() || progress.decided.load(Acquire) >= sent;
             (!all).then(|| (Arc::clone(progress), sent))
         });
         undecided.collect()

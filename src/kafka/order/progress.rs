@@ -36,9 +36,13 @@ impl Progress {
         matches!((self.client.get(), other.client.get()), (Some(one), Some(two)) if one != two)
     }
 
-    /// Whether it has written: only then it may be asked.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Acquire)
+    }
+
+    /// Whether it has written, and may write more: only then there is something to ask.
     pub(super) fn has_written(&self) -> bool {
-        self.client.get().is_some() && !self.gone.load(Acquire)
+        self.client.get().is_some() && !self.is_gone()
     }
 
     /// Its task is the one behind `waker`. Said before it looks at what it was [asked](Self::asked).
@@ -114,7 +118,7 @@ impl Progress {
 
     /// Whether what it had sent of a partition up to `mark` is decided.
     pub(super) fn has_passed(&self, mark: u64, key: &(TopicKey, i32)) -> bool {
-        self.gone.load(Acquire) || self.decided.load(Acquire) >= mark || {
+        self.is_gone() || self.decided.load(Acquire) >= mark || {
             let undecided = self.undecided.lock().unwrap_or_else(PoisonError::into_inner);
             undecided.as_ref().is_some_and(|held| held.get(key).is_none_or(|&oldest| oldest > mark))
         }

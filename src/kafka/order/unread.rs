@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::{Sent, put};
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::topic::TopicKey;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::Release;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ impl Questions {
     /// A batch has arrived on `own` while that is being read for another one: it was sent before that one. What it has to wait for
     /// then; `None` if that is not so.
     pub(super) fn found(&mut self, key: &(TopicKey, i32), own: &Arc<Progress>, now: Instant) -> Option<Sent> {
-        self.0.retain(|open| now < open.question.until && !open.by.gone.load(Acquire));
+        self.0.retain(|open| now < open.question.until && !open.by.is_gone());
         let waits = |open: &Open| open.waits.iter().any(|(asked, _)| Arc::ptr_eq(asked, own));
         let open = self.0.iter_mut().find(|open| open.key == *key && waits(open))?;
         let before = open.before.clone();
