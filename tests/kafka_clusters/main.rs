@@ -7,6 +7,7 @@
 
 mod addresses;
 mod chaos;
+mod closed_gates;
 mod cold_start;
 mod consumers;
 mod driven;
