@@ -10,6 +10,7 @@ mod chaos;
 mod closed_gates;
 mod cold_start;
 mod consumers;
+mod dead;
 mod driven;
 mod gates;
 mod newer_groups;
