@@ -7,8 +7,10 @@
 
 mod addresses;
 mod chaos;
+mod closed_gates;
 mod cold_start;
 mod consumers;
+mod dead;
 mod driven;
 mod gates;
 mod newer_groups;
