@@ -15,6 +15,7 @@ mod newer_groups;
 mod operations;
 mod rolls;
 mod sasl;
+mod silent;
 mod tls;
 mod upgrade;
 mod zookeeper_mode;

@@ -45,6 +45,8 @@ pub(super) struct Look<'a> {
     pub stamped: bool,
     /// Whether its acks were raised: followers that are missing or slow send it again with its own at once.
     pub raised: bool,
+    /// Whether its client waits for no answer: acks=0 that was raised.
+    pub silent: bool,
     /// Whether it goes with acks=all.
     pub for_all: bool,
     /// Partitions of which an earlier batch of this connection is undecided.
@@ -187,6 +189,7 @@ mod tests {
             op,
             stamped: false,
             raised: false,
+            silent: false,
             for_all: true,
             behind: &[],
         };
