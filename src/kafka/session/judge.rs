@@ -36,6 +36,7 @@ pub(super) fn is_sequenced(records: Option<&Bytes>) -> bool {
 
 /// What a decision is made on, besides the partition itself.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is known of it by itself")]
 pub(super) struct Look<'a> {
     pub node: i32,
     pub now: Instant,

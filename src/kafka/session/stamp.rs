@@ -19,7 +19,8 @@ impl Session {
             return;
         }
         // acks=0 is raised if all of it can be stamped: the rest would be answered for nothing.
-        if !answered && !(self.injection.raises_silent() && split.items().iter().all(is_ours)) {
+        let may_rise = || self.injection.raises_silent() && split.items().iter().all(is_ours);
+        if !answered && !may_rise() {
             return;
         }
         let (mut stamped, mut lowered) = (false, false);

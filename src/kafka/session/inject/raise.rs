@@ -22,7 +22,7 @@ pub(in crate::kafka::session) struct Goes {
 
 impl Goes {
     /// Writes it into a request whose acks are there. The two fields stand next to each other in every version.
-    pub(super) fn write(&self, frame: &mut BytesMut, at: usize) {
+    pub(super) fn write(self, frame: &mut BytesMut, at: usize) {
         let fields = self.acks.to_be_bytes().into_iter().chain(self.timeout_ms.to_be_bytes());
         if let Some(place) = frame.get_mut(at..at + 6) {
             place.iter_mut().zip(fields).for_each(|(byte, new)| *byte = new);
