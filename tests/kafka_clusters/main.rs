@@ -17,6 +17,7 @@ mod newer_groups;
 mod operations;
 mod rolls;
 mod sasl;
+mod silent;
 mod tls;
 mod upgrade;
 mod zookeeper_mode;

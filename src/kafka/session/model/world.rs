@@ -247,7 +247,7 @@ impl World {
                     && world.sessions.iter().all(|session| session.slots.is_empty())
             };
             if idle(self) {
-                return self.check();
+                return self.check().or_else(|| self.client.check_untold(self.scenario, &self.partitions));
             }
             if steps == 150 && self.client.waits_at_a_gap() {
                 // What was given up is never read: its bound is left to a batch behind it.
