@@ -5,8 +5,7 @@
 //!
 //! 1. base: [`config`], [`files`], [`findings`], [`metrics`], [`telemetry`], [`lifecycle`], [`time`]
 //! 2. platform: [`net`], [`dns`], [`tls`], [`sasl`]
-//! 3. resilience: [`retry`], [`hold`]; `upstream` (members and their health for every protocol) has its place here, and
-//!    comes with the second protocol
+//! 3. resilience: [`upstream`], [`retry`], [`hold`]
 //! 4. protocols: [`kafka`], [`zookeeper`]
 //! 5. operability: [`admin`], [`upgrade`]
 //! 6. fleets: [`fleet`], [`driver`]
@@ -32,4 +31,5 @@ pub mod telemetry;
 pub mod time;
 pub mod tls;
 pub mod upgrade;
+pub mod upstream;
 pub mod zookeeper;

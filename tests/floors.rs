@@ -26,14 +26,13 @@ const FLOORS: &[&[&str]] = &[
 
 /// Within a floor: who may import whom. The protocols' floor has no entry, ever.
 const NEIGHBOURS: &[(&str, &str)] = &[
-    ("net", "dns"),        // a connect resolves its name anew
-    ("net", "tls"),        // a stream is plain or encrypted
-    ("sasl", "net"),       // tokens are got over HTTP
-    ("sasl", "dns"),       // through the resolver that everyone uses
-    ("sasl", "tls"),       // https
-    ("upstream", "retry"), // a member's health is found out with back-off and a budget
-    ("admin", "upgrade"),  // routes show and change the plan
-    ("driver", "fleet"),   // a roll is driven through the sidecars that there are
+    ("net", "dns"),       // a connect resolves its name anew
+    ("net", "tls"),       // a stream is plain or encrypted
+    ("sasl", "net"),      // tokens are got over HTTP
+    ("sasl", "dns"),      // through the resolver that everyone uses
+    ("sasl", "tls"),      // https
+    ("admin", "upgrade"), // routes show and change the plan
+    ("driver", "fleet"),  // a roll is driven through the sidecars that there are
     ("main", "app"),
     ("main", "lib"),
 ];

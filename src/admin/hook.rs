@@ -12,7 +12,7 @@ use super::hour::Hour;
 use super::{ClusterStatus, Wish, local};
 use crate::metrics::{UpgradeGate, UpgradePhase};
 use crate::time::now;
-use crate::upgrade::{Action, Drain, Facts, Gate, Phase, Plan, Put, Refusal, Roll, Ticket, Verdict};
+use crate::upgrade::{Action, DrainState, Facts, Gate, Phase, Plan, Put, Refusal, Roll, Ticket, Verdict};
 
 /// Between two looks at what is known here, while there is anything to watch.
 const TICK: Duration = Duration::from_millis(500);
@@ -45,7 +45,7 @@ pub(super) enum Drained {
     /// The plan is a dry run: nothing was done.
     DryRun,
     /// So far it has come.
-    Is(Drain),
+    Is(DrainState),
 }
 
 impl Hook {
@@ -229,7 +229,7 @@ impl Hook {
         let until = now() + bound;
         loop {
             match self.cluster.drain_state(member) {
-                Some(Drain::Draining { .. }) if now() < until => tokio::time::sleep(LOOK).await,
+                Some(DrainState::Draining { .. }) if now() < until => tokio::time::sleep(LOOK).await,
                 state => return state.map_or(Drained::Unknown, Drained::Is),
             }
         }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::control::{Control, DrainOrder, Problem, Said, Told};
 use super::hook::{Drained, Hook};
-use crate::upgrade::{Drain, Gate, Plan, Ticket, Verdict};
+use crate::upgrade::{DrainState, Gate, Plan, Ticket, Verdict};
 
 impl Control for Hook {
     fn name(&self) -> &str {
@@ -53,7 +53,8 @@ impl Control for Hook {
     fn drain<'a>(&'a self, member: &'a str, order: DrainOrder) -> Told<'a> {
         Box::pin(async move {
             let first = self.order_drain(member, order.ticket.as_ref(), Some(order.lasts))?;
-            let waits = matches!(first, Drained::Is(Drain::Draining { .. })) && order.wait > Duration::ZERO;
+            let waits =
+                matches!(first, Drained::Is(DrainState::Draining { .. })) && order.wait > Duration::ZERO;
             let state = if waits { self.drained(member, order.wait).await } else { first };
             drain_said(self.cluster.name(), member, state)
         })
@@ -96,13 +97,13 @@ fn drain_said(cluster: &str, member: &str, state: Drained) -> Result<Said, Probl
     let (status, phase, left, dry_run) = match state {
         Drained::Unknown => return Err(Problem::no_member()),
         Drained::DryRun => (StatusCode::OK, "serving", None, true),
-        Drained::Is(Drain::Expired) => {
+        Drained::Is(DrainState::Expired) => {
             let text = "the drain has expired: the member was not stopped in time; DELETE ends it";
             return Err(Problem::new(StatusCode::CONFLICT, text));
         }
-        Drained::Is(Drain::Off) => (StatusCode::OK, "serving", None, false),
-        Drained::Is(Drain::Draining { left }) => (StatusCode::ACCEPTED, "draining", Some(left), false),
-        Drained::Is(Drain::Drained) => (StatusCode::OK, "drained", Some(0), false),
+        Drained::Is(DrainState::Off) => (StatusCode::OK, "serving", None, false),
+        Drained::Is(DrainState::Draining { left }) => (StatusCode::ACCEPTED, "draining", Some(left), false),
+        Drained::Is(DrainState::Drained) => (StatusCode::OK, "drained", Some(0), false),
     };
     let mut value = json!({ "cluster": cluster, "member": member, "phase": phase, "sessions": left });
     if dry_run && let Some(value) = value.as_object_mut() {

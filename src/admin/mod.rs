@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 
 use crate::lifecycle::Readiness;
 use crate::metrics::{AdminMetrics, Metrics, UpgradeMetrics, UpgradePhase};
-use crate::upgrade::{Drain, Facts};
+use crate::upgrade::{DrainState, Facts};
 use hook::Hook;
 
 pub use control::{Control, DrainOrder, Problem, Said, Told};
@@ -66,10 +66,10 @@ pub trait ClusterStatus: Send + Sync {
 
     /// Makes clients leave a member, for at most `lasts` unless it is said again, or ends that; says how far it has come.
     /// Idempotent. `None`: there is no such member. Must not block.
-    fn drain(&self, member: &str, lasts: Option<Duration>) -> Option<Drain>;
+    fn drain(&self, member: &str, lasts: Option<Duration>) -> Option<DrainState>;
 
     /// How far the drain of a member has come. `None`: there is no such member. Must not block.
-    fn drain_state(&self, member: &str) -> Option<Drain>;
+    fn drain_state(&self, member: &str) -> Option<DrainState>;
 
     /// Everything that is known now. Asks nobody; must not block.
     fn facts(&self) -> Facts;

@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::is_fresh;
 use crate::admin::{Asked, ClusterStatus, ErrorCounts, Wish};
 use crate::kafka::cluster::facts::{self, Unreached};
-use crate::kafka::cluster::{Cluster, DrainState, Health};
+use crate::kafka::cluster::{Cluster, Health};
 use crate::metrics::{UpgradeMetrics, UpgradePhase};
 use crate::time::now;
 use crate::upgrade::{
-    self, Drain, Dropped, Facts, Hold, Kafka, Known, Member, Partition, Quorum, Reach, Voter,
+    self, DrainState, Dropped, Facts, Hold, Kafka, Known, Member, Partition, Quorum, Reach, Voter,
 };
 
 /// See the module.
@@ -42,18 +42,18 @@ impl ClusterStatus for Shown {
         self.cluster.set_bypass(on);
     }
 
-    fn drain(&self, member: &str, lasts: Option<Duration>) -> Option<Drain> {
+    fn drain(&self, member: &str, lasts: Option<Duration>) -> Option<DrainState> {
         let node = member.parse().ok()?;
         let known = match lasts {
             Some(lasts) => self.cluster.drain(node, lasts),
             None => self.cluster.undrain(node),
         };
-        known.then(|| self.drain_of(node))
+        known.then(|| self.cluster.drain_state(node))
     }
 
-    fn drain_state(&self, member: &str) -> Option<Drain> {
+    fn drain_state(&self, member: &str) -> Option<DrainState> {
         let node = member.parse().ok()?;
-        self.cluster.read(|view| view.nodes.contains_key(&node)).then(|| self.drain_of(node))
+        self.cluster.read(|view| view.nodes.contains_key(&node)).then(|| self.cluster.drain_state(node))
     }
 
     fn facts(&self) -> Facts {
@@ -120,15 +120,6 @@ fn finalized(known: &facts::Facts) -> Known<i16> {
 }
 
 impl Shown {
-    fn drain_of(&self, node: i32) -> Drain {
-        match self.cluster.drain_state(node) {
-            None => Drain::Off,
-            Some(DrainState::Draining { left }) => Drain::Draining { left },
-            Some(DrainState::Drained) => Drain::Drained,
-            Some(DrainState::Expired) => Drain::Expired,
-        }
-    }
-
     /// Every broker that is known. What the watcher sees of it is newer than what was gathered.
     fn members(&self, known: Option<&facts::Facts>) -> Vec<Member> {
         let nodes: Vec<(i32, String, Option<String>, Health)> = self.cluster.read(|view| {
@@ -171,7 +162,7 @@ impl Shown {
                 listed,
                 reach,
                 version,
-                drain: self.drain_of(node),
+                drain: self.cluster.drain_state(node),
                 in_flight: u64::try_from(in_flight).unwrap_or(0),
                 sessions: 0,
             }

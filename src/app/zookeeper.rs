@@ -9,8 +9,8 @@ use super::is_fresh;
 use crate::admin::{Asked, ClusterStatus, ErrorCounts, Wish};
 use crate::metrics::{UpgradeMetrics, UpgradePhase};
 use crate::time::now;
-use crate::upgrade::{self, Drain, Facts, Hold, Known, Member, Reach, ZooKeeper};
-use crate::zookeeper::ensemble::{self, DrainState, Ensemble, Health};
+use crate::upgrade::{self, DrainState, Facts, Hold, Known, Member, Reach, ZooKeeper};
+use crate::zookeeper::ensemble::{self, Ensemble, Health};
 use crate::zookeeper::words::Mode;
 
 /// See the module.
@@ -23,15 +23,6 @@ struct Shown {
 pub(super) fn shown(ensemble: &Arc<Ensemble>) -> Arc<dyn ClusterStatus> {
     let name = ensemble.settings().zookeeper.name.clone();
     Arc::new(Shown { name, ensemble: Arc::clone(ensemble) })
-}
-
-fn told(state: DrainState) -> Drain {
-    match state {
-        DrainState::Off => Drain::Off,
-        DrainState::Draining { left } => Drain::Draining { left },
-        DrainState::Drained => Drain::Drained,
-        DrainState::Expired => Drain::Expired,
-    }
 }
 
 impl ClusterStatus for Shown {
@@ -47,12 +38,12 @@ impl ClusterStatus for Shown {
         self.ensemble.set_bypass(on);
     }
 
-    fn drain(&self, member: &str, lasts: Option<Duration>) -> Option<Drain> {
-        self.ensemble.drain(member, lasts).map(told)
+    fn drain(&self, member: &str, lasts: Option<Duration>) -> Option<DrainState> {
+        self.ensemble.drain(member, lasts)
     }
 
-    fn drain_state(&self, member: &str) -> Option<Drain> {
-        self.ensemble.drain_state(member).map(told)
+    fn drain_state(&self, member: &str) -> Option<DrainState> {
+        self.ensemble.drain_state(member)
     }
 
     fn facts(&self) -> Facts {
@@ -143,7 +134,7 @@ impl Shown {
                     listed: Ok(true),
                     reach,
                     version: version.ok_or_else(|| format!("{id} has not said its version")),
-                    drain: self.ensemble.drain_state(&id).map_or(Drain::Off, told),
+                    drain: self.ensemble.drain_state(&id).unwrap_or_default(),
                     in_flight: u64::try_from(in_flight).unwrap_or(0),
                     sessions: sessions as u64,
                     id,

@@ -105,6 +105,8 @@ pub enum Idempotence {
 pub enum RaiseAcks {
     /// 1 is sent as all, with a fallback to 1; 0 stays.
     Acks1,
+    /// 0 as well; its answers end here.
+    All,
     /// None.
     Off,
 }

@@ -210,7 +210,7 @@ pub(super) fn idempotence(field: &Field<'_>, report: &mut Report) -> Option<Idem
 
 /// Which acks are raised.
 pub(super) fn raise_acks(field: &Field<'_>, report: &mut Report) -> Option<RaiseAcks> {
-    choice(field, report, &[("acks1", RaiseAcks::Acks1), ("off", RaiseAcks::Off)])
+    choice(field, report, &[("acks1", RaiseAcks::Acks1), ("all", RaiseAcks::All), ("off", RaiseAcks::Off)])
 }
 
 /// A mechanism of SASL.

@@ -57,7 +57,12 @@ impl Fleet {
     ///
     /// # Errors
     /// Names can't be resolved on this host, or a file of the credentials can't be used.
-    pub fn new(source: Source, mut credentials: Credentials) -> Result<Self, String> {
+    pub fn new(source: Source, credentials: Credentials) -> Result<Self, String> {
+        let (min_ttl, timeout) = (Duration::from_secs(2), Duration::from_secs(2));
+        Self::with(source, credentials, DnsOptions { servers: Vec::new(), min_ttl, timeout })
+    }
+
+    fn with(source: Source, mut credentials: Credentials, dns: DnsOptions) -> Result<Self, String> {
         if let Some(problem) = credentials.problems().first() {
             return Err(problem.clone());
         }
@@ -66,9 +71,7 @@ impl Fleet {
             let host = name.rsplit_once(':').map_or(name.as_str(), |(host, _)| host);
             credentials.name = Some(host.trim_start_matches('[').trim_end_matches(']').to_owned());
         }
-        let (min_ttl, timeout) = (Duration::from_secs(2), Duration::from_secs(2));
-        let resolver = Resolver::new(DnsOptions { servers: Vec::new(), min_ttl, timeout }, None);
-        let resolver = resolver.map_err(|error| format!("dns: {error}"))?;
+        let resolver = Resolver::new(dns, None).map_err(|error| format!("dns: {error}"))?;
         Ok(Self { client: Client::with(credentials), source, resolver, known: BTreeMap::new() })
     }
 
@@ -127,6 +130,7 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn sources_are_checked() {
@@ -157,5 +161,41 @@ mod tests {
         fleet.note("127.0.0.1:9901", false, at(8));
         let left: Vec<&str> = fleet.known.keys().map(String::as_str).collect();
         assert_eq!(left, ["10.0.0.1:1", "10.0.0.3:1"]);
+    }
+
+    /// More of them than fit into a datagram: what is cut off there must not be sidecars that nobody asks.
+    #[tokio::test]
+    async fn every_address_of_a_name_is_a_sidecar() {
+        let dns = testbed::DnsServer::start(0).unwrap();
+        let ip = |k: u16| Ipv4Addr::from_bits(0x7f4e_0000 + u32::from(k));
+        let at = |k: u16| format!("{}:9901", ip(k));
+        let options = DnsOptions {
+            servers: vec![dns.addr()],
+            min_ttl: Duration::ZERO,
+            timeout: Duration::from_secs(30),
+        };
+        let source = Source::Dns("evenkeel.apps.test:9901".to_owned());
+        let mut fleet = Fleet::with(source, Credentials::default(), options).unwrap();
+        assert!(fleet.find(Instant::now()).await.unwrap_err().contains("evenkeel.apps.test"));
+        for count in [1, 3, 300] {
+            // One of them is told twice.
+            let mut told: Vec<Ipv4Addr> = (0..count).map(ip).collect();
+            told.push(ip(0));
+            dns.set_all("evenkeel.apps.test", &told);
+            let mut wanted: Vec<String> = (0..count).map(at).collect();
+            wanted.sort();
+            assert_eq!(fleet.find(Instant::now()).await.unwrap(), wanted);
+        }
+        // A pod is another one now: both are asked until the first says nothing any more.
+        let told: Vec<Ipv4Addr> = (1..=300).map(ip).collect();
+        dns.set_all("evenkeel.apps.test", &told);
+        let now = Instant::now();
+        assert_eq!(fleet.find(now).await.unwrap().len(), 301);
+        fleet.note(&at(0), false, now);
+        let found = fleet.find(now).await.unwrap();
+        assert!(found.len() == 300 && !found.contains(&at(0)) && found.contains(&at(300)));
+        // No answer is not an answer without sidecars.
+        dns.remove("evenkeel.apps.test");
+        assert_eq!(fleet.find(now).await.unwrap().len(), 300);
     }
 }

@@ -58,6 +58,10 @@ pub(crate) enum Mistake {
     BarrierIgnored,
     /// A barrier covers only what had been sent when the leader was told.
     BarrierAtTelling,
+    /// Nobody asks what lies unread on other connections.
+    Unasked,
+    /// What was found unread goes behind the one that has asked.
+    FoundLate,
     /// A whole request goes though an earlier batch of its second partition is undecided in parts.
     SecondOvertaken,
     /// Of a topic's partitions only the first is looked up among the marks.

@@ -321,7 +321,8 @@ const COMMON: &[Spec] = &[
         Counter,
         Cluster,
         Closed(&[("action", Protocol::unknown_actions)]),
-        "Requests whose outcome can't be known, by what was done. `error`: the client was told so.",
+        "Requests whose outcome can't be known, by what was done. `error`: the client was told so. `dropped`: \
+         known not to be written, and nobody waits for an answer.",
     ),
     m(
         "request_seconds",

@@ -61,6 +61,17 @@ impl Stream {
         matches!(ready.poll(&mut cx), Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
+    /// Whether bytes have arrived that were not read. The kernel is asked: readiness may not be known yet. For those who would
+    /// have to wait otherwise; a pipe in memory says no, and so does a socket that can't be asked any more.
+    pub fn has_unread(&self) -> bool {
+        let decrypted = match self {
+            Self::Tls(s) => !s.get_ref().1.wants_read(),
+            Self::Served(s) => !s.0.get_ref().1.wants_read(),
+            Self::Tcp(_) | Self::Memory(_) => false,
+        };
+        decrypted || self.socket().is_some_and(|s| rustix::io::ioctl_fionread(s).is_ok_and(|bytes| bytes > 0))
+    }
+
     /// How it came to be encrypted, if it is.
     pub fn handshake(&self) -> Option<TlsHandshake> {
         let kind = match self {

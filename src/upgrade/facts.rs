@@ -6,25 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::upstream::DrainState;
+
 /// A fact, or why it isn't known.
 pub type Known<T> = Result<T, String>;
-
-/// How far the drain of a member has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Drain {
-    /// It is not being drained.
-    #[default]
-    Off,
-    /// So many sessions, connections or requests are still there.
-    Draining {
-        /// How many.
-        left: usize,
-    },
-    /// Nobody is there any more.
-    Drained,
-    /// It was not stopped in time, and clients use it again.
-    Expired,
-}
 
 /// Whether a member can be reached from where clients are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +41,7 @@ pub struct Member {
     /// Its own version, as far as it tells.
     pub version: Known<String>,
     /// Its drain.
-    pub drain: Drain,
+    pub drain: DrainState,
     /// Requests under way to it.
     pub in_flight: u64,
     /// Sessions on it.

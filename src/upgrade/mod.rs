@@ -17,7 +17,7 @@ mod tests;
 
 pub use errors::Refusal;
 pub use facts::{
-    Cluster, Drain, Dropped, Facts, Hold, Kafka, Known, Member, Mode, Partition, Quorum, Reach, Voter,
+    Cluster, DrainState, Dropped, Facts, Hold, Kafka, Known, Member, Mode, Partition, Quorum, Reach, Voter,
     ZooKeeper,
 };
 pub use gate::{Code, FACTS_LAST, Gate, Reason, Verdict};

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::facts::Drain;
+use super::facts::DrainState;
 
 /// The phase of a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -27,7 +27,7 @@ pub struct Seen {
     /// It can be reached; `None` while nobody knows.
     pub up: Option<bool>,
     /// Its drain.
-    pub drain: Drain,
+    pub drain: DrainState,
     /// Nothing but time keeps the gate `next` closed for it.
     pub good: bool,
 }
@@ -57,12 +57,12 @@ impl Phase {
             // Back: its drain has done its work and is ended (`Roll::observe`).
             (Self::Down, Some(true), _) => Self::Verifying,
             // A drain is ordered, or goes on. One in `Verifying` is a new one.
-            (_, _, Drain::Draining { .. }) => Self::Draining,
-            (_, _, Drain::Drained) => Self::Drained,
+            (_, _, DrainState::Draining { .. }) => Self::Draining,
+            (_, _, DrainState::Drained) => Self::Drained,
             // All is well again. Whether it stays so is a question of time, and the gate's.
             (Self::Verifying, _, _) if !seen.good => Self::Verifying,
             // No drain, or one that was cancelled or has expired: everything is as it was.
-            (_, _, Drain::Off | Drain::Expired) => Self::Serving,
+            (_, _, DrainState::Off | DrainState::Expired) => Self::Serving,
         }
     }
 }
@@ -71,16 +71,16 @@ impl Phase {
 mod tests {
     use super::*;
 
-    const SEEN: Seen = Seen { up: Some(true), drain: Drain::Off, good: true };
+    const SEEN: Seen = Seen { up: Some(true), drain: DrainState::Off, good: true };
 
     #[test]
     fn a_turn() {
         let mut phase = Phase::Serving;
         let mut told = vec![phase];
         for seen in [
-            Seen { drain: Drain::Draining { left: 3 }, ..SEEN },
-            Seen { drain: Drain::Drained, ..SEEN },
-            Seen { drain: Drain::Drained, up: Some(false), good: false },
+            Seen { drain: DrainState::Draining { left: 3 }, ..SEEN },
+            Seen { drain: DrainState::Drained, ..SEEN },
+            Seen { drain: DrainState::Drained, up: Some(false), good: false },
             Seen { good: false, ..SEEN },
             SEEN,
         ] {
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_drain_that_ends_leaves_everything_as_it_was() {
-        for drain in [Drain::Off, Drain::Expired] {
+        for drain in [DrainState::Off, DrainState::Expired] {
             assert_eq!(Phase::Draining.next(Seen { drain, ..SEEN }), Phase::Serving);
             assert_eq!(Phase::Drained.next(Seen { drain, good: false, ..SEEN }), Phase::Serving);
         }
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(Phase::Serving.next(Seen { up: None, good: false, ..SEEN }), Phase::Serving);
         assert_eq!(Phase::Verifying.next(Seen { good: false, ..SEEN }), Phase::Verifying);
         assert_eq!(
-            Phase::Verifying.next(Seen { drain: Drain::Drained, ..SEEN }),
+            Phase::Verifying.next(Seen { drain: DrainState::Drained, ..SEEN }),
             Phase::Drained,
             "a new drain"
         );

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::errors::Refusal;
-use super::facts::{Drain, Facts, Member, Reach};
+use super::facts::{DrainState, Facts, Member, Reach};
 use super::gate::{self, Gate, Question, Verdict};
 use super::history::{Errors, Stable};
 use super::phase::{Phase, Seen};
@@ -388,12 +388,12 @@ fn step(turn: &mut Turn, member: &Member, well: bool, now: Instant, actions: &mu
     };
     let before = turn.phase;
     turn.phase = before.next(Seen { up, drain: member.drain, good: well });
-    let drained = member.drain == Drain::Drained;
+    let drained = member.drain == DrainState::Drained;
     if let Some(since) = turn.ordered {
         if drained {
             actions.push(Action::Drained(now.saturating_duration_since(since)));
             turn.ordered = None;
-        } else if matches!(member.drain, Drain::Off | Drain::Expired) {
+        } else if matches!(member.drain, DrainState::Off | DrainState::Expired) {
             turn.ordered = None;
         }
     }
@@ -402,7 +402,8 @@ fn step(turn: &mut Turn, member: &Member, well: bool, now: Instant, actions: &mu
         (Phase::Down, _) => {
             turn.rolled |= turn.was_drained;
             turn.was_drained = false;
-            if matches!(member.drain, Drain::Draining { .. } | Drain::Drained | Drain::Expired) {
+            if matches!(member.drain, DrainState::Draining { .. } | DrainState::Drained | DrainState::Expired)
+            {
                 // What it was drained for is over: clients may use it again.
                 (turn.ordered, turn.by_plan) = (None, false);
                 actions.push(Action::Undrain(member.id.clone()));

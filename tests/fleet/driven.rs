@@ -1,11 +1,13 @@
 //! A roll of thirty sidecars' cluster by the driver: directly, and through the fan-out.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use testbed::{Driven, drive};
+use hyper::Method;
+use serde_json::{Value, json};
+use testbed::{Driven, drive, driven, process};
 
-use crate::bed::{Bed, binary};
+use crate::bed::{BOUND, Bed, binary, until};
 
 const MEMBERS: &str = "plan_id = \"roll\"\nfrom = \"3.9\"\nto = \"4.3\"\nstable_s = 1\nmembers = [{ id = \"1\" }, { id = \"2\" }, { id = \"3\" }]\n\
     bounds = { gate_s = 120, settle_s = 1 }\n";
@@ -52,4 +54,73 @@ fn thirty_sidecars_by_the_driver_through_the_fan_out() {
     {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
+}
+
+/// The command at the end fails, then is cut off from its driver, then comes to its end: it is begun once for each try, behind the last
+/// member's turn, and sidecars hear of the end behind it.
+#[test]
+fn the_command_at_the_end_fails_and_then_outlives_its_driver() {
+    let bed = Bed::new(3);
+    let (cluster, folder) = (bed.cluster(), bed.folder.clone());
+    let path = |name: &str| folder.join(name);
+    let lines = || std::fs::read_to_string(path("raised")).unwrap_or_default().lines().count();
+    let finalize = format!(
+        "cd '{}' && echo \"$EVENKEEL_TO of $EVENKEEL_CLUSTER, member <$EVENKEEL_MEMBER>\" >> raised\n\
+         [ -e works ] || {{ echo the broker says no; exit 3; }}\n\
+         while [ -e works ] && [ ! -e ends ]; do sleep 0.05; done",
+        folder.display()
+    );
+    let plan = bed.plan(&format!("finalize_command = {}\nttl_s = 10\n{MEMBERS}", Value::String(finalize)));
+    let versions = |cluster: &simulation::Cluster, member: &str| {
+        assert_eq!(lines(), 0, "it is begun before {member} had its turn");
+        bed.runtime.block_on(cluster.restart(member, "4.3", Duration::from_secs(1)));
+        Ok(())
+    };
+    let failed = drive(binary(), &folder, &plan, (1, 0, Duration::ZERO), |member| versions(&cluster, member));
+    let said = failed.unwrap_err().to_string();
+    assert!(
+        said.contains("the command for finalize ended with 3. It said last: the broker says no"),
+        "{said}"
+    );
+    assert_eq!((lines(), std::fs::read_to_string(path("asked")).unwrap().lines().count()), (1, 3));
+    let phase = |at| {
+        let (_, status) = bed.get(at, "/v1/clusters/bed");
+        (status["plan"]["plan_id"].clone(), status["last_plan"]["phase"].clone())
+    };
+    for at in bed.fleet.addresses() {
+        assert_eq!(phase(at), (json!("roll"), Value::Null), "its plan lives");
+    }
+
+    std::fs::write(path("works"), "").unwrap();
+    let mut first = driven::begin(binary(), &folder, &plan).unwrap();
+    until("the command to be begun again", || lines() == 2);
+    first.kill();
+    let mut second = driven::begin(binary(), &folder, &plan).unwrap();
+    let started = || {
+        let journal = std::fs::read_to_string(path("plan.toml.journal")).unwrap();
+        journal.matches("\"event\":\"started\"").count()
+    };
+    until("another driver to be at work", || started() == 3);
+    for at in bed.fleet.addresses() {
+        assert_eq!(phase(at), (json!("roll"), Value::Null), "it runs still");
+        // Nor is it over because somebody with an old ticket says so.
+        let ticket = json!({ "plan_id": "roll", "generation": 0 });
+        assert_eq!(bed.ask(at, Method::POST, "/v1/clusters/bed/plan/finalize", &ticket).0, 409);
+    }
+    // It takes longer than the plan would live without a word.
+    let begun = Instant::now();
+    until("the plan to have lived for longer than it does by itself", || {
+        for at in bed.fleet.addresses() {
+            assert_eq!(phase(at), (json!("roll"), Value::Null), "after {:?}", begun.elapsed());
+        }
+        begun.elapsed() > Duration::from_secs(11)
+    });
+    std::fs::write(path("ends"), "").unwrap();
+    let ended = second.wait(BOUND).unwrap();
+    assert_eq!(ended.code(), Some(0), "{}", process::tail(&path("driver.log"), 20));
+    for at in bed.fleet.addresses() {
+        assert_eq!(phase(at), (Value::Null, json!("finalized")));
+    }
+    let raised = std::fs::read_to_string(path("raised")).unwrap();
+    assert_eq!(raised, "4.3 of bed, member <>\n".repeat(2));
 }

@@ -7,14 +7,17 @@
 
 mod addresses;
 mod chaos;
+mod closed_gates;
 mod cold_start;
 mod consumers;
+mod dead;
 mod driven;
 mod gates;
 mod newer_groups;
 mod operations;
 mod rolls;
 mod sasl;
+mod silent;
 mod tls;
 mod upgrade;
 mod zookeeper_mode;

@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use evenkeel::kafka::wire::{self, Struct};
+use testbed::kafka::token;
 use testbed::keys::{Authority, Pair, replace};
 use testbed::python::PythonClient;
 use testbed::sidecar::Front;
@@ -22,8 +22,6 @@ use testbed::{Asking, Cluster, KafkaVersion, Library, Load, Roll, Sidecar, Spec,
 use crate::tls::certify;
 use crate::{assert_planned, binary, is_zero, metric};
 
-const ALTER_SCRAM: i16 = 51;
-const CREATE_ACLS: i16 = 30;
 const USER: &str = "evenkeel";
 
 /// One question on a connection.
@@ -39,76 +37,15 @@ fn ask(stream: &mut TcpStream, key: i16, version: i16, body: &Struct) -> Struct 
     wire::decode_response(key, version, &Bytes::from(answer)).unwrap().1
 }
 
-/// Asks the administrator's listener of node 1, where everything is allowed; no part of the answer may be an error.
-fn order(cluster: &Cluster, key: i16, version: i16, rows: &str, body: &Struct) {
-    let mut stream = TcpStream::connect((cluster.fixed_ip(1), 9094)).unwrap();
-    let answer = ask(&mut stream, key, version, body);
-    let failed: Vec<String> = answer
-        .structs(rows)
-        .filter(|row| row.i16("error_code") != 0)
-        .map(|row| format!("{} {:?}", row.i16("error_code"), row.str("error_message")))
-        .collect();
-    assert!(failed.is_empty(), "{failed:?}");
-}
-
-/// Gives the user a password for SCRAM, with SHA-256 and SHA-512 (KIP-554); a request changes a user once.
-fn set_password(cluster: &Cluster, password: &str) {
-    let iterations = NonZeroU32::new(4096).unwrap();
-    let upsertions = [(1, ring::pbkdf2::PBKDF2_HMAC_SHA256, 32), (2, ring::pbkdf2::PBKDF2_HMAC_SHA512, 64)];
-    for (mechanism, algorithm, length) in upsertions {
-        let mut body = wire::request(ALTER_SCRAM).unwrap().new();
-        let mut salted = vec![0; length];
-        ring::pbkdf2::derive(algorithm, iterations, b"some salt", password.as_bytes(), &mut salted);
-        let mut row = body.new_struct("upsertions");
-        row.set_str("name", USER);
-        row.set_i8("mechanism", mechanism);
-        row.set_i32("iterations", 4096);
-        row.set_bytes("salt", Some(Bytes::from_static(b"some salt")));
-        row.set_bytes("salted_password", Some(salted.into()));
-        body.push_struct("upsertions", row);
-        order(cluster, ALTER_SCRAM, 0, "results", &body);
-    }
-}
-
-/// The least that clients and Evenkeel need, as the documents have it.
-fn allow(cluster: &Cluster) {
-    let mut body = wire::request(CREATE_ACLS).unwrap().new();
-    // Resources: 2 topics, 3 groups, 4 the cluster. Operations: 3 read, 4 write, 8 describe, 10 describe configs.
-    let rows = [
-        (2, "*", 3),
-        (2, "*", 4),
-        (2, "*", 8),
-        (3, "*", 3),
-        (4, "kafka-cluster", 8),
-        (4, "kafka-cluster", 10),
-    ];
-    let rows = rows.map(|(kind, name, operation)| {
-        let mut row = body.new_struct("creations");
-        row.set_i8("resource_type", kind);
-        row.set_str("resource_name", name);
-        row.set_i8("resource_pattern_type", 3);
-        row.set_str("principal", &format!("User:{USER}"));
-        row.set_str("host", "*");
-        row.set_i8("operation", operation);
-        row.set_i8("permission_type", 3);
-        row
-    });
-    body.set_structs("creations", rows.into());
-    order(cluster, CREATE_ACLS, 2, "results", &body);
-}
-
 /// A cluster whose listener for clients is encrypted and asks; `certify` gives each node at its address a certificate.
-fn asking(version: KafkaVersion, asking: &Asking, certify: impl Fn(u8, IpAddr) -> Pair) -> Cluster {
-    let mut cluster = Cluster::prepare(Spec::new(version).fast()).unwrap();
-    for id in cluster.ids() {
-        let path = cluster.folder().join(format!("kafka-{id}.pem"));
-        certify(id, cluster.addr(id).unwrap().ip()).store(&path).unwrap();
-        asking.set(&mut cluster, id, Some(path)).unwrap();
-        cluster.start_node(id).unwrap();
-    }
-    cluster.wait_ready().unwrap();
+fn asking(
+    version: KafkaVersion,
+    asking: &Asking,
+    certify: impl Fn(u8, IpAddr) -> testbed::Result<Pair>,
+) -> Cluster {
+    let cluster = asking.start(Spec::new(version).fast(), certify).unwrap();
     if asking.acls {
-        allow(&cluster);
+        cluster.allow(USER, "", true).unwrap();
     }
     cluster
 }
@@ -146,16 +83,6 @@ fn assert_discreet(sidecar: &Sidecar, secrets: &[&str]) {
     for secret in secrets {
         assert!(!all.contains(secret), "{secret} is shown");
     }
-}
-
-/// A token without a signature, for brokers that take such (`OAuthBearerUnsecuredValidatorCallbackHandler`).
-fn token(user: &str, lasts: Duration) -> String {
-    use base64::Engine as _;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
-    let claims =
-        format!("{{\"sub\":\"{user}\",\"iat\":{},\"exp\":{}}}", now.as_secs(), (now + lasts).as_secs());
-    format!("{}.{}.", encode("{\"alg\":\"none\"}"), encode(&claims))
 }
 
 /// A token that is replaced before it ends, as whoever issues them does, until it is dropped.
@@ -198,9 +125,9 @@ impl Drop for Tokens {
 fn a_roll_over_sasl_ssl_with_short_sessions_in_which_all_that_proves_anything_is_renewed() {
     let [old, new] = ["old", "new"].map(|name| Authority::new(name).unwrap());
     let asks = Asking { reauth_ms: Some(5000), acls: true, ..Asking::default() };
-    let first = |id: u8, at| old.issue(&format!("kafka-{id}.test"), &[at]).unwrap();
+    let first = |id: u8, at| old.issue(&format!("kafka-{id}.test"), &[at]);
     let cluster = asking(KafkaVersion::V3_9_2, &asks, first);
-    set_password(&cluster, "first-secret");
+    cluster.set_password(USER, "first-secret").unwrap();
     let ca = cluster.folder().join("ca.pem");
     replace(&ca, old.pem()).unwrap();
     let file = secret(&cluster, "password", "first-secret");
@@ -227,7 +154,7 @@ fn a_roll_over_sasl_ssl_with_short_sessions_in_which_all_that_proves_anything_is
         cluster.restart(id, Roll::Soft).unwrap();
         if id == 2 {
             // Whoever is connected stays; whoever renews or connects from now on shows the new one.
-            set_password(&cluster, "second-secret");
+            cluster.set_password(USER, "second-secret").unwrap();
             secret(&cluster, "password", "second-secret");
         }
     }
@@ -313,17 +240,14 @@ fn tries(sidecar: &Sidecar, outcome: &str) -> f64 {
 fn each_mechanism_and_each_refusal() {
     let [authority, other] = ["one", "other"].map(|name| Authority::new(name).unwrap());
     // Node 1 is as it should be. The certificate of node 2 is for another name, and that of node 3 has expired.
-    let certify = |id: u8, at| {
-        let pair = match id {
-            1 => authority.issue("kafka-1.test", &[at]),
-            2 => authority.issue("elsewhere.test", &[]),
-            _ => authority.expired("kafka-3.test", &[at]),
-        };
-        pair.unwrap()
+    let certify = |id: u8, at| match id {
+        1 => authority.issue("kafka-1.test", &[at]),
+        2 => authority.issue("elsewhere.test", &[]),
+        _ => authority.expired("kafka-3.test", &[at]),
     };
     let plain = vec![(USER.to_owned(), "plain-secret".to_owned())];
     let mut cluster = asking(KafkaVersion::V4_3_1, &Asking { plain, acls: true, reauth_ms: None }, certify);
-    set_password(&cluster, "scram-secret");
+    cluster.set_password(USER, "scram-secret").unwrap();
     cluster.create_topic("t", 3, 3, &[]).unwrap();
     let trust = |name: &str, authority: &Authority| {
         let path = cluster.folder().join(name);

@@ -173,7 +173,7 @@ async fn a_gap_of_the_clients_own_is_passed_on() {
 }
 
 /// Acks and time-out of each Produce that a broker got.
-fn asked_for(bed: &Bed) -> Vec<(i16, i32)> {
+pub fn asked_for(bed: &Bed) -> Vec<(i16, i32)> {
     let bodies = bed.fake.seen(PRODUCE).into_iter().map(|seen| {
         let (_, body) = evenkeel::kafka::wire::decode_request(&seen.frame).unwrap();
         (body.i16("acks"), body.i32("timeout_ms"))

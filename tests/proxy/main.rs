@@ -58,6 +58,7 @@ mod order;
 mod produce;
 mod sasl;
 mod showing;
+mod silent;
 mod steady;
 mod stranger;
 mod topics;

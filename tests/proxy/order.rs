@@ -4,6 +4,8 @@
 use crate::bed::{Bed, eventually};
 use crate::client::Client;
 use crate::fake::{Act, gate};
+use crate::identity::injecting;
+use crate::inject::five_at;
 use crate::make::*;
 use std::time::Duration;
 
@@ -63,6 +65,30 @@ async fn a_batch_on_another_connection_waits_for_one_that_is_held() {
         assert_eq!(produced(&new.receive().await), [(0, n)]);
     }
     assert_eq!(bed.fake.texts("t", 0), ["0", "1", "2", "3", "4", "5"]);
+    bed.balanced().await;
+}
+
+/// More is written than may be undecided, so that the last of it lies unread in the socket when its client learns of the new leader.
+#[tokio::test]
+async fn a_batch_on_another_connection_waits_for_what_was_not_read() {
+    let bed = injecting(&[1, 2], &[1], "").await;
+    let mut bootstrap = bed.client().await;
+    assert_eq!(leaders(&bootstrap.ask(METADATA, 9, &metadata(&["t"])).await), [1]);
+    let (mut old, opened) = five_at(&bed, &[]).await;
+    for n in 6..60 {
+        old.send(PRODUCE, 9, &produce_text(&n.to_string())).await;
+    }
+    told_of_a_move(&bed, &mut bootstrap).await;
+    let mut new = bed.client_of(2).await;
+    new.send(PRODUCE, 9, &produce_text("60")).await;
+    bed.until("it waits", |status| status["hold"]["waiting"].as_u64() > Some(0)).await;
+    opened.add_permits(1); // and now the old leader refuses what it has
+    for n in 1..60 {
+        assert_eq!(produced(&old.receive().await), [(0, n)]);
+    }
+    assert_eq!(produced(&new.receive().await), [(0, 60)]);
+    let sent: Vec<String> = (0..=60).map(|n| n.to_string()).collect();
+    assert_eq!(bed.fake.texts("t", 0), sent);
     bed.balanced().await;
 }
 

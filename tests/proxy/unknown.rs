@@ -15,7 +15,7 @@ thread_local! {
 
 /// The log of this test's thread, on which everything of it runs.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 /// Writes to the log of the thread, if that captures one.
 struct OfThread;
@@ -36,7 +36,7 @@ impl Write for OfThread {
 }
 
 /// Ends the capture.
-struct Guard;
+pub struct Guard;
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -47,7 +47,7 @@ impl Drop for Guard {
 impl Log {
     /// Captures what is logged from now on, in the form that `log.format = "json"` has. There is one subscriber for all threads: with one
     /// for each, a test that begins or ends beside this one can switch call sites off for a moment.
-    fn capture() -> (Self, Guard) {
+    pub fn capture() -> (Self, Guard) {
         static ONE_FOR_ALL: Once = Once::new();
         ONE_FOR_ALL.call_once(|| {
             let json = tracing_subscriber::fmt().json().flatten_event(true).with_writer(|| OfThread);
@@ -59,7 +59,7 @@ impl Log {
     }
 
     /// The lines about unknown outcomes.
-    fn lines(&self) -> Vec<Value> {
+    pub fn lines(&self) -> Vec<Value> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.filter(|line| line["target"] == "evenkeel::unknown_outcome").collect()
@@ -77,7 +77,7 @@ fn sequenced(text: &str) -> evenkeel::kafka::wire::Struct {
     produce(-1, &[(0, batch_of(text, 4, 77, 2, 8))])
 }
 
-fn assert_is(line: &Value, expected: &[(&str, Value)]) {
+pub fn assert_is(line: &Value, expected: &[(&str, Value)]) {
     for (field, value) in expected {
         assert_eq!(&line[field], value, "{field} of {line:#}");
     }

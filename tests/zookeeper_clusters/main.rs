@@ -13,6 +13,7 @@
 
 mod changes;
 mod chaos;
+mod closed_gates;
 mod cut;
 mod direct;
 mod driven;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::admin::{Asked, ClusterStatus, ErrorCounts, Wish};
 use crate::metrics::{Metrics, UpgradeMetrics, UpgradePhase, ZooKeeperMetrics};
 use crate::time::now;
-use crate::upgrade::{Cluster, Drain, Facts, Hold, Member, Mode, Reach, ZooKeeper};
+use crate::upgrade::{Cluster, DrainState, Facts, Hold, Member, Mode, Reach, ZooKeeper};
 
 pub(super) const MEMBERS: [&str; 3] = ["zk-1:2181", "zk-2:2181", "zk-3:2181"];
 
@@ -58,7 +58,7 @@ impl ClusterStatus for Orders {
         self.bypass.store(on, Relaxed);
     }
 
-    fn drain(&self, member: &str, lasts: Option<Duration>) -> Option<Drain> {
+    fn drain(&self, member: &str, lasts: Option<Duration>) -> Option<DrainState> {
         self.drain_state(member)?;
         let mut drains = self.drains.lock().unwrap();
         match lasts {
@@ -69,17 +69,17 @@ impl ClusterStatus for Orders {
         self.drain_state(member)
     }
 
-    fn drain_state(&self, member: &str) -> Option<Drain> {
+    fn drain_state(&self, member: &str) -> Option<DrainState> {
         if !MEMBERS.contains(&member) {
             return None;
         }
         if !self.drains.lock().unwrap().contains_key(member) {
-            return Some(Drain::Off);
+            return Some(DrainState::Off);
         }
         Some(match self.sessions.load(Relaxed) {
-            0 => Drain::Drained,
-            usize::MAX => Drain::Expired,
-            left => Drain::Draining { left },
+            0 => DrainState::Drained,
+            usize::MAX => DrainState::Expired,
+            left => DrainState::Draining { left },
         })
     }
 

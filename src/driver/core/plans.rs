@@ -102,6 +102,19 @@ impl Core<'_> {
         Some(self.attempt("plan", self.plan.bounds.silent_s, seen, step))
     }
 
+    /// While a command runs nothing is decided, and the plan must outlive it all the same: where it lives it is said again in time.
+    pub(super) fn renewed(&self, progress: &Progress, seen: &Seen) -> Option<Step> {
+        let due = |status: &Status| matches!(self.has(progress, status), Has::Ours { renew: true });
+        let to: Vec<String> =
+            self.says(seen).filter(|(_, status)| due(status)).map(|(name, _)| name.to_owned()).collect();
+        if to.is_empty() {
+            return None;
+        }
+        let told = &progress.told;
+        let plan = self.plan.order(progress.direction, told.generation, &told.members, told.soak_s);
+        Some(Step::Put { plan: Box::new(plan), to })
+    }
+
     /// Who is listed and had its turn, of which a sidecar knows nothing; the words for it.
     fn unaware(&self, progress: &Progress, lacking: &[String], seen: &Seen) -> Option<String> {
         let listed = progress.told.members.iter().filter(|id| progress.done.contains(id));

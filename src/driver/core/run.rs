@@ -58,7 +58,7 @@ impl Core<'_> {
             RunSeen::Running if lasts_s >= command_s => Some(Step::Kill(run.n)),
             RunSeen::Running => {
                 let kept = member.and_then(|member| self.keep_drained(member, seen));
-                kept.or_else(|| waits("runs"))
+                kept.or_else(|| self.renewed(progress, seen)).or_else(|| waits("runs"))
             }
             RunSeen::Ended { code, output } => Some(Step::Write(Event::CommandEnded {
                 run: run.n,

@@ -1,5 +1,6 @@
 //! A driver that dies anywhere and is started again finishes, and stops no member twice.
 
+use super::finalize::ends;
 use super::fleet::{Death, Driver, Sim, is_dead};
 use crate::driver::core::Core;
 use crate::driver::exit::{Exit, Halt};
@@ -18,6 +19,7 @@ pub(in crate::driver) fn plan(more: &str) -> PlanFile {
 pub(in crate::driver) const KAFKA: &str =
     "protocol = \"kafka\"\nmove_leaders = true\nraise_features = true\nkafka = { bootstrap = [\"b:1\"] }\n";
 pub(in crate::driver) const ZOOKEEPER: &str = "protocol = \"zookeeper\"\n";
+pub(in crate::driver) const FINALIZE: &str = "protocol = \"zookeeper\"\nfinalize_command = \"raise\"\n";
 
 /// One life of a driver.
 pub(super) fn live(sim: &mut Sim, rollback: bool, word: Option<(String, bool)>, death: Death) -> Halt {
@@ -48,6 +50,8 @@ pub(super) fn assert_rolled(sim: &Sim, what: &str) {
     }
     assert!(sim.finalized_at.iter().all(|stops| *stops == sim.nodes.len()), "{what}: {:?}", sim.finalized_at);
     assert!(!sim.finalized_at.is_empty() && sim.raised.is_some() == sim.plan.raise_features, "{what}");
+    let raised = ends(sim).iter().filter(|end| **end == Some(0)).count();
+    assert_eq!(raised, usize::from(sim.plan.finalize_command.is_some()), "{what}: {:?}", sim.processes);
     for memory in sim.sidecars.values().filter(|memory| !memory.silent) {
         assert!(memory.plan.is_none() && memory.drains.is_empty(), "{what}: {memory:?}");
     }
@@ -68,7 +72,9 @@ fn sims() -> Vec<(&'static str, Sim)> {
     blind.blind = true;
     let mut first_leads = Sim::new(plan(KAFKA), 3);
     first_leads.leader = "1".to_owned();
-    vec![("zookeeper", Sim::new(plan(ZOOKEEPER), 2)), ("kafka", first_leads), ("blind", blind)]
+    let finalize = Sim::new(plan(FINALIZE), 2);
+    let zookeeper = Sim::new(plan(ZOOKEEPER), 2);
+    vec![("zookeeper", zookeeper), ("kafka", first_leads), ("blind", blind), ("finalize", finalize)]
 }
 
 #[test]

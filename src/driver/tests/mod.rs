@@ -1,5 +1,6 @@
 //! A roll over a simulated fleet: what is decided, and that a driver may die anywhere.
 
 pub(super) mod crash;
+mod finalize;
 mod fleet;
 mod rules;

@@ -5,6 +5,7 @@
 
 use super::{Cluster, Health, lock};
 use crate::time::now;
+use crate::upstream::DrainState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,20 +16,6 @@ use std::time::{Duration, Instant};
 const SETTLE: Duration = Duration::from_millis(250);
 /// Between two looks at the drains that there are.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// How far a drain has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DrainState {
-    /// So many requests are still on their way to it; 0 while it is made sure that none follows.
-    Draining {
-        /// Requests that are unanswered.
-        left: usize,
-    },
-    /// Nothing is on its way to it and nothing is sent to it; or it is down.
-    Drained,
-    /// What was held because of it could not wait longer: it is used again as if it had not been drained.
-    Expired,
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Drain {
@@ -70,21 +57,21 @@ impl Drains {
         }
     }
 
-    fn state(&mut self, node: i32, left: usize, down: bool, now: Instant) -> Option<DrainState> {
-        let drain = self.0.get_mut(&node)?;
+    fn state(&mut self, node: i32, left: usize, down: bool, now: Instant) -> DrainState {
+        let Some(drain) = self.0.get_mut(&node) else { return DrainState::Off };
         if drain.expired {
-            return Some(DrainState::Expired);
+            return DrainState::Expired;
         }
         if down {
-            return Some(DrainState::Drained);
+            return DrainState::Drained;
         }
         if left > 0 {
             drain.quiet = None;
-            return Some(DrainState::Draining { left });
+            return DrainState::Draining { left };
         }
         let quiet = *drain.quiet.get_or_insert(now);
         let settled = now.saturating_duration_since(quiet) >= SETTLE;
-        Some(if settled { DrainState::Drained } else { DrainState::Draining { left } })
+        if settled { DrainState::Drained } else { DrainState::Draining { left } }
     }
 
     /// Which drains end now.
@@ -131,8 +118,8 @@ impl Cluster {
         self.read(|view| view.nodes.contains_key(&node))
     }
 
-    /// How far the drain of a node has come; nothing if it isn't drained.
-    pub fn drain_state(&self, node: i32) -> Option<DrainState> {
+    /// How far the drain of a node has come.
+    pub fn drain_state(&self, node: i32) -> DrainState {
         let down = self.read(|view| view.is_down(node));
         let left = usize::try_from(self.metrics.member(&node.to_string()).in_flight.get()).unwrap_or(0);
         lock(&self.drains).state(node, left, down, now())
@@ -225,24 +212,24 @@ mod tests {
     #[test]
     fn drained_is_said_when_nothing_has_been_on_its_way_for_a_moment() {
         let (mut drains, start) = (Drains::default(), Instant::now());
-        assert_eq!(drains.state(1, 0, false, start), None);
+        assert_eq!(drains.state(1, 0, false, start), DrainState::Off);
         assert!(drains.begin(1, start + LASTS));
         assert!(!drains.begin(1, start + LASTS), "the same again is no news");
-        assert_eq!(drains.state(1, 3, false, start), Some(DrainState::Draining { left: 3 }));
-        assert_eq!(drains.state(1, 0, false, ms(start, 10)), Some(DrainState::Draining { left: 0 }));
-        assert_eq!(drains.state(1, 1, false, ms(start, 200)), Some(DrainState::Draining { left: 1 }));
-        assert_eq!(drains.state(1, 0, false, ms(start, 210)), Some(DrainState::Draining { left: 0 }));
-        assert_eq!(drains.state(1, 0, false, ms(start, 459)), Some(DrainState::Draining { left: 0 }));
-        assert_eq!(drains.state(1, 0, false, ms(start, 460)), Some(DrainState::Drained));
-        assert_eq!(drains.state(2, 0, false, start), None);
+        assert_eq!(drains.state(1, 3, false, start), DrainState::Draining { left: 3 });
+        assert_eq!(drains.state(1, 0, false, ms(start, 10)), DrainState::Draining { left: 0 });
+        assert_eq!(drains.state(1, 1, false, ms(start, 200)), DrainState::Draining { left: 1 });
+        assert_eq!(drains.state(1, 0, false, ms(start, 210)), DrainState::Draining { left: 0 });
+        assert_eq!(drains.state(1, 0, false, ms(start, 459)), DrainState::Draining { left: 0 });
+        assert_eq!(drains.state(1, 0, false, ms(start, 460)), DrainState::Drained);
+        assert_eq!(drains.state(2, 0, false, start), DrainState::Off);
     }
 
     #[test]
     fn a_member_that_is_down_is_drained_at_once() {
         let (mut drains, start) = (Drains::default(), Instant::now());
         drains.begin(1, start + LASTS);
-        assert_eq!(drains.state(1, 0, true, start), Some(DrainState::Drained));
-        assert_eq!(drains.state(1, 2, true, start), Some(DrainState::Drained), "nobody will answer those");
+        assert_eq!(drains.state(1, 0, true, start), DrainState::Drained);
+        assert_eq!(drains.state(1, 2, true, start), DrainState::Drained, "nobody will answer those");
     }
 
     #[test]
@@ -252,7 +239,7 @@ mod tests {
         drains.bound(1, ms(start, 900));
         assert_eq!(drains.due(|_| true, ms(start, 1000)), [], "a member that is down has been stopped");
         assert_eq!(drains.due(|_| false, ms(start, 5000)), []);
-        assert_eq!(drains.state(1, 1, false, ms(start, 5000)), Some(DrainState::Draining { left: 1 }));
+        assert_eq!(drains.state(1, 1, false, ms(start, 5000)), DrainState::Draining { left: 1 });
     }
 
     #[test]
@@ -266,9 +253,9 @@ mod tests {
         assert_eq!(drains.due(|_| false, ms(start, 499)), []);
         assert_eq!(drains.due(|_| false, ms(start, 500)), [(1, End::Expired)]);
         assert_eq!(drains.due(|_| false, ms(start, 501)), [], "once");
-        assert_eq!(drains.state(1, 0, false, ms(start, 501)), Some(DrainState::Expired));
+        assert_eq!(drains.state(1, 0, false, ms(start, 501)), DrainState::Expired);
         assert!(!drains.begin(1, start + LASTS), "repeating it doesn't begin it anew");
-        assert_eq!(drains.state(1, 0, false, ms(start, 502)), Some(DrainState::Expired));
+        assert_eq!(drains.state(1, 0, false, ms(start, 502)), DrainState::Expired);
     }
 
     #[test]
@@ -278,6 +265,6 @@ mod tests {
         drains.begin(1, start + 2 * LASTS);
         assert_eq!(drains.due(|_| false, start + LASTS), []);
         assert_eq!(drains.due(|_| true, start + 2 * LASTS), [(1, End::Over)]);
-        assert_eq!(drains.state(1, 0, false, start + 2 * LASTS), None);
+        assert_eq!(drains.state(1, 0, false, start + 2 * LASTS), DrainState::Off);
     }
 }

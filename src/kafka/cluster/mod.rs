@@ -27,7 +27,7 @@ mod witness;
 pub use check::check;
 pub use clients::DroppedVersion;
 pub use dial::{DialError, Dialed, dial, dial_bare};
-pub use drains::{DrainState, end_drains};
+pub use drains::end_drains;
 pub use identity::{Fetched, Producer, Whose};
 pub use offsets::{Doubtful, Range, ranges};
 pub use topics::{Leader, TOPIC_LAG};

@@ -1,6 +1,7 @@
 //! What `GET /v1/clusters/{c}` says of a Kafka cluster.
 
-use super::{Cluster, DrainState, Health};
+use super::{Cluster, Health};
+use crate::upstream::DrainState;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ impl Cluster {
         let settings = self.settings();
         let nodes = self.read(|view| view.nodes.keys().copied().collect::<Vec<_>>());
         let drains: BTreeMap<i32, DrainState> =
-            nodes.into_iter().filter_map(|node| Some((node, self.drain_state(node)?))).collect();
+            nodes.into_iter().map(|node| (node, self.drain_state(node))).collect();
         let (members, cluster_id, controller) = self.read(|view| {
             let leaders = view.leaders_by_node();
             let members = view.nodes.iter().map(|(id, node)| {
@@ -32,7 +33,7 @@ impl Cluster {
                     (Health::Down(_), _) => "down",
                     (_, Some(DrainState::Draining { .. })) => "draining",
                     (_, Some(DrainState::Drained)) => "drained",
-                    (_, Some(DrainState::Expired) | None) => "serving",
+                    (_, Some(DrainState::Off | DrainState::Expired) | None) => "serving",
                 };
                 json!({
                     "id": id.to_string(),

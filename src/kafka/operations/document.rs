@@ -20,7 +20,8 @@ came in. `tests/proxy/operations.rs` holds every row against what the proxy does
 - *group (field)*, *transaction (field)*: to the coordinator of the group or transactional id in that field; *transaction*
   without an id: any broker.
 - *controller*: in ZooKeeper mode to the controller; in KRaft any broker forwards it.
-- *that node*: no other will do; it waits for it.
+- *that node*: no other will do; it waits for it. On the bootstrap listener, any broker: the one that the connection has come to,
+  and another when that is down.
 - *nobody*: answered by Evenkeel itself.
 
 **Spared errors** are kept from the client for as long as its request may be held (`hold.max` and the client's patience).

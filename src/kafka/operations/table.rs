@@ -90,7 +90,7 @@ macro_rules! rows {
 
 /// Every API that brokers of 2.8 to 4.3 offer, by key.
 pub static OPERATIONS: &[Operation] = rows! {
-    0, Leader, PRODUCE, Sequenced, at ENDPOINTS; "6 with a base offset was appended: unknown. After a replay 46 is success. acks=0 has no answer"
+    0, Leader, PRODUCE, Sequenced, at ENDPOINTS; "6 with a base offset was appended: unknown. After a replay 46 is success. acks=0 has no answer and no repeat, unless it is raised"
     1, Leader, LEADER, Replay, at ENDPOINTS; "never held: an empty success within max_wait; an incremental session that is lost is told as 70"
     2, Leader, LEADER, Replay; "reads"
     3, Any, METADATA, Replay, at &["brokers"]; "a partition without a leader is shown with the one that it had; waited for where none is known"
@@ -125,7 +125,7 @@ pub static OPERATIONS: &[Operation] = rows! {
     32, Node, NONE, Replay; "reads; a broker's own configuration is asked of it"
     33, Node, NONE, Replay; "the same whole state again"
     34, Node, NONE, Replay; "the same folders again"
-    35, Node, NONE, Replay; "reads"
+    35, Node, NONE, Replay; "reads, of the node's own folders"
     36, Node, NONE, Disconnect; "seen to here where credentials are configured; else a step of an authentication belongs to its connection"
     37, Controller, CONTROLLER, ReplayThen(&[37]); "INVALID_PARTITIONS then is \"has them already\"; not of validate_only"
     38, Controller, CONTROLLER, Disconnect; "each makes another token"

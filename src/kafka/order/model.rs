@@ -1,23 +1,30 @@
 //! The marks as the model check copies and prints them. Tests only.
 
+use super::unread::{Open, Question};
 use super::{Barrier, Mark, Order, Progress, Sent, TELLING_TAKES};
 use crate::kafka::model::print::{Print, hash_of};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 /// The copy of each connection's progress, by the address of the one that it was copied from.
 #[derive(Debug, Default)]
-pub(in crate::kafka) struct Copies(BTreeMap<usize, Arc<Progress>>);
+pub(in crate::kafka) struct Copies {
+    connections: BTreeMap<usize, Arc<Progress>>,
+    questions: BTreeMap<usize, Arc<Question>>,
+}
 
 impl Copies {
     /// The copy of a connection's progress, made at the first call.
     pub(in crate::kafka) fn of(&mut self, progress: &Arc<Progress>) -> Arc<Progress> {
-        let made = self.0.entry(Arc::as_ptr(progress).addr()).or_insert_with(|| {
+        let made = self.connections.entry(Arc::as_ptr(progress).addr()).or_insert_with(|| {
             let copy = Progress::default();
             copy.sent.store(progress.sent.load(Acquire), Release);
             copy.decided.store(progress.decided.load(Acquire), Release);
             copy.gone.store(progress.gone.load(Acquire), Release);
+            copy.asks.store(progress.asks.load(Acquire), Release);
+            copy.answered.store(progress.answered.load(Acquire), Release);
             let client = progress.client.clone();
             Arc::new(Progress {
                 client,
@@ -32,9 +39,31 @@ impl Copies {
         of.iter().map(|(progress, mark)| (self.of(progress), *mark)).collect()
     }
 
+    fn question(&mut self, of: &Arc<Question>) -> Arc<Question> {
+        let before = of.before.get().map(|before| self.sent(before));
+        let copy = || Question { before: before.map_or_else(OnceLock::new, OnceLock::from), until: of.until };
+        Arc::clone(self.questions.entry(Arc::as_ptr(of).addr()).or_insert_with(|| Arc::new(copy())))
+    }
+
+    fn open(&mut self, of: &Open) -> Open {
+        Open {
+            key: of.key.clone(),
+            by: self.of(&of.by),
+            waits: self.sent(&of.waits),
+            before: self.sent(&of.before),
+            question: self.question(&of.question),
+        }
+    }
+
+    fn mark(&mut self, of: &Mark) -> Mark {
+        let settled = of.settled.iter().map(|own| self.of(own)).collect();
+        Mark { sent: self.sent(&of.sent), settled, ..*of }
+    }
+
     /// The copy of a barrier.
     pub(in crate::kafka) fn barrier(&mut self, of: &Barrier) -> Barrier {
-        Barrier { key: of.key.clone(), sent: self.sent(&of.sent) }
+        let question = of.question.as_ref().map(|question| self.question(question));
+        Barrier { key: of.key.clone(), sent: self.sent(&of.sent), question }
     }
 }
 
@@ -44,10 +73,8 @@ impl Order {
         let (mut own, other_book) = (self.book(), other.book());
         own.connections = other_book.connections.iter().map(|progress| copies.of(progress)).collect();
         own.told.clone_from(&other_book.told);
-        let marks = other_book.marks.iter();
-        own.marks = marks
-            .map(|(key, mark)| (key.clone(), Mark { sent: copies.sent(&mark.sent), told: mark.told }))
-            .collect();
+        own.marks = other_book.marks.iter().map(|(key, mark)| (key.clone(), copies.mark(mark))).collect();
+        own.questions.0 = other_book.questions.0.iter().map(|open| copies.open(open)).collect();
         self.marked.store(other.marked.load(Acquire), Release);
     }
 
@@ -69,8 +96,19 @@ impl Order {
                 print.put(key);
                 print_sent(&mark.sent, print, number);
                 print.over(Some(mark.told), TELLING_TAKES);
+                let mut settled: Vec<_> = mark.settled.iter().map(number).collect();
+                settled.sort_unstable();
+                print.put(&(mark.leader, settled));
             },
         );
+        for open in &book.questions.0 {
+            print.put(&(&open.key, number(&open.by)));
+            let open_asks =
+                |(asked, at): &(Arc<Progress>, u64)| (Arc::clone(asked), at - asked.answered.load(Acquire));
+            print_sent(&open.waits.iter().map(open_asks).collect(), print, number);
+            print_sent(&open.before, print, number);
+            print.over(Some(open.question.until), Duration::ZERO);
+        }
     }
 }
 
@@ -86,6 +124,11 @@ impl Barrier {
     pub(in crate::kafka) fn print(&self, print: &mut Print, number: &dyn Fn(&Arc<Progress>) -> usize) {
         print.put(&self.key);
         print_sent(&self.sent, print, number);
+        if let Some(question) = &self.question {
+            print.put(&question.before.get().is_some());
+            print_sent(question.before.get().unwrap_or(&Vec::new()), print, number);
+            print.over(Some(question.until), Duration::ZERO);
+        }
     }
 }
 
@@ -93,6 +136,7 @@ impl Progress {
     /// Prints how far a connection is.
     pub(in crate::kafka) fn print(&self, print: &mut Print) {
         print.put(&(self.sent.load(Acquire), self.decided.load(Acquire), self.gone.load(Acquire)));
+        print.put(&(self.asks.load(Acquire) - self.answered.load(Acquire)));
         let undecided = self.undecided.lock().unwrap();
         print.put(&undecided.is_some());
         print.unordered(undecided.iter().flatten(), hash_of, Print::put);

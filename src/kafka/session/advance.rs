@@ -182,7 +182,7 @@ impl Session {
     /// Looks whether that is so by now. Then the line on this connection has got on.
     fn pass_barriers(&mut self, number: u64, now: Instant) {
         let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
-        let passed = || slot.barriers.iter().all(|barrier| barrier.has_passed(&self.own));
+        let passed = || slot.barriers.iter().all(|barrier| barrier.has_passed(&self.own, now));
         if !slot.barriers.is_empty() && (made(Mistake::BarrierIgnored) || passed()) {
             slot.barriers.clear();
             for lane in slot.lanes() {

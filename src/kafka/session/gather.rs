@@ -110,7 +110,9 @@ impl Session {
     pub(super) fn gather(&mut self, number: u64, part: Part) -> Option<Part> {
         let slot = self.at(number).and_then(|at| self.slots.get(at))?;
         let State::Split(split) = &slot.state else { return Some(part) };
-        if slot.op.key != PRODUCE || slot.silent || split.template().bytes_field("transactional_id").is_some()
+        if slot.op.key != PRODUCE
+            || !slot.is_answered()
+            || split.template().bytes_field("transactional_id").is_some()
         {
             return Some(part);
         }

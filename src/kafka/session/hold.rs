@@ -51,8 +51,8 @@ impl Session {
                 let value = field.or(head.filter(|_| name == "timeout_ms").map(|head| head.timeout_ms))?;
                 u64::try_from(value).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
             };
-            let own = own_timeout.and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
-            let own = own.map(Duration::from_millis).or_else(|| ms("timeout_ms"));
+            let positive = |ms: i32| u64::try_from(ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+            let own = own_timeout.map_or_else(|| ms("timeout_ms"), positive);
             let mut bound = hold_bound(library, own, settings.hold.max);
             let line = if head.is_some() { line_bound(library, own, settings.hold.max) } else { bound };
             if slot.op.key == JOIN_GROUP {
@@ -227,6 +227,9 @@ impl Session {
         }
         if silent {
             // With acks=0 no answer is expected: one would be taken for that of the next request.
+            self.slot(number)
+                .into_iter()
+                .for_each(|slot| self.drop_whole(slot, honest::LEADER_NOT_AVAILABLE));
             self.set_state(number, State::Done(Answer::Nothing));
             return;
         }
@@ -271,12 +274,13 @@ impl Session {
     pub(super) fn expire_split(&mut self, number: u64, now: Instant) {
         let metrics = std::sync::Arc::clone(&self.cluster.metrics);
         let (library, mut doubts, mut ended) = (self.library, Vec::new(), Vec::new());
+        let mut dropped = Vec::new();
         let Some(slot) = self.slot_mut(number) else { return };
         let Some(message) = wire::response(slot.op.key) else { return };
         if let Some(trouble) = slot.trouble.as_deref_mut() {
             expire_ticket(trouble, &metrics, now);
         }
-        let (stamped, produce) = (slot.stamped, slot.is_produce());
+        let (stamped, produce, silent) = (slot.stamped, slot.is_produce(), slot.silent);
         let State::Split(split) = &mut slot.state else { return };
         let shape = split.shape();
         split.settle(&mut |item| {
@@ -295,7 +299,11 @@ impl Session {
                 honest::LEADER_NOT_AVAILABLE
             };
             let code = if produce { expired_produce(library, code) } else { code };
-            metrics.client_errors.kafka(code).inc();
+            if !silent {
+                metrics.client_errors.kafka(code).inc();
+            } else if !item.doubt {
+                dropped.push((Doubt::of(item), Action::Dropped(code)));
+            }
             Judgement::Done(error_for(shape, message, item.partition, code))
         });
         for (batch, behind_gap) in ended {
@@ -306,7 +314,11 @@ impl Session {
             let (topic, partition, records) = doubt.batch();
             self.injection.give_up(topic, partition, records);
             let why = "its bound was reached before a replay could settle it";
-            self.unknown_batch(&doubt, Action::Told(honest::REQUEST_TIMED_OUT), why);
+            let told = Action::Told(honest::REQUEST_TIMED_OUT);
+            self.unknown_batch(&doubt, if silent { Action::Swallowed } else { told }, why);
+        }
+        for (batch, action) in dropped {
+            self.unknown_batch(&batch, action, "its bound was reached before it could be written");
         }
     }
 }

@@ -8,15 +8,19 @@
 
 mod fate;
 mod left;
+mod raise;
 mod sequence;
 mod successor;
 
+use super::slot::Raised;
 use crate::config::{Idempotence, RaiseAcks};
 use crate::kafka::cluster::{Cluster, Fetched, Producer, TopicKey};
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::split::Item;
 use crate::kafka::wire::{TopicRef, batch, produce};
 use bytes::{Bytes, BytesMut};
+use raise::Goes;
+pub(super) use raise::is_ours;
 use sequence::Sequence;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -30,8 +34,6 @@ const WITH_BATCHES: i16 = 3;
 const BY_ID: i16 = 13;
 /// How long a producer waits for its id before its batches pass as they are.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What a raised request is sent with, so that a slow follower raises an error while there is time for the fallback.
-pub(super) const RAISED_TIMEOUT_MS: i32 = 5_000;
 
 /// What stamping a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +42,10 @@ pub(super) enum Stamped {
     AsItIs,
     /// Stamped, and perhaps raised.
     Yes {
-        /// acks=1 goes as acks=all: the client's own time-out, in milliseconds.
-        raised: Option<i32>,
+        /// What became of its acks.
+        raised: Raised,
+        /// The client's own time-out, in milliseconds, where another was written into the request.
+        own_timeout: Option<i32>,
     },
     /// Not now: no producer id yet, or five batches of a partition are undecided.
     Wait,
@@ -58,7 +62,7 @@ pub(super) struct Injection {
     /// For topics that go by their id. A client may call the same topic both ways on one connection, and the two count
     /// their sequences apart.
     by_id: Option<Producer>,
-    raise: bool,
+    raise: RaiseAcks,
     said_raised: bool,
     /// How many topics had been made anew when that was last looked at.
     anew: u64,
@@ -122,7 +126,6 @@ pub(super) fn after(base: i32, last_offset_delta: i32) -> i32 {
 
 impl Injection {
     pub(super) fn new(session: u64, idempotence: Idempotence, raise: RaiseAcks) -> Self {
-        let raise = raise == RaiseAcks::Acks1;
         Self {
             session,
             on: idempotence == Idempotence::Inject,
@@ -146,11 +149,6 @@ impl Injection {
     /// Whether it was said that this client's acks are raised; it counts as said from now on.
     pub(super) fn said_raised(&mut self) -> bool {
         std::mem::replace(&mut self.said_raised, true)
-    }
-
-    /// Whether acks=1 of what is stamped is raised.
-    pub(super) fn raises(&self) -> bool {
-        self.raise
     }
 
     /// Whether it is on and a broker has not handed out the id yet that requests of this version need.
@@ -209,9 +207,11 @@ impl Injection {
         }
         self.renew(cluster);
         let body = frame.get(body_at..).unwrap_or_default();
-        let (mut some, mut room, mut lowered) = (false, true, false);
+        let (mut some, mut all, mut room, mut lowered) = (false, true, true, false);
         let head = produce::scan_request(version, body, &mut |row| {
-            if row.records.and_then(bare).is_some() {
+            let ours = row.records.and_then(bare).is_some();
+            all &= ours;
+            if ours {
                 some = true;
                 let known = self.known(topic_bytes(&row.topic), row.partition);
                 room &= known.is_none_or(|sequence| !sequence.is_full());
@@ -219,7 +219,7 @@ impl Injection {
             }
         });
         let Ok(head) = head else { return Stamped::AsItIs };
-        if !some || head.transactional || head.acks == 0 {
+        if !some || head.transactional || (head.acks == 0 && !(all && self.raises_silent())) {
             return Stamped::AsItIs;
         }
         if !room {
@@ -243,11 +243,12 @@ impl Injection {
             debug_assert!(matches!(stamped, Some(Ok(()))), "it was looked at before");
             cluster.metrics.kafka_injected_batches.inc();
         }
-        let raised = (self.raise && head.acks == 1 && !lowered).then_some(head.timeout_ms);
-        if raised.is_some() {
-            raise(frame, body_at + head.acks_at, head.timeout_ms);
-        }
-        Stamped::Yes { raised }
+        let Some(goes) = self.goes(head.acks, head.timeout_ms, lowered) else {
+            return Stamped::Yes { raised: Raised::No, own_timeout: None };
+        };
+        goes.write(frame, body_at + head.acks_at);
+        let Goes { raised, timeout_ms, .. } = goes;
+        Stamped::Yes { raised, own_timeout: (timeout_ms != head.timeout_ms).then_some(head.timeout_ms) }
     }
 
     /// Whether a request that has waited could be stamped now, as far as the bound on undecided batches goes. Asked
@@ -391,15 +392,6 @@ impl Injection {
                 self.identity(is_by_id(&item.topic)).or_else(unnamed)
             }
         }
-    }
-}
-
-/// acks=1 becomes acks=all, with a shorter time-out. The two fields stand next to each other in every version.
-fn raise(frame: &mut BytesMut, at: usize, timeout_ms: i32) {
-    let timeout = timeout_ms.min(RAISED_TIMEOUT_MS).to_be_bytes();
-    let fields = (-1i16).to_be_bytes().into_iter().chain(timeout);
-    if let Some(place) = frame.get_mut(at..at + 6) {
-        place.iter_mut().zip(fields).for_each(|(byte, new)| *byte = new);
     }
 }
 

@@ -88,8 +88,9 @@ impl Session {
         if op.key == PRODUCE && straight.is_some() && !self.is_bypassing() {
             match self.injection.stamp(&self.cluster, header.api_version, header.body_at, &mut frame, now) {
                 Stamped::AsItIs => {}
-                Stamped::Yes { raised: up } => {
-                    (stamped, raised, own_timeout) = (true, self.note_raised(up.is_some()), up);
+                Stamped::Yes { raised: goes, own_timeout: own } => {
+                    (stamped, raised, own_timeout) = (true, goes, own);
+                    self.note_raised(goes, silent);
                 }
                 Stamped::Wait => {
                     straight = None;
@@ -145,7 +146,7 @@ impl Session {
     /// Puts a request on the open link to `node`. Answers whether it did.
     pub(super) fn put_on(&mut self, number: u64, node: i32, now: Instant) -> bool {
         let Some(slot) = self.slot(number) else { return false };
-        let (frame, correlation) = (slot.frame.clone(), (!slot.silent).then_some(slot.correlation));
+        let (frame, correlation) = (slot.frame.clone(), slot.is_answered().then_some(slot.correlation));
         let (key, version) = (slot.op.key, slot.version);
         let Some(link) = self.link_mut(node) else { return false };
         if !link.speaks(key, version) {
@@ -178,13 +179,10 @@ impl Session {
             slot.frame = frame.freeze();
             match stamped {
                 Stamped::AsItIs => {}
-                Stamped::Yes { raised: up } => {
-                    slot.stamped = true;
-                    slot.own_timeout = up;
-                    let raised = self.note_raised(up.is_some());
-                    if let Some(slot) = self.slots.get_mut(at) {
-                        slot.raised = raised;
-                    }
+                Stamped::Yes { raised, own_timeout } => {
+                    (slot.stamped, slot.raised, slot.own_timeout) = (true, raised, own_timeout);
+                    let silent = slot.silent;
+                    self.note_raised(raised, silent);
                 }
                 Stamped::Wait => return Sent::Unstamped,
             }
@@ -200,18 +198,6 @@ impl Session {
         self.cluster.metrics.client_errors.disconnected().inc();
         let reason = format!("broker {node} does not speak {name} version {version}");
         self.set_state(number, State::Done(Answer::Close(reason)));
-    }
-
-    /// acks were raised: counted, and said once for each client.
-    pub(super) fn note_raised(&mut self, up: bool) -> Raised {
-        if !up {
-            return Raised::No;
-        }
-        self.cluster.metrics.kafka_raised_acks.inc();
-        if !self.injection.said_raised() {
-            tracing::info!(client = %self.client_id, "acks=1 of this client is sent as acks=all, so that a move of leadership cuts nothing off");
-        }
-        Raised::Up
     }
 
     /// Answers `ApiVersions` from what all members share. Until one member has answered, it waits.

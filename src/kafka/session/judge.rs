@@ -36,6 +36,7 @@ pub(super) fn is_sequenced(records: Option<&Bytes>) -> bool {
 
 /// What a decision is made on, besides the partition itself.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is known of it by itself")]
 pub(super) struct Look<'a> {
     pub node: i32,
     pub now: Instant,
@@ -45,6 +46,8 @@ pub(super) struct Look<'a> {
     pub stamped: bool,
     /// Whether its acks were raised: followers that are missing or slow send it again with its own at once.
     pub raised: bool,
+    /// Whether its client waits for no answer: acks=0 that was raised.
+    pub silent: bool,
     /// Whether it goes with acks=all.
     pub for_all: bool,
     /// Partitions of which an earlier batch of this connection is undecided.
@@ -187,6 +190,7 @@ mod tests {
             op,
             stamped: false,
             raised: false,
+            silent: false,
             for_all: true,
             behind: &[],
         };

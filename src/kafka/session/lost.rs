@@ -1,7 +1,7 @@
 //! An upstream connection is lost or refused: what was unanswered gets its verdict from the operation table.
 
 use super::link::{Event, Lost};
-use super::slot::{Answer, State};
+use super::slot::{Answer, Slot, State};
 use super::unknown::Action;
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::DialError;
@@ -29,7 +29,8 @@ impl Session {
     pub(super) fn client_gone(&mut self) {
         if self.unsettled > 0 {
             self.abandon_held();
-        } else {
+        } else if !self.slots.iter().any(Slot::goes_on_alone) {
+            // What goes on may yet have to begin anew under the next epoch: nobody else may take that over.
             self.leave_identities();
         }
     }
@@ -131,7 +132,7 @@ impl Session {
 
     fn on_lost(&mut self, lost: Lost, now: Instant) {
         let Some(slot) = self.slot_mut(lost.slot) else { return };
-        let (op, silent) = (slot.op, slot.silent);
+        let (op, answered) = (slot.op, slot.is_answered());
         match &slot.state {
             State::Split(_) => self.part_lost(lost, now),
             State::Sent if lost.verdict == Verdict::NotSent => {
@@ -139,7 +140,7 @@ impl Session {
                 self.hold(lost.slot, HoldTrigger::Disconnect, now);
             }
             State::Sent if op.key == PRODUCE => {
-                if silent {
+                if !answered {
                     self.strays_of(lost.slot, now);
                 }
                 self.produce_lost(lost.slot, None, now);

@@ -35,8 +35,10 @@ mod route;
 mod showing;
 mod slot;
 mod splits;
+mod stamp;
 mod stranger;
 mod stray;
+mod swallow;
 mod unknown;
 mod watermarks;
 mod zone;
@@ -245,6 +247,7 @@ impl Session {
         if !self.is_draining && self.draining.as_mut().poll(cx).is_ready() {
             self.is_draining = true;
         }
+        self.own.runs_as(cx.waker());
         for _ in 0..ROUNDS {
             let now = now();
             let mut moved = self.follow_bypass(now)
@@ -410,6 +413,7 @@ impl Drop for Session {
         self.unknown_left();
         self.leave_identities();
         self.own.gone();
+        self.cluster.order.has_read(&self.own, u64::MAX);
         self.cluster.forget_waker(self.id);
         self.cluster.forget_producer(self.id);
         self.cluster.forget_client(self.id);

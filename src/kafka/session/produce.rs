@@ -8,6 +8,7 @@ use super::judge::{Look, is_sequenced, judge};
 use super::link::Link;
 use super::lost::{LOSSES_MAX, after_losses};
 use super::slot::{Answer, Raised, Slot, State};
+use super::swallow::is_closing;
 use super::unknown::{Action, Doubt, decided};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::{Producer, TopicKey, View};
@@ -25,6 +26,7 @@ impl Session {
     /// The barriers that a Produce which has just arrived must wait for.
     pub(super) fn barriers(&self, version: i16, body: &[u8], now: Instant) -> Vec<Barrier> {
         let mut found = Vec::new();
+        let home = self.home.node.or_else(|| self.cluster.node_at(self.home.port?));
         let scanned = produce::scan_request(version, body, &mut |row| {
             if made(Mistake::SecondUnbarred) && row.partition > 0 {
                 return;
@@ -33,6 +35,7 @@ impl Session {
                 &self.cluster.named(owned(row.topic)),
                 row.partition,
                 &self.own,
+                home,
                 now,
             ));
         });
@@ -83,7 +86,9 @@ impl Session {
                 if self.slot(number).is_some_and(|slot| slot.trouble.is_some()) {
                     self.release(number, now, Some(ReleaseOutcome::Answered));
                 }
-                self.set_state(number, State::Done(Answer::Frame(frame)));
+                let silent = self.slot(number).is_some_and(|slot| slot.silent);
+                let answer = if silent { Answer::Nothing } else { Answer::Frame(frame) };
+                self.set_state(number, State::Done(answer));
             }
             Ok(_) => {
                 let Some(mut split) = self.taken_apart(number, now) else { return };
@@ -106,6 +111,7 @@ impl Session {
         let Some(slot) = self.slot(number) else { return };
         let (op, key, arrived, stamped, raised) =
             (slot.op, slot.op.key, slot.arrived, slot.stamped, slot.raised == Raised::Up);
+        let silent = slot.silent;
         let home = self.home.node;
         let cluster = Arc::clone(&self.cluster);
         let behind = self.undecided_before(number, &answer);
@@ -114,7 +120,7 @@ impl Session {
         let (shape, Some(message)) = (split.shape(), wire::response(key)) else { return };
         let asked: Vec<bool> = split.items().iter().map(|item| item.is_in(part)).collect();
         let for_all = key == PRODUCE && split.template().i16("acks") == -1;
-        let look = Look { node, now, arrived, op, stamped, raised, for_all, behind: &behind };
+        let look = Look { node, now, arrived, op, stamped, raised, silent, for_all, behind: &behind };
         let mut found = Findings::default();
         let mut judge = |item: &Item, partition: Struct| {
             let code = partition.i16("error_code");
@@ -133,8 +139,8 @@ impl Session {
                 }
                 Judgement::Done(answer) => {
                     let passed = answer.i16("error_code");
-                    if passed != 0 && key != FETCH {
-                        // Those of a Fetch are counted when it is decided.
+                    if passed != 0 && key != FETCH && !silent {
+                        // Those of a Fetch are counted when it is decided; nobody is given those of acks=0.
                         cluster.metrics.client_errors.kafka(passed).inc();
                     }
                     found.done(&look, item, answer, (code, appended_at));
@@ -153,7 +159,7 @@ impl Session {
             }
         }
         if !found.lower.is_empty() {
-            // The leader has it, or too few followers are there: the client's own acks=1 is all that it asked for.
+            // The leader has it, or too few followers are there: the client has not asked for more than acks=1.
             split.template_mut().set_i16("acks", 1);
             slot.raised = Raised::Down;
         }
@@ -244,6 +250,7 @@ impl Session {
         for (doubt, action, why) in found.unknown {
             self.unknown_batch(&doubt, action, why);
         }
+        found.closing.into_iter().for_each(|code| self.tell_by_closing(code));
     }
 
     /// A Produce was written and never answered: what has a sequence goes again, the rest gets the honest error.
@@ -255,12 +262,12 @@ impl Session {
         }
         let metrics = Arc::clone(&self.cluster.metrics);
         let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
-        let silent = slot.silent;
+        let (silent, answered) = (slot.silent, slot.is_answered());
         let State::Split(split) = &mut slot.state else { return };
         let (shape, Some(message)) = (split.shape(), wire::response(PRODUCE)) else { return };
         let mut unknown = Vec::new();
         split.lose(part.unwrap_or(0), crate::retry::Verdict::Unknown, &mut |item, _| {
-            if silent {
+            if !answered {
                 unknown.push((Doubt::of(item), Action::Swallowed, "acks=0: nobody waits for an answer"));
                 return Judgement::Done(error_for(shape, message, item.partition, 0));
             }
@@ -273,8 +280,12 @@ impl Session {
             }
             let why = "the connection was lost before the answer";
             self.injection.give_up(&item.topic, item.partition, item.request.bytes_field("records"));
-            unknown.push((Doubt::of(item), Action::Told(REQUEST_TIMED_OUT), why));
-            metrics.client_errors.kafka(REQUEST_TIMED_OUT).inc();
+            if silent {
+                unknown.push((Doubt::of(item), Action::Swallowed, why));
+            } else {
+                unknown.push((Doubt::of(item), Action::Told(REQUEST_TIMED_OUT), why));
+                metrics.client_errors.kafka(REQUEST_TIMED_OUT).inc();
+            }
             Judgement::Done(error_for(shape, message, item.partition, REQUEST_TIMED_OUT))
         });
         let done = split.is_done();
@@ -298,6 +309,8 @@ struct Findings {
     strays: Vec<(TopicKey, i32)>,
     /// Of unknown outcome, and done with.
     unknown: Vec<(Doubt, Action, &'static str)>,
+    /// What a client of acks=0 has to know.
+    closing: Option<i16>,
     /// Leader and epoch that were hinted at.
     hints: Vec<(TopicKey, i32, i32, i32)>,
     /// Leaders that the client is told of.
@@ -378,7 +391,8 @@ impl Findings {
         }
         self.told.extend(hinted_leader(answer).map(|leader| (item.key.clone(), item.partition, leader)));
         if look.op.key == PRODUCE {
-            self.unknown.extend(decided(item, answer, code, appended_at));
+            self.unknown.extend(decided(item, answer, code, appended_at, look.silent));
+            self.closing = self.closing.or(Some(passed).filter(|code| look.silent && is_closing(*code)));
         }
     }
 }

@@ -13,10 +13,15 @@ impl Session {
     /// (4) The client's next requests, as long as what is held for it stays within its bounds.
     pub(super) fn poll_client(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, End> {
         let mut some = false;
+        let mut is_read = false;
+        let asked = self.own.asked();
         self.notice_the_end();
         while !self.eof && !self.is_draining && self.has_room() {
             match self.reader.poll_frame_mut(cx, &mut self.client) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    is_read = true;
+                    break;
+                }
                 Poll::Ready(Ok(Some(frame))) => {
                     some = true;
                     self.take(frame, now).map_err(|why| self.reject(why))?;
@@ -26,6 +31,13 @@ impl Session {
                     self.eof = true;
                 }
                 Poll::Ready(Err(error)) => return Err(self.frame_error(error)),
+            }
+        }
+        if let Some(asked) = asked {
+            // A frame of which a part is here has been begun before, too.
+            is_read &= self.reader.buffered() == 0 && !self.client.has_unread();
+            if is_read || self.eof || self.is_draining || self.lost.is_some() {
+                self.cluster.order.has_read(&self.own, asked);
             }
         }
         Ok(some)
@@ -54,10 +66,11 @@ impl Session {
             return true;
         }
         if let Some(number) = self.paced {
-            // Once it is held there is more the matter than a full pipeline. What lies unread is not known to the client's
-            // other connections, so it is read then, within the bounds of what is held.
+            // Once it is held there is more the matter than a full pipeline, and so there is when another connection of the
+            // client's asks what lies unread here: it is read then, within the bounds of what is held.
             let waits = self.slot(number);
-            if waits.is_some_and(|slot| matches!(slot.state, State::Waiting) && !slot.is_held()) {
+            let is_paced = waits.is_some_and(|slot| matches!(slot.state, State::Waiting) && !slot.is_held());
+            if is_paced && self.own.asked().is_none() {
                 return false;
             }
             self.paced = None;

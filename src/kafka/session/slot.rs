@@ -29,14 +29,14 @@ pub(super) struct Slot {
     pub frame: Bytes,
     /// How many bytes of it count as held: the frame's, and [`REQUEST_COST`].
     pub charged: usize,
-    /// Whether its client expects no answer (Produce with acks=0).
+    /// Whether its client expects no answer (Produce with acks=0), whatever it goes with: see [`Slot::is_answered`].
     pub silent: bool,
     /// Whether it was stamped with an injected identity as a whole.
     pub stamped: bool,
     /// Whether it went whole without that: then it is not stamped any more. A later one may have taken its sequence since, and that one
     /// would wait for this one, and this one for the room that it takes.
     pub as_it_is: bool,
-    /// Whether its acks were raised, and whether that was taken back.
+    /// Whether its acks were raised, and whether that was taken back. Of an acks=0 anything but [`Raised::No`] means that brokers answer.
     pub raised: Raised,
     /// The time-out that its client gave, in milliseconds, where a shorter one was written into the frame.
     pub own_timeout: Option<i32>,
@@ -54,14 +54,14 @@ pub(super) struct Slot {
     pub trouble: Option<Box<Trouble>>,
 }
 
-/// What became of a client's acks=1.
+/// What became of a client's acks=1, or of its acks=0 where that is raised, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Raised {
     /// Nothing.
     No,
     /// It goes as acks=all.
     Up,
-    /// It went as acks=all and goes as acks=1 again, since followers are missing.
+    /// It goes as acks=1, since followers are missing or slow: it went as acks=all before, or is an acks=0 that was lowered at once.
     Down,
 }
 
@@ -117,6 +117,16 @@ impl Slot {
     /// It will be kept for longer: a small frame is freed of the buffer that it was read in.
     pub(super) fn compact(&mut self) {
         self.frame = compact(std::mem::take(&mut self.frame));
+    }
+
+    /// Whether brokers answer it as it goes. An answer that its client doesn't expect ends here.
+    pub(super) fn is_answered(&self) -> bool {
+        !self.silent || self.raised != Raised::No
+    }
+
+    /// Whether it goes on when its client is gone, and can be sent again: acks=0 that goes with more.
+    pub(super) fn goes_on_alone(&self) -> bool {
+        self.silent && self.is_answered()
     }
 
     /// Whether something is still to be done about it.

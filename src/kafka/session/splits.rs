@@ -1,8 +1,8 @@
 //! Requests in parts: taken apart, sent to the leaders that are known, merged.
 
 use super::ahead::{Ahead, Before, Way};
-use super::inject::{RAISED_TIMEOUT_MS, producer_of};
-use super::slot::{Answer, Raised, State};
+use super::inject::producer_of;
+use super::slot::{Answer, State};
 use super::unknown::{Action, Doubt};
 use super::{FETCH, PRODUCE, Session};
 use crate::kafka::cluster::{TopicKey, View};
@@ -141,63 +141,38 @@ impl Session {
 
     /// Partitions of topics that have been deleted: nothing that was meant for one lands in another of its name.
     fn settle_gone(&mut self, number: u64, gone: Vec<(usize, i16)>) {
+        const IN_DOUBT: &str = "its topic was deleted before a replay could settle it";
         let metrics = std::sync::Arc::clone(&self.cluster.metrics);
-        for (at, code) in gone {
+        for (at, gone) in gone {
             let Some(slot) = self.at(number).and_then(|at| self.slots.get_mut(at)) else { return };
-            let (stamped, Some(message)) = (slot.stamped, wire::response(slot.op.key)) else { return };
+            let (stamped, silent) = (slot.stamped, slot.silent);
+            let Some(message) = wire::response(slot.op.key) else { return };
             let State::Split(split) = &mut slot.state else { return };
             let Some(item) = split.items().get(at) else { continue };
             let (topic, partition) = (item.topic.clone(), item.partition);
-            let doubt = item.doubt.then(|| Doubt::of(item));
+            let in_doubt = item.doubt;
+            let batch = (in_doubt || silent).then(|| Doubt::of(item)); // of a Produce
             let injected = slot.op.key == PRODUCE && (stamped || item.counted);
             let records = if injected { item.request.bytes_field("records").cloned() } else { None };
             // What may have been applied to the old one is gone with it, and still nobody can say that it was not.
-            let code = if doubt.is_some() { REQUEST_TIMED_OUT } else { code };
+            let code = if in_doubt { REQUEST_TIMED_OUT } else { gone };
             split.decide(at, error_for(split.shape(), message, partition, code));
-            metrics.client_errors.kafka(code).inc();
-            if let Some(doubt) = doubt {
-                let why = "its topic was deleted before a replay could settle it";
-                self.unknown_batch(&doubt, Action::Told(code), why);
-            } else {
+            if !silent {
+                metrics.client_errors.kafka(code).inc();
+            }
+            if !in_doubt {
                 self.injection.give_back(&topic, partition, records.as_ref());
             }
-        }
-    }
-
-    /// Stamps what is about to be sent for the first time, or anew; what can't be stamped yet goes on waiting.
-    fn stamp_parts(&mut self, number: u64, targets: &mut [Option<i32>], now: Instant) {
-        let Some(at) = self.at(number) else { return };
-        let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.is_produce() && !slot.silent) else {
-            return;
-        };
-        if slot.version < 3 || slot.as_it_is || !self.injection.is_on() {
-            return;
-        }
-        let State::Split(split) = &mut slot.state else { return };
-        if split.template().bytes_field("transactional_id").is_some() {
-            return;
-        }
-        let (mut stamped, mut lowered) = (false, false);
-        for (item, target) in split.items_mut().iter_mut().zip(targets) {
-            if target.is_some() && !self.injection.stamp_item(&self.cluster, item, now) {
-                *target = None;
+            if let Some(batch) = batch {
+                let (action, why) = match (in_doubt, silent) {
+                    (false, _) => (Action::Dropped(code), "its topic was deleted"),
+                    (true, true) => (Action::Swallowed, IN_DOUBT),
+                    (true, false) => (Action::Told(code), IN_DOUBT),
+                };
+                self.unknown_batch(&batch, action, why);
             }
-            stamped |= item.counted;
-            lowered |= self.injection.is_lowered(&item.topic, item.partition, now);
-        }
-        if stamped
-            && !lowered
-            && slot.raised == Raised::No
-            && split.template().i16("acks") == 1
-            && self.injection.raises()
-        {
-            let template = split.template_mut();
-            template.set_i16("acks", -1);
-            let timeout = template.i32("timeout_ms").min(RAISED_TIMEOUT_MS);
-            template.set_i32("timeout_ms", timeout);
-            let raised = self.note_raised(true);
-            if let Some(slot) = self.slots.get_mut(at) {
-                slot.raised = raised;
+            if silent && self.injection.raises_silent() {
+                self.tell_by_closing(gone);
             }
         }
     }
@@ -302,8 +277,9 @@ impl Session {
         let remaining = self.fetch_wait(number, targets, now);
         let Some(slot) = self.slot_mut(number) else { return };
         let (key, version, correlation) =
-            (slot.op.key, slot.version, (!slot.silent).then_some(slot.correlation));
+            (slot.op.key, slot.version, slot.is_answered().then_some(slot.correlation));
         let header = slot.frame.slice(..slot.body_at.min(slot.frame.len()));
+        slot.as_it_is |= !slot.is_answered(); // one request has one acks: what is left of it goes as this does
         let State::Split(split) = &mut slot.state else { return };
         if let Some(remaining) = remaining {
             split.template_mut().set_i32("max_wait_ms", remaining);

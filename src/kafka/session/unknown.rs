@@ -26,7 +26,7 @@ pub(super) enum Action {
     Landed(Option<i64>),
     /// Sent again, and a broker said that it had had it before (46).
     Recognised,
-    /// Sent again, and refused with this error, which the client was given.
+    /// Sent again, and refused with this error, which the client was given, if it waits for an answer.
     Refused(i16),
     /// Sent again, and proved not to be in the log: it goes on under the next epoch.
     Gap(i16),
@@ -34,6 +34,8 @@ pub(super) enum Action {
     Told(i16),
     /// Nobody waits for an answer (acks=0, or the client is gone).
     Swallowed,
+    /// Nobody does (acks=0), and it is known what became of it: refused with this error, or never sent.
+    Dropped(i16),
     /// The client's connection is closed.
     Disconnected,
 }
@@ -46,20 +48,21 @@ impl Action {
             Self::Gap(_) => "not_in_log",
             Self::Told(_) => "told",
             Self::Swallowed => "swallowed",
+            Self::Dropped(_) => "dropped",
             Self::Disconnected => "disconnected",
         }
     }
 
     const fn code(self) -> Option<i16> {
         match self {
-            Self::Refused(code) | Self::Gap(code) | Self::Told(code) => Some(code),
+            Self::Refused(code) | Self::Gap(code) | Self::Told(code) | Self::Dropped(code) => Some(code),
             Self::Landed(_) | Self::Recognised | Self::Swallowed | Self::Disconnected => None,
         }
     }
 
     /// Whether the client is left with it.
     const fn is_open(self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Told(_) | Self::Swallowed | Self::Disconnected)
+        !matches!(self, Self::Landed(_) | Self::Recognised | Self::Gap(_))
     }
 }
 
@@ -83,6 +86,11 @@ impl Doubt {
         }
     }
 
+    /// A batch that was not taken apart.
+    pub(super) fn of_records(topic: TopicKey, partition: i32, records: Option<Bytes>) -> Self {
+        Self { topic, partition, records, appended: None }
+    }
+
     /// Its topic, partition and records.
     pub(super) fn batch(&self) -> (&TopicKey, i32, Option<&Bytes>) {
         (&self.topic, self.partition, self.records.as_ref())
@@ -90,17 +98,22 @@ impl Doubt {
 }
 
 /// What there is to say of a batch that has been decided: the broker said `code` with the offset `appended_at`, and
-/// `answer` is what its client gets.
+/// `answer` is what its client gets, or would get if it were not `silent`.
 pub(super) fn decided(
     item: &Item,
     answer: &Struct,
     code: i16,
     appended_at: i64,
+    silent: bool,
 ) -> Option<(Doubt, Action, &'static str)> {
     let passed = answer.i16("error_code");
     if passed == REQUEST_TIMED_OUT && code != 0 && code != REQUEST_TIMED_OUT {
         let why = "appended, then leadership moved while it waited for followers";
-        return Some((Doubt { appended: Some(appended_at), ..Doubt::of(item) }, Action::Told(passed), why));
+        let action = if silent { Action::Swallowed } else { Action::Told(passed) };
+        return Some((Doubt { appended: Some(appended_at), ..Doubt::of(item) }, action, why));
+    }
+    if silent && passed != 0 && !item.doubt {
+        return Some((Doubt::of(item), Action::Dropped(passed), "a broker refused it"));
     }
     let action = match (passed, code) {
         (0, 0) => Action::Landed(Some(answer.i64("base_offset"))),
@@ -259,6 +272,7 @@ impl Session {
         let counted = match action {
             Action::Told(_) | Action::Disconnected => UnknownAction::Error,
             Action::Swallowed => UnknownAction::Swallowed,
+            Action::Dropped(_) => UnknownAction::Dropped,
             // Counted when they were sent again.
             Action::Landed(_) | Action::Recognised | Action::Refused(_) | Action::Gap(_) => return,
         };

@@ -44,7 +44,13 @@ pub(in crate::metrics) const CATALOGUE: &[Spec] = &[
         Plain,
         "Record batches stamped with an injected producer identity.",
     ),
-    m("kafka_raised_acks_total", Counter, Cluster, Plain, "Produce requests whose acks=1 went as acks=all."),
+    m(
+        "kafka_raised_acks_total",
+        Counter,
+        Cluster,
+        Plain,
+        "Produce requests whose acks=1, or acks=0 where that is raised, too, went as acks=all.",
+    ),
     m(
         "kafka_offset_guard_total",
         Counter,

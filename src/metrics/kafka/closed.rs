@@ -44,6 +44,8 @@ closed_set! {
         Error error = "error",
         /// Nobody waits for an answer (acks=0, or the client is gone).
         Swallowed swallowed = "swallowed",
+        /// Nobody waits for an answer (acks=0), and it is known not to be written.
+        Dropped dropped = "dropped",
     }
 }
 

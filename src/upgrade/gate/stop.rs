@@ -2,7 +2,7 @@
 
 use super::common::{client_versions, member, name};
 use super::{Code, Question, Verdict, some_of};
-use crate::upgrade::facts::{Cluster, Drain, Kafka, Member, Mode, Quorum, Reach, ZooKeeper};
+use crate::upgrade::facts::{Cluster, DrainState, Kafka, Member, Mode, Quorum, Reach, ZooKeeper};
 
 pub(super) fn answer(ask: Question<'_>) -> Verdict {
     let mut verdict = Verdict::default();
@@ -36,12 +36,12 @@ pub(super) fn answer(ask: Question<'_>) -> Verdict {
 /// Nothing of a client's is there, and nothing will be sent there.
 fn clients(verdict: &mut Verdict, member: &Member) {
     match member.drain {
-        Drain::Drained => {}
-        Drain::Off => verdict.because(Code::NotDrained, format!("{} is not being drained", member.id)),
-        Drain::Draining { left } => {
+        DrainState::Drained => {}
+        DrainState::Off => verdict.because(Code::NotDrained, format!("{} is not being drained", member.id)),
+        DrainState::Draining { left } => {
             verdict.because(Code::NotDrained, format!("{} is draining: {left} left", member.id));
         }
-        Drain::Expired => verdict.because(
+        DrainState::Expired => verdict.because(
             Code::DrainExpired,
             format!("{} was drained and not stopped in time: clients use it again", member.id),
         ),
@@ -54,7 +54,7 @@ fn clients(verdict: &mut Verdict, member: &Member) {
         verdict
             .because(Code::InFlight, format!("{} requests are under way to {}", member.in_flight, member.id));
     }
-    if member.sessions > 0 && member.drain != Drain::Drained {
+    if member.sessions > 0 && member.drain != DrainState::Drained {
         verdict.because(Code::SessionsLeft, format!("{} sessions are on {}", member.sessions, member.id));
     }
 }
@@ -73,7 +73,7 @@ fn others(verdict: &mut Verdict, ask: &Question<'_>, member: &Member) {
     let down: Vec<String> = down.chain(missing).collect();
     let draining = others()
         .filter(|other| matches!(other.reach, Reach::Up))
-        .filter(|other| matches!(other.drain, Drain::Draining { .. } | Drain::Drained));
+        .filter(|other| matches!(other.drain, DrainState::Draining { .. } | DrainState::Drained));
     let draining: Vec<String> = draining.map(|other| other.id.clone()).collect();
     let away = down.len() + draining.len();
     let same_zone = |id: &String| own.is_some() && zone(id) == own;

@@ -54,7 +54,7 @@ fn facts(ids: [&str; 3], version: &str, cluster: Cluster) -> Facts {
         listed: Ok(true),
         reach: Reach::Up,
         version: Ok(version.to_owned()),
-        drain: Drain::Off,
+        drain: DrainState::Off,
         in_flight: 0,
         sessions: 0,
     };
@@ -103,7 +103,7 @@ impl Facts {
 
     /// With a member that has been drained.
     pub(super) fn drained(mut self, id: &str) -> Self {
-        self.of(id).drain = Drain::Drained;
+        self.of(id).drain = DrainState::Drained;
         self
     }
 }

@@ -142,9 +142,9 @@ fn a_turn_is_seen_where_versions_tell_nothing() {
     for id in ["2", "3"] {
         assert!(blocked(&mut roll, &facts));
         assert_eq!(roll.drain(id, Some(&ticket(1)), t0), Ok(true));
-        facts.of(id).drain = Drain::Draining { left: 1 };
+        facts.of(id).drain = DrainState::Draining { left: 1 };
         assert_eq!(roll.observe(&facts, t0 + SECOND), []);
-        facts.of(id).drain = Drain::Drained;
+        facts.of(id).drain = DrainState::Drained;
         assert_eq!(roll.observe(&facts, t0 + SECOND * 2), [Action::Drained(SECOND * 2)]);
         assert_eq!(roll.phase(id), Phase::Drained);
         facts.of(id).reach = Reach::Down("refused".to_owned());
@@ -157,7 +157,7 @@ fn a_turn_is_seen_where_versions_tell_nothing() {
             [Action::Undrain(id.to_owned())],
             "its drain has done its work"
         );
-        facts.of(id).drain = Drain::Off;
+        facts.of(id).drain = DrainState::Off;
         roll.observe(&facts, t0 + SECOND * 5);
         assert_eq!(roll.phase(id), Phase::Verifying);
         facts.partition(0).isr = vec![1, 2, 3];
@@ -195,13 +195,13 @@ fn without_a_plan_who_is_back_serves() {
     facts.of("2").reach = Reach::Down("refused".to_owned());
     roll.observe(&facts, t0);
     assert_eq!((roll.phase("2"), roll.is_active()), (Phase::Down, false), "nothing to watch");
-    facts.of("2").drain = Drain::Drained;
+    facts.of("2").drain = DrainState::Drained;
     assert_eq!(roll.drain("2", None, t0), Ok(true));
     roll.observe(&facts, t0);
     assert!(roll.is_active(), "its drain ends when it is back");
     facts.of("2").reach = Reach::Up;
     assert_eq!(roll.observe(&facts, t0 + SECOND), [Action::Undrain("2".to_owned())]);
-    facts.of("2").drain = Drain::Off;
+    facts.of("2").drain = DrainState::Off;
     roll.observe(&facts, t0 + SECOND * 2);
     assert_eq!((roll.phase("2"), roll.is_active()), (Phase::Serving, false));
 }
@@ -210,7 +210,7 @@ fn without_a_plan_who_is_back_serves() {
 #[test]
 fn a_drain_that_has_expired_ends_when_its_member_is_back() {
     let (mut roll, mut facts, t0) = (Roll::default(), kafka(), Instant::now());
-    facts.of("2").drain = Drain::Expired;
+    facts.of("2").drain = DrainState::Expired;
     facts.of("2").reach = Reach::Down("refused".to_owned());
     assert_eq!(roll.observe(&facts, t0), []);
     facts.of("2").reach = Reach::Up;

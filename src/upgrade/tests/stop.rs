@@ -63,16 +63,16 @@ fn a_member_must_be_named_and_known() {
 #[test]
 fn clients_must_have_left() {
     for (drain, code) in [
-        (Drain::Off, "not_drained"),
-        (Drain::Draining { left: 3 }, "not_drained"),
-        (Drain::Expired, "drain_expired"),
+        (DrainState::Off, "not_drained"),
+        (DrainState::Draining { left: 3 }, "not_drained"),
+        (DrainState::Expired, "drain_expired"),
     ] {
         let found = spoilt(|f| f.of("2").drain = drain);
         assert_eq!(found, [code]);
     }
     assert_eq!(spoilt(|f| f.of("2").in_flight = 1), ["in_flight"]);
     let found = spoilt_ensemble("zk-2:2181", |f| {
-        (f.of("zk-2:2181").drain, f.of("zk-2:2181").sessions) = (Drain::Draining { left: 2 }, 2);
+        (f.of("zk-2:2181").drain, f.of("zk-2:2181").sessions) = (DrainState::Draining { left: 2 }, 2);
     });
     assert_eq!(found, ["not_drained", "sessions_left"]);
     // Sessions that have no other server to go to stay on a drained one: that is what a drain of a lone server is.
@@ -106,10 +106,10 @@ fn one_at_a_time() {
         ["another_member_down"],
         "in the plan, and nobody knows it"
     );
-    assert_eq!(spoilt(|f| f.of("3").drain = Drain::Draining { left: 1 }), ["another_member_draining"]);
-    assert_eq!(spoilt(|f| f.of("3").drain = Drain::Drained), ["another_member_draining"]);
+    assert_eq!(spoilt(|f| f.of("3").drain = DrainState::Draining { left: 1 }), ["another_member_draining"]);
+    assert_eq!(spoilt(|f| f.of("3").drain = DrainState::Drained), ["another_member_draining"]);
     assert_eq!(
-        spoilt(|f| (f.of("3").reach, f.of("1").drain) = (down(), Drain::Drained)),
+        spoilt(|f| (f.of("3").reach, f.of("1").drain) = (down(), DrainState::Drained)),
         ["another_member_down", "another_member_draining"]
     );
 }
@@ -122,14 +122,14 @@ fn more_than_one_only_within_a_zone() {
         plan
     };
     let mut facts = kafka().drained("2");
-    facts.of("3").drain = Drain::Drained;
+    facts.of("3").drain = DrainState::Drained;
     assert_eq!(codes(Gate::Stop, Some(plan(None)), Some("2"), &facts), ["another_member_draining"]);
     assert_eq!(
         codes(Gate::Stop, Some(plan(Some("b"))), Some("2"), &facts),
         NONE,
         "the plan's word on zones counts"
     );
-    facts.of("1").drain = Drain::Draining { left: 1 };
+    facts.of("1").drain = DrainState::Draining { left: 1 };
     facts.of("1").zone = Some("b".to_owned());
     assert_eq!(
         codes(Gate::Stop, Some(plan(Some("b"))), Some("2"), &facts),

@@ -4,25 +4,9 @@ use super::servers::{Drain, Servers};
 use super::{Ensemble, lock};
 use crate::config::HostPort;
 use crate::time::now;
+use crate::upstream::DrainState;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-
-/// How far a drain has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DrainState {
-    /// The server is not drained.
-    Off,
-    /// So much is left: sessions that another server is to take, and where the server's end would take every client's connection (see
-    /// [`Servers::is_quiet`](super::Servers::is_quiet)), those with writes under way.
-    Draining {
-        /// How many.
-        left: usize,
-    },
-    /// Nothing is left.
-    Drained,
-    /// Nobody has repeated it: it is over.
-    Expired,
-}
 
 impl Ensemble {
     /// Begins the drain of a server, by its host and port, for at most `lasts` unless it is repeated; or ends it. Idempotent. Nothing if

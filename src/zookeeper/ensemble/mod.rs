@@ -17,7 +17,6 @@ mod watch;
 
 pub use attach::{Attached, Wish, attach};
 pub use check::check;
-pub use drains::DrainState;
 pub use facts::{Facts, Said};
 pub use follow::follow_config;
 pub use servers::{Drain, Health, Server, Servers};

@@ -1,6 +1,7 @@
 //! What `GET /v1/clusters/{c}` says of an ensemble.
 
-use super::{DrainState, Ensemble, Health};
+use super::{Ensemble, Health};
+use crate::upstream::DrainState;
 use crate::zookeeper::words::{Known, Mode};
 use serde_json::{Value, json};
 

@@ -13,7 +13,9 @@ use evenkeel::config;
 use evenkeel::lifecycle::{DrainTrigger, Readiness, drain};
 use evenkeel::metrics::{KafkaMetrics, Metrics, UpgradeMetrics, UpgradePhase};
 use evenkeel::time::now;
-use evenkeel::upgrade::{Cluster as Of, Drain, Facts, Hold, Kafka, Member, Partition, Quorum, Reach, Voter};
+use evenkeel::upgrade::{
+    Cluster as Of, DrainState, Facts, Hold, Kafka, Member, Partition, Quorum, Reach, Voter,
+};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -159,13 +161,13 @@ impl ClusterStatus for Sidecar {
                 let drain = self.drain_state(id).unwrap_or_default();
                 let (phase, left) = match (node.up, drain) {
                     (false, _) => ("down", 0),
-                    (true, Drain::Draining { left }) => ("draining", left),
-                    (true, Drain::Drained) => ("drained", 0),
-                    (true, Drain::Off | Drain::Expired) => ("serving", 1),
+                    (true, DrainState::Draining { left }) => ("draining", left),
+                    (true, DrainState::Drained) => ("drained", 0),
+                    (true, DrainState::Off | DrainState::Expired) => ("serving", 1),
                 };
                 json!({
                     "id": id, "address": format!("kafka-{id}.example.net:9092"), "phase": phase,
-                    "state": if node.up { "up" } else { "down" }, "drain_expired": drain == Drain::Expired,
+                    "state": if node.up { "up" } else { "down" }, "drain_expired": drain == DrainState::Expired,
                     "connections": left, "in_flight": left, "leaders_seen": 1,
                 })
             })
@@ -178,7 +180,7 @@ impl ClusterStatus for Sidecar {
 
     fn set_bypass(&self, _: bool) {}
 
-    fn drain(&self, member: &str, lasts: Option<Duration>) -> Option<Drain> {
+    fn drain(&self, member: &str, lasts: Option<Duration>) -> Option<DrainState> {
         self.drain_state(member)?;
         let mut drains = lock(&self.drains);
         match lasts {
@@ -194,18 +196,18 @@ impl ClusterStatus for Sidecar {
         self.drain_state(member)
     }
 
-    fn drain_state(&self, member: &str) -> Option<Drain> {
+    fn drain_state(&self, member: &str) -> Option<DrainState> {
         if !MEMBERS.contains(&member) {
             return None;
         }
         let mut drains = lock(&self.drains);
         drains.retain(|_, drain| now() < drain.until);
         Some(match drains.get(member) {
-            None => Drain::Off,
+            None => DrainState::Off,
             Some(drain) if now().saturating_duration_since(drain.since) < self.leave => {
-                Drain::Draining { left: 1 }
+                DrainState::Draining { left: 1 }
             }
-            Some(_) => Drain::Drained,
+            Some(_) => DrainState::Drained,
         })
     }
 

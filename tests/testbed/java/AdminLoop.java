@@ -13,6 +13,8 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.FeatureUpdate;
 import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.NewPartitionReassignment;
@@ -26,6 +28,7 @@ import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.ElectionNotNeededException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -86,6 +89,7 @@ final class AdminLoop {
             case "reassigning" -> "{\"partitions\":" + admin.listPartitionReassignments().reassignments().get().size() + "}";
             case "topics" -> admin.listTopics(new ListTopicsOptions().listInternal(true)).names().get().stream().sorted()
                     .map(Bed::quote).collect(Collectors.joining(",", "{\"topics\":[", "]}"));
+            case "throttle" -> throttle(w[1], w[2]);
             case "unregister" -> {
                 admin.unregisterBroker(Integer.parseInt(w[1])).all().get();
                 yield "{\"ok\":true}";
@@ -292,6 +296,16 @@ final class AdminLoop {
                     Optional.of(new NewPartitionReassignment(replicas)));
         }
         admin.alterPartitionReassignments(all).all().get();
+        return "{\"ok\":true}";
+    }
+
+    /** Bytes in a second that a broker may take from leaders of replicas that are not in sync, {@code -} for as many as it can. */
+    private String throttle(String broker, String rate) throws Exception {
+        boolean off = rate.equals("-");
+        ConfigEntry entry = new ConfigEntry("follower.replication.throttled.rate", off ? "" : rate);
+        AlterConfigOp.OpType how = off ? AlterConfigOp.OpType.DELETE : AlterConfigOp.OpType.SET;
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.BROKER, broker);
+        admin.incrementalAlterConfigs(Map.of(resource, List.of(new AlterConfigOp(entry, how)))).all().get();
         return "{\"ok\":true}";
     }
 }

@@ -211,6 +211,13 @@ impl Admin {
         self.ask(&["unregister", &id.to_string()]).map(drop)
     }
 
+    /// Lets a broker that runs take no more than `rate` bytes in a second for replicas that are not in sync, of topics whose
+    /// `follower.replication.throttled.replicas` says so; `None` for as much as it can.
+    pub fn throttle(&mut self, id: u8, rate: Option<u32>) -> Result<()> {
+        let rate = rate.map_or_else(|| "-".to_owned(), |rate| rate.to_string());
+        self.ask(&["throttle", &id.to_string(), &rate]).map(drop)
+    }
+
     /// The finalized level of a feature, such as `transaction.version`; 0 where it has none.
     pub fn feature(&mut self, name: &str) -> Result<i64> {
         let answer = self.ask(&["features"])?;

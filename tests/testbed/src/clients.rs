@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::admin::{int, ints, long, text};
 use crate::cache::{CLIENTS_3_9_2, JarSet};
+use crate::golang::GoClient;
 use crate::judge::{ClientError, ConsumerEvent, History, Outcome};
 use crate::python::{self, PythonClient};
 use crate::{Result, helper, wait};
@@ -26,6 +27,8 @@ pub enum Library {
     Java(JarSet),
     /// A Python one.
     Python(PythonClient),
+    /// A Go one; [`ProducerSpec::count`] and settings are not for these.
+    Go(GoClient),
 }
 
 /// A producer to be started.
@@ -131,6 +134,7 @@ impl ProducerProgram {
         let mut command = match spec.library {
             Library::Java(jars) => helper::command("produce", jars)?,
             Library::Python(client) => python::command(client)?,
+            Library::Go(client) => client.command("produce")?,
         };
         command
             .args(["--id", &spec.id, "--bootstrap", &spec.bootstrap, "--topic", &spec.topic])
@@ -221,7 +225,7 @@ pub struct ConsumerSpec {
     pub topic: String,
     /// Its group.
     pub group: String,
-    /// The library: any of Java's, or kafka-python.
+    /// The library: any of Java's, kafka-python, or one for Go.
     pub library: Library,
     /// Whether it is a share group (KIP-932): its members get records without being assigned partitions.
     pub share: bool,
@@ -281,6 +285,7 @@ impl ConsumerProgram {
         let mut command = match spec.library {
             Library::Java(jars) => helper::command(if spec.share { "share" } else { "consume" }, jars)?,
             Library::Python(client) => python::consumer(client)?,
+            Library::Go(client) => client.command("consume")?,
         };
         command.args(["--id", &spec.id, "--bootstrap", &spec.bootstrap, "--topic", &spec.topic]).args([
             "--group",

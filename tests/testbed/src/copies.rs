@@ -10,7 +10,7 @@ use crate::cache::JarSet;
 use crate::clients::Program;
 use crate::clients::{Library, client_error};
 use crate::judge::ClientError;
-use crate::{Result, helper, python, wait};
+use crate::{Error, Result, helper, python, wait};
 
 /// What a copy went through.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,9 @@ impl CopyProgram {
         let mut command = match library {
             Library::Java(jars) => java(jars)?,
             Library::Python(client) => python::copier(client)?,
+            Library::Go(_) => {
+                return Err(Error::Missing("no program for Go copies in transactions".to_owned()));
+            }
         };
         command.args(["--id", id, "--group", id, "--bootstrap", bootstrap, "--topic", from, "--to", to]);
         let program = Program::start(id, command, None, |value: &Value| match text(value, "t").as_str() {

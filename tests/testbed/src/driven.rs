@@ -71,19 +71,9 @@ pub fn drive(
     mut restart: impl FnMut(&str) -> Result<()>,
 ) -> Result<Driven> {
     let start = Instant::now();
-    fs::create_dir_all(folder).map_err(Error::io("making a folder for a plan"))?;
-    let asked = folder.join("asked");
-    let command = format!(
-        "echo \"$EVENKEEL_MEMBER $$\" >> '{asked}'; while [ ! -e '{folder}'/done.$$ ]; do sleep 0.1; done; exit $(cat '{folder}'/done.$$)",
-        asked = asked.display(),
-        folder = folder.display()
-    );
-    let file = folder.join("plan.toml");
-    let text = format!("command = {}\n{plan}", Value::String(command));
-    fs::write(&file, text).map_err(Error::io("writing a plan"))?;
-    let log = folder.join("driver.log");
+    let (file, log) = (folder.join("plan.toml"), folder.join("driver.log"));
     let mut driven = Driven::default();
-    let server = begin(binary, &file, &log)?;
+    let server = begin(binary, folder, plan)?;
     // Restarts are done on this thread, and must not keep the killer from its work.
     let outcome = std::thread::scope(|scope| {
         let killer = Killer { binary, plan: &file, log: &log, random: Random(seed), left: kills, longest };
@@ -93,8 +83,11 @@ pub fn drive(
         let mut outcome = Ok(());
         while !killer.is_finished() {
             std::thread::sleep(LOOK);
-            let Some((member, id)) = line(&asked, index) else { continue };
+            let Some((member, id)) = asked(folder, index) else { continue };
             index += 1;
+            if end_of(folder, &id).exists() {
+                continue; // it was restarted for an earlier driver
+            }
             *driven.restarts.entry(member.clone()).or_default() += 1;
             let restarted = restart(&member);
             let told = tell(folder, &id, i32::from(restarted.is_err()));
@@ -114,7 +107,23 @@ pub fn drive(
     Ok(driven)
 }
 
-fn begin(binary: &Path, plan: &Path, log: &Path) -> Result<Server> {
+/// Writes a plan, with its member command, into `folder`, and starts a driver with it; its log is `driver.log` there. A member that is to
+/// be restarted is a line of `asked`, and whoever calls [`drive`] later with this folder restarts it.
+pub fn begin(binary: &Path, folder: &Path, plan: &str) -> Result<Server> {
+    fs::create_dir_all(folder).map_err(Error::io("making a folder for a plan"))?;
+    // It ends with its folder, too: nobody is left to be waited for then.
+    let command = format!(
+        "cd '{folder}' && echo \"$EVENKEEL_MEMBER $$\" >> asked\n\
+         while [ -e asked ] && [ ! -e done.$$ ]; do sleep 0.1; done\nexit $(cat done.$$)",
+        folder = folder.display()
+    );
+    let file = folder.join("plan.toml");
+    let text = format!("command = {}\n{plan}", Value::String(command));
+    fs::write(&file, text).map_err(Error::io("writing a plan"))?;
+    again(binary, &file, &folder.join("driver.log"))
+}
+
+fn again(binary: &Path, plan: &Path, log: &Path) -> Result<Server> {
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("EVENKEEL_")) {
         command.env_remove(name);
@@ -123,11 +132,15 @@ fn begin(binary: &Path, plan: &Path, log: &Path) -> Result<Server> {
     Server::spawn("evenkeel upgrade", command, log, None)
 }
 
-/// The end of a command: its exit code, whole or not at all.
-fn tell(folder: &Path, id: &str, code: i32) -> Result<()> {
+fn end_of(folder: &Path, id: &str) -> PathBuf {
+    folder.join(format!("done.{id}"))
+}
+
+/// Tells a command of a plan in `folder` its end, by its own number: the exit code, whole or not at all.
+pub fn tell(folder: &Path, id: &str, code: i32) -> Result<()> {
     let fresh = folder.join("done.new");
     fs::write(&fresh, format!("{code}\n")).map_err(Error::io("telling a command its end"))?;
-    fs::rename(&fresh, folder.join(format!("done.{id}"))).map_err(Error::io("telling a command its end"))
+    fs::rename(&fresh, end_of(folder, id)).map_err(Error::io("telling a command its end"))
 }
 
 /// What became of the drivers, and what they cost.
@@ -167,7 +180,7 @@ impl Killer<'_> {
                 server.kill();
                 killed.kills += 1;
                 killed.cpu += std::mem::take(&mut cpu);
-                server = begin(self.binary, self.plan, self.log)?;
+                server = again(self.binary, self.plan, self.log)?;
                 dies = self.next();
             }
         }
@@ -189,9 +202,9 @@ fn failed(what: &str, log: &Path, folder: &Path) -> Error {
     )
 }
 
-/// Line number `index` of the file that commands write: a member, and the command's own number.
-fn line(asked: &Path, index: usize) -> Option<(String, String)> {
-    let text = fs::read_to_string(asked).ok()?;
+/// What command number `index` of a plan in `folder` asks for: a member that is to be restarted, and the command's own number.
+pub fn asked(folder: &Path, index: usize) -> Option<(String, String)> {
+    let text = fs::read_to_string(folder.join("asked")).ok()?;
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let (member, id) = whole.lines().nth(index)?.split_once(' ')?;
     Some((member.to_owned(), id.to_owned()))

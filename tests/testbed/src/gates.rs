@@ -23,6 +23,17 @@ impl<'a> Controller<'a> {
     /// Puts a plan for these members, without versions; all must be well for two seconds between them.
     pub fn begin(sidecar: &'a Sidecar, members: &[String]) -> Result<Self> {
         let members: Vec<Value> = members.iter().map(|id| json!({ "id": id })).collect();
+        Self::put(sidecar, &members)
+    }
+
+    /// The same with the versions before and after.
+    pub fn upgrade(sidecar: &'a Sidecar, members: &[String], from: &str, to: &str) -> Result<Self> {
+        let member = |id: &String| json!({ "id": id, "from": from, "to": to });
+        let members: Vec<Value> = members.iter().map(member).collect();
+        Self::put(sidecar, &members)
+    }
+
+    fn put(sidecar: &'a Sidecar, members: &[Value]) -> Result<Self> {
         let plan =
             json!({ "plan_id": "bed", "generation": 1, "members": members, "stable_s": 2, "ttl_s": 600 });
         expect(sidecar.order("PUT", &format!("{CLUSTER}/plan"), &plan)?, 200)?;
@@ -76,6 +87,13 @@ impl<'a> Controller<'a> {
         let order = json!({ "plan_id": "bed", "generation": 1, "wait_s": 30, "deadline_s": 300 });
         let path = format!("{CLUSTER}/members/{member}/drain");
         expect(self.sidecar.order("PUT", &path, &order)?, 200).map(drop)
+    }
+
+    /// Ends the drain of a member.
+    pub fn undrain(&self, member: &str) -> Result<()> {
+        let ticket = json!({ "plan_id": "bed", "generation": 1 });
+        let path = format!("{CLUSTER}/members/{member}/drain");
+        expect(self.sidecar.order("DELETE", &path, &ticket)?, 200).map(drop)
     }
 
     /// Says that the upgrade is finished.

@@ -20,6 +20,7 @@ pub mod dns;
 pub mod driven;
 mod error;
 pub mod gates;
+pub mod golang;
 pub mod helper;
 pub mod ideal;
 pub mod judge;

@@ -116,6 +116,12 @@ impl Server {
         kill_process_group(pid, signal).map_err(|e| Error::program(&self.name, format!("signal: {e}")))
     }
 
+    /// Waits for its end, which is its own doing.
+    pub fn wait(&mut self, bound: Duration) -> Result<ExitStatus> {
+        let what = format!("the end of {}", self.name);
+        wait::poll(&what, bound, Duration::from_millis(10), || self.ended())
+    }
+
     /// SIGTERM, then waits for its end.
     pub fn stop(&mut self, bound: Duration) -> Result<ExitStatus> {
         if self.frozen {

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::judge::{History, parse};
 use crate::sidecar::Front;
 use crate::{
-    Cluster, ConsumerProgram, ConsumerSpec, ConsumerVerdict, ProducerProgram, ProducerSpec, Result, Roll,
-    Sidecar, Spec, Verdict, judge_consumer, judge_producers, wait,
+    Cluster, ConsumerProgram, ConsumerSpec, ConsumerVerdict, Library, ProducerProgram, ProducerSpec, Result,
+    Roll, Sidecar, Spec, Verdict, judge_consumer, judge_producers, wait,
 };
 
 /// Partitions of a load's topic: enough that each of three brokers leads two.
@@ -53,6 +53,8 @@ pub struct Load {
     topic: String,
     producers: Vec<ProducerProgram>,
     consumer: ConsumerProgram,
+    /// Groups of other libraries, by name.
+    others: Vec<(String, ConsumerProgram)>,
     stops: Vec<i64>,
 }
 
@@ -99,7 +101,8 @@ impl Load {
             ProducerProgram::start(&ProducerSpec { bootstrap, topic, partitions: PARTITIONS, ..spec.clone() })
         });
         let producers = started.collect::<Result<Vec<_>>>()?;
-        let load = Self { topic: topic.to_owned(), producers, consumer, stops: Vec::new() };
+        let (topic, others) = (topic.to_owned(), Vec::new());
+        let load = Self { topic, producers, consumer, others, stops: Vec::new() };
         load.go_on()?;
         Ok(load)
     }
@@ -107,6 +110,16 @@ impl Load {
     /// A Java producer with `acks=all`, no retries and no idempotence, 200 records a second.
     pub fn java(id: &str) -> ProducerSpec {
         ProducerSpec::new(id, "", "", PARTITIONS)
+    }
+
+    /// One more group reads the topic, with another library; its name is `id` behind the topic's.
+    pub fn read_by(&mut self, id: &str, library: Library, bootstrap: &str) -> Result<()> {
+        let group = format!("{}-{id}", self.topic);
+        let spec = ConsumerSpec::new(&group, bootstrap, &self.topic, &group);
+        let consumer = ConsumerProgram::start(&ConsumerSpec { library, ..spec })?;
+        consumer.wait_assigned(PATIENCE)?;
+        self.others.push((id.to_owned(), consumer));
+        Ok(())
     }
 
     /// The name of its consumer group.
@@ -164,9 +177,14 @@ impl Load {
         let histories: Vec<History> =
             self.producers.into_iter().map(ProducerProgram::stop).collect::<Result<_>>()?;
         let log = cluster.admin().read_topic(&self.topic)?;
-        // What is missing after this wait is judged as missed.
-        self.consumer.wait_delivered(log.len(), Duration::from_secs(60));
-        let consumer = judge_consumer(&[self.consumer.stop()?], &log);
+        let judged = |consumer: ConsumerProgram| -> Result<ConsumerVerdict> {
+            // What is missing after this wait is judged as missed.
+            consumer.wait_delivered(log.len(), Duration::from_secs(60));
+            Ok(judge_consumer(&[consumer.stop()?], &log))
+        };
+        let consumer = judged(self.consumer)?;
+        let others = self.others.into_iter().map(|(id, consumer)| Ok((id, judged(consumer)?)));
+        let others = others.collect::<Result<Vec<_>>>()?;
         let all = judge_producers(&histories, &log);
         let each = histories.into_iter().map(|history| {
             let own = |value: &str| parse(value).is_some_and(|(id, ..)| id == history.producer);
@@ -174,7 +192,7 @@ impl Load {
             let verdict = judge_producers(std::slice::from_ref(&history), &part);
             Writer { verdict, errors_by_stop: by_stop(&history, &self.stops), history }
         });
-        Ok(Report { writers: each.collect(), all, consumer, stops: self.stops.len() })
+        Ok(Report { writers: each.collect(), all, consumer, others, stops: self.stops.len() })
     }
 }
 
@@ -198,26 +216,40 @@ pub struct Report {
     pub all: Verdict,
     /// The consumer.
     pub consumer: ConsumerVerdict,
+    /// The other groups ([`Load::read_by`]), by name.
+    pub others: Vec<(String, ConsumerVerdict)>,
     /// Number of brokers that were stopped.
     pub stops: usize,
 }
 
 impl Report {
+    /// Every consumer, with what is said before its breaches.
+    fn consumers(&self) -> impl Iterator<Item = (String, &ConsumerVerdict)> {
+        let others = self.others.iter().map(|(id, verdict)| (format!("{id}: "), verdict));
+        std::iter::once((String::new(), &self.consumer)).chain(others)
+    }
+
     /// What is not as it must be after any fault: nothing acknowledged is lost, nothing is there twice or out of order,
-    /// and the consumer saw everything.
+    /// and the consumers saw everything.
     pub fn breaches(&self) -> Vec<String> {
-        let (all, consumer) = (&self.all, &self.consumer);
-        let counts = [
-            ("acknowledged records lost", all.lost.len()),
-            ("records repeated", all.repeated.len()),
-            ("records out of order", all.reordered.len()),
-            ("records that nobody sent", all.foreign),
-            ("records that the consumer missed", consumer.missed.len()),
-            ("records delivered from nowhere", consumer.foreign),
-            ("records delivered backwards", consumer.backwards),
+        let all = &self.all;
+        let mut counts = vec![
+            (String::new(), "acknowledged records lost", all.lost.len()),
+            (String::new(), "records repeated", all.repeated.len()),
+            (String::new(), "records out of order", all.reordered.len()),
+            (String::new(), "records that nobody sent", all.foreign),
         ];
-        let some = counts.iter().filter(|(_, count)| *count > 0);
-        some.map(|(what, count)| format!("{count} {what}")).collect()
+        for (who, consumer) in self.consumers() {
+            for (what, count) in [
+                ("records that the consumer missed", consumer.missed.len()),
+                ("records delivered from nowhere", consumer.foreign),
+                ("records delivered backwards", consumer.backwards),
+            ] {
+                counts.push((who.clone(), what, count));
+            }
+        }
+        let some = counts.iter().filter(|(.., count)| *count > 0);
+        some.map(|(who, what, count)| format!("{who}{count} {what}")).collect()
     }
 
     /// What is not as it must be after planned stops: besides [`Report::breaches`], any error, records delivered twice, rebalances.
@@ -232,16 +264,17 @@ impl Report {
                 ));
             }
         }
-        let consumer = &self.consumer;
-        for (what, count) in
-            [("records delivered twice", consumer.twice.len()), ("rebalances", consumer.rebalances)]
-        {
-            if count > 0 {
-                found.push(format!("{count} {what}"));
+        for (who, consumer) in self.consumers() {
+            for (what, count) in
+                [("records delivered twice", consumer.twice.len()), ("rebalances", consumer.rebalances)]
+            {
+                if count > 0 {
+                    found.push(format!("{who}{count} {what}"));
+                }
             }
-        }
-        if !consumer.errors.is_empty() {
-            found.push(format!("the consumer's errors: {:?}", consumer.errors));
+            if !consumer.errors.is_empty() {
+                found.push(format!("{who}the consumer's errors: {:?}", consumer.errors));
+            }
         }
         found
     }
@@ -311,6 +344,7 @@ mod tests {
             all: verdict.clone(),
             writers: vec![Writer { verdict, errors_by_stop, history }],
             consumer: ConsumerVerdict::default(),
+            others: vec![("other".to_owned(), ConsumerVerdict::default())],
         }
     }
 
@@ -323,7 +357,7 @@ mod tests {
             "an unknown outcome is an error, too"
         );
         assert_eq!(report(vec![1, 0, 0]).breaches_of_planned().len(), 1);
-        let wrong: [fn(&mut Report); 11] = [
+        let wrong: [fn(&mut Report); 13] = [
             |r| r.all.lost.push((String::new(), 0, 0)),
             |r| r.all.repeated.push((String::new(), 0, 0)),
             |r| r.all.reordered.push((String::new(), 0, 0)),
@@ -331,6 +365,8 @@ mod tests {
             |r| r.consumer.missed.push((0, 0)),
             |r| r.consumer.foreign = 1,
             |r| r.consumer.backwards = 1,
+            |r| r.others[0].1.missed.push((0, 0)),
+            |r| r.others[0].1.twice.push((0, 0)),
             |r| r.consumer.twice.push((0, 0)),
             |r| r.consumer.rebalances = 1,
             |r| r.consumer.errors = std::iter::once(("poll".to_owned(), 1)).collect(),
@@ -340,7 +376,7 @@ mod tests {
             let mut report = report(vec![0, 0]);
             spoil(&mut report);
             assert_eq!(report.breaches_of_planned().len(), 1, "{number}");
-            assert_eq!(report.breaches().len(), usize::from(number < 7), "{number}");
+            assert_eq!(report.breaches().len(), usize::from(number < 8), "{number}");
         }
     }
 

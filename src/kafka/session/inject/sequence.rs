@@ -66,7 +66,7 @@ impl Sequence {
     }
 
     /// A raised batch had to fall back with this error: for a while the others don't try, since a slow follower costs each of them
-    /// [`RAISED_TIMEOUT_MS`](super::RAISED_TIMEOUT_MS), and a missing one a round trip. For followers that stay slow that grows.
+    /// [`RAISED_TIMEOUT_MS`](super::raise::RAISED_TIMEOUT_MS), and a missing one a round trip. For followers that stay slow that grows.
     pub(super) fn lower(&mut self, code: i16, now: Instant) {
         let lasts = if code == REQUEST_TIMED_OUT {
             let [first, most] = LOWERED_FOR_SLOW;

@@ -143,7 +143,7 @@ impl World {
     }
 
     fn may_send(&mut self, node: i32) -> bool {
-        self.sessions[usize::try_from(node - 1).unwrap()].has_room()
+        self.scenario.unread || self.sessions[usize::try_from(node - 1).unwrap()].has_room()
     }
 
     fn can_follow(&self, partition: &Partition) -> bool {
@@ -184,7 +184,9 @@ impl World {
         match action {
             Action::Send => {
                 let (node, frame) = self.client.send(self.scenario);
-                write(&mut self.ends[usize::try_from(node - 1).unwrap()], &frame);
+                let at = usize::try_from(node - 1).unwrap();
+                write(&mut self.ends[at], &frame);
+                self.written[at].push(frame);
             }
             Action::Tell => {
                 let leaders = self.leaders();

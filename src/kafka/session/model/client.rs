@@ -143,7 +143,9 @@ impl Client {
             });
         }
         request.push_struct("topic_data", topic);
-        self.waits.push((self.correlation, now.iter().map(|(_, id)| *id).collect()));
+        if scenario.acks != 0 {
+            self.waits.push((self.correlation, now.iter().map(|(_, id)| *id).collect()));
+        }
         let frame = wire::encode_request(0, scenario.version(), self.correlation, "model", &request).unwrap();
         (node, frame)
     }
@@ -179,12 +181,13 @@ impl Client {
             match row.outcome {
                 // Where the client has asked for all, one that said so for itself alone has decided nothing.
                 Outcome::Is(0, _) if request.acks != scenario.acks => {
-                    told.weak |= scenario.acks == 1;
+                    told.weak |= scenario.acks == 1 || (scenario.acks == 0 && request.acks == 1);
                     told.doubtful |= request.acks == 1;
                 }
                 Outcome::Is(0, _) => told.weak |= request.acks == 1,
                 Outcome::Is(code, offset) => {
                     told.doubtful |= matches!(code, 7 | 20) || offset >= 0;
+                    told.weak |= scenario.acks == 0 && matches!(code, 7 | 20);
                     if !told.codes.contains(&code) {
                         told.codes.push(code);
                         told.codes.sort_unstable();
@@ -213,6 +216,17 @@ impl Client {
     /// Whether it has sent everything and has been told of all of it.
     pub(super) fn is_done(&self, scenario: &Scenario) -> bool {
         self.sent == scenario.requests.len() && self.rest.is_empty() && self.waits.is_empty()
+    }
+
+    /// What it was told nothing of, against the logs, when nothing is under way any more.
+    pub(super) fn check_untold(&self, scenario: &Scenario, partitions: &[Partition]) -> Option<String> {
+        let missing = |told: &&Told| {
+            let partition = &partitions[told.partition];
+            let cut_off = told.weak && partition.cut.contains(&told.id);
+            !partition.log.iter().any(|batch| batch.id == told.id) && !cut_off
+        };
+        let lost = self.records.iter().find(missing).filter(|_| scenario.acks == 0 && !self.expired);
+        lost.map(|told| format!("lost without a word: batch {} of partition {}", told.id, told.partition))
     }
 
     /// What it was told, against the logs.

@@ -8,6 +8,7 @@ use super::tests::{
     LATE_ID_MOVES, LOSS, MANY, MOVE, MOVE_3, MOVE_LOSS, MOVES, ONE, OWN_BEHIND, OWN_LOSS, OWN_LOST, RAISED,
     REFUSED, REFUSED_TWICE, RESTART, SETTLES, UNTRUSTED,
 };
+use super::unread::UNREAD;
 use crate::kafka::mistake::Mistake;
 use std::collections::BTreeSet;
 
@@ -25,6 +26,8 @@ static MISTAKES: &[(Mistake, &Scenario)] = &[
     (Mistake::WrittenTakenForUnsent, &BARE),
     (Mistake::BarrierIgnored, &MOVE),
     (Mistake::BarrierAtTelling, &MOVE),
+    (Mistake::Unasked, &UNREAD),
+    (Mistake::FoundLate, &UNREAD),
     (Mistake::FollowsAnybody, &OWN_BEHIND),
     (Mistake::FollowsUntrusted, &UNTRUSTED),
     (Mistake::FollowsOthers, &LATE_ID_MOVES),

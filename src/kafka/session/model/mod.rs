@@ -13,6 +13,7 @@ mod pairs;
 mod scenario;
 mod tests;
 mod traffic;
+mod unread;
 mod world;
 
 use crate::kafka::mistake::{self, Mistake};

@@ -58,7 +58,7 @@ pub(super) struct Scenario {
     pub identity: Identity,
     /// Whether brokers hand producer ids out late, so that batches may go without one before.
     pub late_id: bool,
-    /// Whether acks=1 is raised.
+    /// Whether acks=1, or acks=0, is raised.
     pub raise: bool,
     /// Whether brokers name the leader in a refusal (KIP-951).
     pub hints: bool,
@@ -68,6 +68,8 @@ pub(super) struct Scenario {
     pub in_order: bool,
     /// Whether the follower never comes back when nothing else goes wrong any more.
     pub stays_short: bool,
+    /// Whether the client goes on writing to a connection that is not read from.
+    pub unread: bool,
     /// How long a request is held.
     pub held_for: Duration,
     /// What happens before anything else can.
@@ -94,6 +96,7 @@ pub(super) const PLAIN: Scenario = Scenario {
     min_in_sync: 1,
     in_order: false,
     stays_short: false,
+    unread: false,
     held_for: HELD_FOR,
     prelude: &[],
     budget: CALM,
@@ -238,7 +241,8 @@ impl Scenario {
         hold.max = self.held_for;
         let idempotence =
             if self.identity == Identity::Injected { Idempotence::Inject } else { Idempotence::Off };
-        let raise_acks = if self.raise { RaiseAcks::Acks1 } else { RaiseAcks::Off };
+        let raised = if self.acks == 0 { RaiseAcks::All } else { RaiseAcks::Acks1 };
+        let raise_acks = if self.raise { raised } else { RaiseAcks::Off };
         let kafka = Kafka { idempotence, raise_acks, ..Kafka::default() };
         // Its clients take all the time that there is.
         let limits = Limits { first_request: Duration::ZERO, stall: Duration::ZERO, ..config.limits };

@@ -85,6 +85,11 @@ pub(super) static RAISED: Scenario = Scenario {
     ..PLAIN
 };
 
+/// acks=0 that is raised: nobody is told anything, and everything is there once and in order.
+static SILENT: Scenario = Scenario { acks: 0, ..RAISED };
+static SILENT_MOVE: Scenario =
+    Scenario { requests: &[&[0], &[0]], acks: 0, budget: Budget { moves: 1, losses: 1, ..CALM }, ..PLAIN };
+
 /// The second of three batches is lost with its connection, and its client is told so before its broker has read it; by then
 /// the third has met the gap.
 pub(super) static GAP: Scenario =
@@ -322,4 +327,10 @@ fn acks_1_as_it_is() {
 #[test]
 fn acks_1_raised_and_followers_missing() {
     is_right(&RAISED, 6000);
+}
+
+#[test]
+fn acks_0_raised() {
+    is_right(&SILENT, 6000);
+    is_right(&SILENT_MOVE, 14_000);
 }

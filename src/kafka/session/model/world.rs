@@ -8,6 +8,7 @@ use super::super::Session;
 use super::action::{Action, FOR_EVER};
 use super::client::Client;
 use super::scenario::{Budget, Identity, Scenario};
+use super::traffic::write;
 use crate::kafka::cluster::{Cluster, Health, Producer, TopicKey};
 use crate::kafka::model::log::{Connection, Partition, REMEMBERED};
 use crate::kafka::model::print::Print;
@@ -55,6 +56,8 @@ pub(super) struct World {
     pub broken: Option<String>,
     pub sessions: Vec<Session>,
     pub ends: Vec<DuplexStream>,
+    /// What the client has written to each session.
+    pub written: Vec<Vec<Bytes>>,
     pub wires: Vec<Wire>,
     pub cluster: Arc<Cluster>,
     pub up: [bool; 2],
@@ -104,6 +107,7 @@ impl World {
             broken: None,
             sessions,
             ends,
+            written: vec![Vec::new(); 2],
             wires: Vec::new(),
             cluster,
             up: [true, true],
@@ -137,7 +141,10 @@ impl World {
                 wires[place].stream = Some(ours);
                 links.push(Stream::Memory(theirs));
             }
-            let (ours, theirs) = duplex(ROOM);
+            let (mut ours, theirs) = duplex(ROOM);
+            for frame in self.unread(at) {
+                write(&mut ours, frame);
+            }
             let client = Stream::Memory(theirs);
             sessions.push(session.copy(&cluster, client, &mut links.into_iter(), &mut copies));
             ends.push(ours);
@@ -152,11 +159,17 @@ impl World {
             broken: self.broken.clone(),
             sessions,
             ends,
+            written: self.written.clone(),
             wires,
             cluster,
             up: self.up,
             producers: self.producers,
         }
+    }
+
+    /// What lies unread in the socket of a session.
+    fn unread(&self, session: usize) -> &[Bytes] {
+        &self.written[session][self.sessions[session].taken()..]
     }
 
     /// Its print.
@@ -166,8 +179,9 @@ impl World {
             self.sessions.iter().position(|session| Arc::ptr_eq(&session.own, progress)).unwrap_or(9)
         };
         print.put(&(&self.client, &self.partitions, self.left, self.up, self.producers, &self.broken));
-        for session in &self.sessions {
+        for (at, session) in self.sessions.iter().enumerate() {
             session.print(&mut print, self.now, &number);
+            print.put(self.unread(at));
         }
         for wire in &self.wires {
             print.put(&(wire.session, wire.node, wire.stream.is_some(), &wire.connection));
@@ -233,7 +247,7 @@ impl World {
                     && world.sessions.iter().all(|session| session.slots.is_empty())
             };
             if idle(self) {
-                return self.check();
+                return self.check().or_else(|| self.client.check_untold(self.scenario, &self.partitions));
             }
             if steps == 150 && self.client.waits_at_a_gap() {
                 // What was given up is never read: its bound is left to a batch behind it.

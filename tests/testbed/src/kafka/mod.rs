@@ -9,11 +9,13 @@ mod cluster;
 mod properties;
 mod sasl;
 mod spec;
+mod users;
 mod view;
 
 pub use cluster::{Cluster, Roll};
 pub use sasl::Asking;
 pub use spec::{KafkaVersion, Session, Spec};
+pub use users::token;
 pub(crate) use view::led;
 
 /// Where clients connect, on every node.

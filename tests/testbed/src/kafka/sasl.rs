@@ -2,10 +2,13 @@
 //! are, and may do everything.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::cluster::Cluster;
+use super::spec::Spec;
 use crate::Result;
+use crate::keys::Pair;
 
 /// The mechanisms that there are.
 const MECHANISMS: &str = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER";
@@ -24,6 +27,20 @@ pub struct Asking {
 }
 
 impl Asking {
+    /// Starts a cluster whose listener for clients asks so and is encrypted; `certify` gives each node at its address a
+    /// certificate. Waits until it is ready.
+    pub fn start(&self, spec: Spec, certify: impl Fn(u8, IpAddr) -> Result<Pair>) -> Result<Cluster> {
+        let mut cluster = Cluster::prepare(spec)?;
+        for id in cluster.ids() {
+            let path = cluster.folder().join(format!("kafka-{id}.pem"));
+            certify(id, cluster.addr(id)?.ip())?.store(&path)?;
+            self.set(&mut cluster, id, Some(path))?;
+            cluster.start_node(id)?;
+        }
+        cluster.wait_ready()?;
+        Ok(cluster)
+    }
+
     /// Gives node `id` such a listener when it is started next. `store`: its key and certificate in one file of PEM, if it is encrypted.
     pub fn set(&self, cluster: &mut Cluster, id: u8, store: Option<PathBuf>) -> Result<()> {
         let protocol = if store.is_some() { "SASL_SSL" } else { "SASL_PLAINTEXT" };

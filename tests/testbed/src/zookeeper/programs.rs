@@ -53,7 +53,7 @@ pub struct ClientSpec {
     pub rate: f64,
     /// Whether it sets a persistent recursive watch. Its library must have such.
     pub tree: bool,
-    /// Whether it authenticates itself (digest), and its nodes are only for those that its session is. kazoo's and Java's programs can.
+    /// Whether it authenticates itself (digest), and its nodes are only for those that its session is. Its program must be able to.
     pub own: bool,
 }
 
@@ -96,6 +96,11 @@ impl ZooKeeperLibrary {
     /// Whether its program can set a persistent recursive watch: where the library has such.
     pub fn plants(self) -> bool {
         matches!(self, Self::Java(_) | Self::Rust)
+    }
+
+    /// Whether its program can authenticate itself (digest) and make nodes that are only for those that its session is.
+    pub fn owns(self) -> bool {
+        matches!(self, Self::Kazoo | Self::Java(_))
     }
 
     /// An error that says what this machine lacks for it, if anything.

@@ -32,7 +32,7 @@ pub struct Load {
     pub change_every: Duration,
     /// Whether clients whose library has persistent recursive watches set one.
     pub trees: bool,
-    /// Whether clients authenticate themselves (digest), and make nodes that are only for those that they are.
+    /// Whether clients whose program can authenticate themselves (digest), and make nodes that are only for those that they are.
     pub own: bool,
 }
 
@@ -112,7 +112,7 @@ impl Running {
                 timeout_ms: load.timeout_ms,
                 rate: load.rate,
                 tree: load.trees && library.plants(),
-                own: load.own,
+                own: load.own && library.owns(),
             })
             .collect();
         for spec in &specs {

@@ -131,28 +131,23 @@ fn storm(bench: &Bench, front: &Front<'_>, finding: &mut Finding) -> Result<()> 
     for good in &mut good {
         good.ask()?;
     }
-    throw(front, WARM_UP)?;
+    // They are asked meanwhile: a session of ZooKeeper that says nothing for too long ends.
+    let warm = work_while(&mut good, || throw(front, WARM_UP))?;
     let others = settled(sidecar, None)?;
     let (files, memory) = (open_files(sidecar)?, resident_kib(sidecar)?);
     bench.say(&format!(
         "{title}: {GOOD} good connections, {files} descriptors, {memory} KiB; now {BAD} bad ones"
     ));
-    let (stop, start) = (AtomicBool::new(false), Instant::now());
-    let (went, thrown) = std::thread::scope(|scope| {
-        let working = scope.spawn(|| work(&mut good, &stop));
-        let thrown = throw(front, BAD);
-        stop.store(true, Relaxed);
-        (working.join(), thrown)
-    });
+    let start = Instant::now();
+    let went = work_while(&mut good, || throw(front, BAD))?;
     let took = start.elapsed();
-    thrown?;
-    let went = went.map_err(|_| Error::program("acceptance", "the good connections' thread panicked"))?;
     let after = settled(sidecar, Some(others))?;
     wait::until("the descriptors to be as before", PATIENCE, || {
         open_files(sidecar).is_ok_and(|now| now.abs_diff(files) <= FILES)
     })?;
     let (files_after, memory_after) = (open_files(sidecar)?, resident_kib(sidecar)?);
-    finding.breaches.extend(went.errors.iter().map(|error| format!("{title}: a good connection: {error}")));
+    let errors = warm.errors.iter().chain(&went.errors);
+    finding.breaches.extend(errors.map(|error| format!("{title}: a good connection: {error}")));
     if went.longest > ANSWER {
         finding.breaches.push(format!("{title}: a good connection waited {:?} for an answer", went.longest));
     }
@@ -173,6 +168,19 @@ fn storm(bench: &Bench, front: &Front<'_>, finding: &mut Finding) -> Result<()> 
         went.errors.len(),
     );
     Ok(())
+}
+
+/// Asks on the good ones for as long as something else goes on.
+fn work_while(good: &mut [Good], other: impl FnOnce() -> Result<()>) -> Result<Went> {
+    let stop = AtomicBool::new(false);
+    let (went, other) = std::thread::scope(|scope| {
+        let working = scope.spawn(|| work(good, &stop));
+        let other = other();
+        stop.store(true, Relaxed);
+        (working.join(), other)
+    });
+    other?;
+    went.map_err(|_| Error::program("acceptance", "the good connections' thread panicked"))
 }
 
 /// Asks on all of them in turn, until told to stop.

@@ -21,6 +21,7 @@ mod memory;
 mod outage;
 mod roll_script;
 mod rolls;
+mod secured;
 mod transactions;
 mod ui;
 mod upgrade;
@@ -93,6 +94,16 @@ const PROOFS: &[Proof] = &[
         name: "hard-rolls-3.9",
         shows: "One roll with SIGKILL of Kafka 3.9.2. Records of unknown outcome are reported as such; nothing is lost, repeated or out of order.",
         run: |bench| rolls::hard(bench, KafkaVersion::V3_9_2),
+    },
+    Proof {
+        name: "secured-rolls-3.9",
+        shows: "A planned roll and one with SIGKILL of Kafka 3.9.2 for each SASL mechanism, over TLS and with the least rights, under Java, Python and Go.",
+        run: |bench| secured::rolls(bench, KafkaVersion::V3_9_2),
+    },
+    Proof {
+        name: "secured-rolls-4.x",
+        shows: "The same with Kafka 4.3.1.",
+        run: |bench| secured::rolls(bench, KafkaVersion::V4_3_1),
     },
     Proof {
         name: "kills",
@@ -238,6 +249,11 @@ const PROOFS: &[Proof] = &[
         name: "zookeeper-hard-rolls-3.9",
         shows: "The same with ZooKeeper 3.9.5.",
         run: |bench| zookeeper::hard(bench, ZooKeeperVersion::V3_9_5),
+    },
+    Proof {
+        name: "zookeeper-secured",
+        shows: "Planned rolls and rolls with SIGKILL of ensembles with encrypted ports and of such that want DIGEST-MD5, of 3.8.6 and 3.9.5, under the same clients.",
+        run: zookeeper::secured,
     },
     Proof {
         name: "zookeeper-moves-3.8",

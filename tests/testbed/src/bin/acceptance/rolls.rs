@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use testbed::python::PythonClient;
 use testbed::scene::{Writer, unbalanced};
-use testbed::{KafkaVersion, Library, Load, ProducerSpec, Report, Result, Roll, Scene, Spec};
+use testbed::{
+    Cluster, KafkaVersion, Library, Load, ProducerSpec, Report, Result, Roll, Scene, Sidecar, Spec,
+};
 
 use super::{Bench, Finding};
 
@@ -54,13 +56,18 @@ fn rolled(bench: &Bench, version: KafkaVersion, how: Roll, rolls: usize) -> Resu
     let mut load = Load::start(&mut scene.cluster, "rolled", &through, &producers(bench))?;
     for roll in 1..=rolls {
         bench.say(&format!("roll {roll} of {rolls}, {how:?}"));
-        load.roll(&mut scene.cluster, how)?;
-        load.go_on()?;
-        // Every broker leads something again, so that each stop of the next roll matters.
-        scene.cluster.admin().elect_preferred()?;
-        load.go_on()?;
+        once(&mut load, &mut scene.cluster, how)?;
     }
     Ok((load.finish(&mut scene.cluster)?, scene))
+}
+
+/// One roll.
+pub(super) fn once(load: &mut Load, cluster: &mut Cluster, how: Roll) -> Result<()> {
+    load.roll(cluster, how)?;
+    load.go_on()?;
+    // Every broker leads something again, so that each stop of the next roll matters.
+    cluster.admin().elect_preferred()?;
+    load.go_on()
 }
 
 /// The report as Markdown.
@@ -88,22 +95,29 @@ pub(super) fn table(report: &Report) -> String {
             seconds(verdict.max_latency_us),
         );
     }
-    let consumer = &report.consumer;
-    let _ = writeln!(
-        text,
-        "\nConsumer group (Java): {} delivered, {} missed, {} twice, {} rebalances beyond the start, {} failed calls, {} commits.",
-        consumer.delivered,
-        consumer.missed.len(),
-        consumer.twice.len(),
-        consumer.rebalances,
-        consumer.errors.values().sum::<usize>(),
-        consumer.commits,
-    );
+    let others = report.others.iter().map(|(id, consumer)| (id.as_str(), consumer));
+    for (id, consumer) in std::iter::once(("Java", &report.consumer)).chain(others) {
+        let _ = writeln!(
+            text,
+            "\nConsumer group ({id}): {} delivered, {} missed, {} twice, {} rebalances beyond the start, {} failed calls, {} commits.",
+            consumer.delivered,
+            consumer.missed.len(),
+            consumer.twice.len(),
+            consumer.rebalances,
+            consumer.errors.values().sum::<usize>(),
+            consumer.commits,
+        );
+    }
     text
 }
 
 pub(super) fn figures(report: &Report, scene: &Scene) -> Result<String> {
-    let sum = |name: &str, label: &str| scene.sidecar.metric_sum(&format!("evenkeel_{name}"), &[label]);
+    figures_of(report, &scene.sidecar)
+}
+
+/// The report as Markdown, and the account of the sidecar that its clients used.
+pub(super) fn figures_of(report: &Report, sidecar: &Sidecar) -> Result<String> {
+    let sum = |name: &str, label: &str| sidecar.metric_sum(&format!("evenkeel_{name}"), &[label]);
     Ok(format!(
         "{}\nEvenkeel's own account: {} errors masked, {} requests held ({} past their bound), {} replays, {} unknown outcomes \
          told to clients.\n",

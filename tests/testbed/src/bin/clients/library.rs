@@ -7,7 +7,7 @@ use std::process::Command;
 
 use testbed::cache::{self, CLIENTS_4_3_1};
 use testbed::toolbox::{self, client_sources as sources, hash, needed};
-use testbed::{Error, Result, helper};
+use testbed::{Error, Result, golang, helper};
 
 /// A client library at a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl Row {
                 command
             }
             Library::Go(name, _) => {
-                let mut command = Command::new(go()?.join(name));
+                let mut command = Command::new(golang::programs()?.join(name));
                 command.arg(job);
                 command
             }
@@ -182,23 +182,6 @@ fn python(name: &str, version: &str) -> Result<PathBuf> {
         }
     }
     toolbox::python(&format!("client-{name}-{version}"), &format!("{name}=={version}"))
-}
-
-/// The folder with the built Go programs.
-fn go() -> Result<PathBuf> {
-    needed(
-        "go",
-        "install Go 1.26 or newer from https://go.dev/dl (apt-get install golang-go where that is new enough)",
-    )?;
-    let folder = sources().join("go");
-    let files = ["go.mod", "go.sum", "bed/bed.go", "sarama/main.go", "franz-go/main.go", "kafka-go/main.go"];
-    let entry = format!("client-go-{:016x}", hash(&folder, &files)?);
-    cache::entry(&entry, |fresh| {
-        eprintln!("clients: building the Go programs (once)");
-        let mut command = Command::new("go");
-        command.current_dir(&folder).args(["build", "-mod=readonly", "-buildvcs=false", "-o"]).arg(fresh);
-        cache::run(command.args(["./sarama", "./franz-go", "./kafka-go"])).map(drop)
-    })
 }
 
 /// The folder with kafkajs in its `node_modules`.
