@@ -8,7 +8,8 @@
 //! that the others wait for those alone. What lies unread in a socket is asked for (`unread`).
 //! In the steady state this costs two atomic counters for each Produce and one load.
 //!
-//! No deadlock: a request gets its barrier when it arrives, and a barrier covers only what arrived earlier.
+//! No deadlock: a request gets its barrier when it arrives, and a barrier covers only what arrived earlier, but for what others find
+//! unread, of which `unread` says why it ends.
 
 mod progress;
 mod unread;
@@ -98,6 +99,19 @@ impl Mark {
     }
 }
 
+/// How a Produce has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The node that its client has sent it to, if that is known.
+    pub home: Option<i32>,
+    /// Whether it lay in its socket already when other connections [asked](Progress::asked) what does.
+    pub was_there: bool,
+    /// How long its client can be expected to wait for it.
+    pub bound: Duration,
+    /// When it was read.
+    pub at: Instant,
+}
+
 /// What clients were told of a partition.
 #[derive(Clone, Copy, Debug)]
 struct Told {
@@ -178,38 +192,40 @@ impl Order {
     }
 
     /// The barrier that a Produce for this partition, which has just arrived and been counted as sent, must wait for, if
-    /// there is one that has not passed. It goes under the mark itself: those that come later wait for it. `home`: the node
-    /// that its client has sent it to.
+    /// there is one that has not passed. It goes under the mark itself: those that come later wait for it.
     pub fn barrier(
         &self,
         topic: &TopicKey,
         partition: i32,
         own: &Arc<Progress>,
-        home: Option<i32>,
-        now: Instant,
+        arrival: &Arrival,
     ) -> Option<Barrier> {
         let mut book = self.book();
         let Book { connections, marks, questions, .. } = &mut *book;
         let key = (topic.clone(), partition);
         let mark = marks.get_mut(&key)?;
-        if mark.is_over(&key, now) {
+        if mark.is_over(&key, arrival.at) {
             marks.remove(&key);
             self.marked.store(marks.len(), SeqCst);
             return None;
         }
         mark.forget_passed(&key);
-        let (mut sent, mut question) = (mark.sent.clone(), None);
-        if let Some(before) = questions.found(&key, own, now) {
+        let (mut sent, mut question, leader) = (mark.sent.clone(), None, mark.leader);
+        if let Some(before) = questions.found(&key, own, leader, arrival) {
             sent = before;
-        } else if home == Some(mark.leader) && !mark.is_settled(own) && !questions.is_asked(&key, own) {
+        } else if arrival.home == Some(leader)
+            && !mark.is_settled(own)
+            && !questions.is_asked(&key, own, leader)
+        {
             mark.settled.push(Arc::clone(own));
-            question = questions.ask(&key, own, connections, &sent, now);
+            let others = connections.iter().filter(|other| !Arc::ptr_eq(other, own));
+            question = questions.ask(&key, own, leader, others, &sent, arrival);
         }
         if !made(Mistake::BarrierAtTelling) {
             put(&mut mark.sent, own);
         }
         let barrier = Barrier { key, sent, question };
-        (!barrier.has_passed(own, now)).then_some(barrier)
+        (!barrier.has_passed(own, arrival.at)).then_some(barrier)
     }
 
     /// On this connection all is read that had lain in its socket when it was [asked](Progress::asked) for the `asked`th time, or

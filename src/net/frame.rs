@@ -83,12 +83,14 @@ pub struct FrameReader {
     /// As `largest`, but falls by an eighth with each smaller frame: the size of a fresh buffer, when no prefix is
     /// known yet. One huge frame must not make every later small request take a huge buffer.
     typical: usize,
+    /// Bytes of the frames that were handed out, their prefixes included.
+    taken: u64,
 }
 
 impl FrameReader {
     /// `max_frame`: the cap on one frame, in bytes without the prefix.
     pub fn new(max_frame: usize) -> Self {
-        Self { buf: BytesMut::new(), max_frame, largest: 0, typical: 0 }
+        Self { buf: BytesMut::new(), max_frame, largest: 0, typical: 0, taken: 0 }
     }
 
     /// The next frame, without its prefix; `None` when the peer closed between two frames.
@@ -148,6 +150,11 @@ impl FrameReader {
         self.buf.len()
     }
 
+    /// How many bytes of the stream are handed out, in whole frames with their prefixes.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
     fn take_buffered(&mut self) -> Result<Taken, FrameError> {
         let Some(prefix) = self.buf.first_chunk::<PREFIX>() else {
             return Ok(Taken::Missing(PREFIX - self.buf.len()));
@@ -165,6 +172,7 @@ impl FrameReader {
         }
         self.largest = self.largest.max(whole);
         self.typical = whole.max(self.typical - self.typical / 8);
+        self.taken += whole as u64;
         self.buf.advance(PREFIX);
         Ok(Taken::Frame(self.buf.split_to(len)))
     }

@@ -53,7 +53,9 @@ async fn frames_of_one_read_come_out_one_by_one_without_another_read() {
     assert!(reader.next_buffered().unwrap().is_none());
     assert_eq!(reader.buffered(), 6);
     peer.write_all(b"lf").await.unwrap();
+    assert_eq!(reader.taken(), bytes.len() as u64 - 6);
     assert_eq!(next(&mut reader, &mut stream).await.unwrap().unwrap(), "half");
+    assert_eq!(reader.taken(), bytes.len() as u64 + 2);
     drop(peer);
     assert!(next(&mut reader, &mut stream).await.unwrap().is_none());
 }

@@ -61,15 +61,21 @@ impl Stream {
         matches!(ready.poll(&mut cx), Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
-    /// Whether bytes have arrived that were not read. The kernel is asked: readiness may not be known yet. For those who would
-    /// have to wait otherwise; a pipe in memory says no, and so does a socket that can't be asked any more.
-    pub fn has_unread(&self) -> bool {
+    /// How many bytes have arrived and were not read, by the kernel's word: readiness may not be known yet. Of what is encrypted no
+    /// less than will come of it. A pipe in memory doesn't know; a socket that can't be asked any more has none.
+    pub fn unread(&self) -> Option<usize> {
+        /// What has been read of a record that isn't whole, or was decrypted and not read: less than two records of 16 KiB.
+        const RECORDS: usize = 1 << 15;
         let decrypted = match self {
             Self::Tls(s) => !s.get_ref().1.wants_read(),
             Self::Served(s) => !s.0.get_ref().1.wants_read(),
-            Self::Tcp(_) | Self::Memory(_) => false,
+            Self::Tcp(_) => false,
+            Self::Memory(_) => return None,
         };
-        decrypted || self.socket().is_some_and(|s| rustix::io::ioctl_fionread(s).is_ok_and(|bytes| bytes > 0))
+        let waits = rustix::io::ioctl_fionread(self.socket()?).unwrap_or(0);
+        let waits = usize::try_from(waits).unwrap_or(usize::MAX);
+        let is_plain = matches!(self, Self::Tcp(_));
+        Some(if is_plain || (waits == 0 && !decrypted) { waits } else { waits.saturating_add(RECORDS) })
     }
 
     /// How it came to be encrypted, if it is.

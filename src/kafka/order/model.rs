@@ -25,9 +25,10 @@ impl Copies {
             copy.gone.store(progress.gone.load(Acquire), Release);
             copy.asks.store(progress.asks.load(Acquire), Release);
             copy.answered.store(progress.answered.load(Acquire), Release);
-            let client = progress.client.clone();
+            let (client, home) = (progress.client.clone(), progress.home.clone());
             Arc::new(Progress {
                 client,
+                home,
                 undecided: Mutex::new(progress.undecided.lock().unwrap().clone()),
                 ..copy
             })
@@ -48,6 +49,7 @@ impl Copies {
     fn open(&mut self, of: &Open) -> Open {
         Open {
             key: of.key.clone(),
+            leader: of.leader,
             by: self.of(&of.by),
             waits: self.sent(&of.waits),
             before: self.sent(&of.before),
@@ -102,7 +104,7 @@ impl Order {
             },
         );
         for open in &book.questions.0 {
-            print.put(&(&open.key, number(&open.by)));
+            print.put(&(&open.key, open.leader, number(&open.by)));
             let open_asks =
                 |(asked, at): &(Arc<Progress>, u64)| (Arc::clone(asked), at - asked.answered.load(Acquire));
             print_sent(&open.waits.iter().map(open_asks).collect(), print, number);

@@ -16,20 +16,25 @@ pub struct Progress {
     pub(super) gone: AtomicBool,
     /// The client id of its requests, once one has come.
     pub(super) client: OnceLock<Option<Box<[u8]>>>,
+    /// The node that it leads to.
+    pub(super) home: OnceLock<i32>,
     /// While the connection holds something: the number of the oldest undecided Produce of each partition.
     pub(super) undecided: Mutex<Option<HashMap<(TopicKey, i32), u64>>>,
     /// How often others have asked whether all that lay in its socket is read, and up to where it has said so.
     pub(super) asks: AtomicU64,
     pub(super) answered: AtomicU64,
-    /// Its task.
-    pub(super) task: Mutex<Option<Waker>>,
+    /// Its task, which is the same one all the time.
+    pub(super) task: OnceLock<Waker>,
 }
 
 impl Progress {
-    /// Its requests carry this client id. A client's connections carry the same, so that those with another are another
-    /// client's, whose batches stand in nobody's way.
-    pub fn belongs_to(&self, client: Option<&[u8]>) {
+    /// Its requests carry this client id, and were meant for the node `home`, if that is known. A client's connections carry the same
+    /// id, so that those with another are another client's, whose batches stand in nobody's way.
+    pub fn belongs_to(&self, client: Option<&[u8]>, home: Option<i32>) {
         self.client.get_or_init(|| client.map(Into::into));
+        if let Some(home) = home {
+            self.home.get_or_init(|| home);
+        }
     }
 
     pub(super) fn is_stranger_to(&self, other: &Self) -> bool {
@@ -47,29 +52,29 @@ impl Progress {
 
     /// Its task is the one behind `waker`. Said before it looks at what it was [asked](Self::asked).
     pub fn runs_as(&self, waker: &Waker) {
-        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if !task.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *task = Some(waker.clone());
-        }
+        self.task.get_or_init(|| waker.clone());
     }
 
     pub(super) fn wake(&self) {
-        if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(task) = self.task.get() {
             task.wake_by_ref();
         }
     }
 
-    /// Asks whether all is read that lies in its socket now; the number of the question.
+    /// Asks whether all is read that lies in its socket now; the number of the question. Who has one before it to answer looks for
+    /// more by itself.
     pub(super) fn ask(&self) -> u64 {
-        let number = self.asks.fetch_add(1, SeqCst) + 1;
-        self.wake();
-        number
+        let before = self.asks.fetch_add(1, SeqCst);
+        if before <= self.answered.load(SeqCst) {
+            self.wake();
+        }
+        before + 1
     }
 
     /// The number of the last question that is open, if one is. To be looked at before the socket is.
     pub fn asked(&self) -> Option<u64> {
         let asks = self.asks.load(SeqCst);
-        (asks > self.answered.load(Acquire)).then_some(asks)
+        (asks > self.answered.load(SeqCst)).then_some(asks)
     }
 
     /// A Produce has arrived.

@@ -9,10 +9,14 @@ fn p(name: &'static str) -> TopicKey {
 
 const LATER: Duration = Duration::from_secs(2);
 
+fn arrival(home: Option<i32>, at: Instant) -> Arrival {
+    Arrival { home, was_there: true, bound: Duration::from_secs(60), at }
+}
+
 /// A Produce arrives.
 fn arrives(order: &Order, partition: i32, own: &Arc<Progress>, now: Instant) -> Option<Barrier> {
     own.sent();
-    order.barrier(&p("t"), partition, own, None, now)
+    order.barrier(&p("t"), partition, own, &arrival(None, now))
 }
 
 #[test]
@@ -93,15 +97,15 @@ fn what_was_told_long_ago_is_forgotten() {
 fn a_client_with_another_name_is_not_waited_for() {
     let (order, now) = (Order::default(), Instant::now());
     let (a, b, c) = (order.connection(), order.connection(), order.connection());
-    a.belongs_to(Some(b"one"));
-    b.belongs_to(Some(b"two"));
-    c.belongs_to(Some(b"one"));
+    a.belongs_to(Some(b"one"), None);
+    b.belongs_to(Some(b"two"), None);
+    c.belongs_to(Some(b"one"), None);
     order.tell([(p("t"), 0, 1)], now);
     a.sent();
     order.tell([(p("t"), 0, 2)], now);
     assert!(arrives(&order, 0, &b, now + LATER).is_none());
     let nameless = order.connection();
-    nameless.belongs_to(None);
+    nameless.belongs_to(None, None);
     assert!(arrives(&order, 0, &nameless, now + LATER).is_none(), "no name is a name, too");
     assert!(arrives(&order, 0, &c, now + LATER).is_some());
     assert!(arrives(&order, 0, &order.connection(), now + LATER).is_some(), "it may be anybody's");
@@ -135,15 +139,15 @@ fn arrives_at(
     now: Instant,
 ) -> Option<Barrier> {
     own.sent();
-    order.barrier(&p("t"), partition, own, Some(node), now)
+    order.barrier(&p("t"), partition, own, &arrival(Some(node), now))
 }
 
 /// Two connections of one client, the first to the old leader (1) and the second to the new one (2), which it has been told.
 fn told() -> (Order, Instant, Arc<Progress>, Arc<Progress>) {
     let (order, now) = (Order::default(), Instant::now());
     let (a, b) = (order.connection(), order.connection());
-    a.belongs_to(Some(b"one"));
-    b.belongs_to(Some(b"one"));
+    a.belongs_to(Some(b"one"), None);
+    b.belongs_to(Some(b"one"), None);
     order.tell([(p("t"), 0, 1), (p("t"), 1, 1)], now);
     order.tell([(p("t"), 0, 2), (p("t"), 1, 2)], now);
     (order, now, a, b)
@@ -195,13 +199,13 @@ fn a_connection_that_ends_has_nothing_unread() {
 fn only_connections_of_the_same_client_are_asked() {
     let (order, now, a, b) = told();
     let (other, silent) = (order.connection(), order.connection());
-    other.belongs_to(Some(b"two"));
+    other.belongs_to(Some(b"two"), None);
     assert!(arrives_at(1, &order, 0, &a, now).is_none() && b.asked().is_none(), "the old leader asks nobody");
     assert!(arrives_at(2, &order, 0, &b, now).is_some());
     assert!(a.asked().is_some() && other.asked().is_none() && silent.asked().is_none());
     // One question at a time: while it is open, another connection to the leader goes by what has arrived.
     let again = order.connection();
-    again.belongs_to(Some(b"one"));
+    again.belongs_to(Some(b"one"), None);
     let waits = arrives_at(2, &order, 0, &again, now).unwrap();
     order.has_read(&a, a.asked().unwrap());
     assert!(a.asked().is_none() && !waits.has_passed(&again, now));
@@ -221,4 +225,58 @@ fn who_leads_again_is_asked_again() {
     order.tell([(p("t"), 0, 1)], now);
     arrives_at(1, &order, 0, &a, now);
     assert!(b.asked().is_some());
+}
+
+#[test]
+fn what_was_not_there_and_knows_another_leader_comes_later() {
+    let (order, now, a, b) = told();
+    let first = arrives_at(2, &order, 0, &b, now).unwrap();
+    order.tell([(p("t"), 0, 1)], now); // it leads again, and a has not answered yet
+    a.sent();
+    let new = Arrival { was_there: false, ..arrival(Some(1), now) };
+    let second = order.barrier(&p("t"), 0, &a, &new).expect("behind what b has sent meanwhile");
+    order.has_read(&a, a.asked().unwrap());
+    assert!(first.has_passed(&b, now), "nothing was found");
+    assert!(!second.has_passed(&a, now));
+    b.decided();
+    order.has_read(&b, u64::MAX);
+    assert!(second.has_passed(&a, now));
+}
+
+#[test]
+fn what_was_there_is_before_all_who_ask() {
+    let (order, now, a, b) = told();
+    let c = order.connection();
+    c.belongs_to(Some(b"one"), Some(3));
+    let first = arrives_at(2, &order, 0, &b, now).unwrap();
+    order.has_read(&c, c.asked().unwrap());
+    order.tell([(p("t"), 0, 3)], now);
+    let second = arrives_at(3, &order, 0, &c, now).unwrap();
+    assert!(arrives_at(1, &order, 0, &a, now).is_none(), "it lay on a all the time");
+    order.has_read(&a, a.asked().unwrap());
+    order.has_read(&b, b.asked().unwrap());
+    assert!(!first.has_passed(&b, now) && !second.has_passed(&c, now));
+    a.decided();
+    assert!(first.has_passed(&b, now) && !second.has_passed(&c, now));
+    b.decided();
+    assert!(second.has_passed(&c, now));
+}
+
+#[test]
+fn a_question_takes_a_third_of_what_its_client_waits() {
+    let (order, now, a, b) = told();
+    b.sent();
+    let short = Arrival { bound: Duration::from_secs(6), ..arrival(Some(2), now) };
+    let barrier = order.barrier(&p("t"), 0, &b, &short).unwrap();
+    assert!(a.asked().is_some() && !barrier.has_passed(&b, now + Duration::from_millis(1999)));
+    assert!(barrier.has_passed(&b, now + Duration::from_secs(2)));
+}
+
+#[test]
+fn connections_to_the_new_leader_are_not_asked() {
+    let (order, now, a, b) = told();
+    let again = order.connection();
+    again.belongs_to(Some(b"one"), Some(2));
+    assert!(arrives_at(2, &order, 0, &b, now).is_some());
+    assert!(a.asked().is_some() && again.asked().is_none());
 }

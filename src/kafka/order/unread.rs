@@ -1,20 +1,22 @@
 //! What lies unread in the sockets of a client's other connections when a batch for a partition's new leader arrives.
 //!
 //! A client that is not read from (it is paced, or what is held is full) goes on writing, to the old leader and then to the new one.
-//! So the first batch that comes to a new leader after a telling *asks* the client's other connections: each says when all is read
-//! that lay in its socket then. What of the partition is found there was sent before, and goes before.
+//! So the first batch that comes to a new leader after a telling *asks* the client's other connections: each notes how far its
+//! client's stream has come, and says when it is read up to there. What of the partition is found on the way was sent before, and
+//! goes before. Connections to that leader itself aren't asked: nothing was written to them before their client knew of it.
 //!
 //! No deadlock: of a partition's batches those that are found under a question come first, in the order in which they arrive, then the
 //! one that asks, then all others as they arrive; each waits only for what is before it in this order. While a question about a
-//! partition is open there is no second one of the same client. A request with batches for several partitions can be before another
-//! in one of them and behind it in the other where a client contradicts itself; so a question is open for [`ASKS_FOR`] at most, and
-//! who has asked then waits for what had arrived before it alone, as it did before there were questions.
+//! partition and a leader is open there is no second one of the same client. A request with batches for several partitions can be before
+//! another in one of them and behind it in the other where a client contradicts itself; so a question is open for [`ASKS_FOR`] at most,
+//! and for a third of what its client waits. Who has asked then waits for what had arrived before it alone, as it did before there
+//! were questions.
 
 use super::progress::Progress;
-use super::{Sent, put};
+use super::{Arrival, Sent, put};
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::topic::TopicKey;
-use std::sync::atomic::Ordering::Release;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -35,6 +37,8 @@ pub(super) struct Question {
 #[derive(Debug)]
 pub(super) struct Open {
     pub key: (TopicKey, i32),
+    /// Who leads it, by what clients were told.
+    pub leader: i32,
     /// Who asks.
     pub by: Arc<Progress>,
     /// Who has not answered, and the number under which each was asked.
@@ -50,11 +54,19 @@ pub(super) struct Questions(pub Vec<Open>);
 
 impl Questions {
     /// A batch has arrived on `own` while that is being read for another one: it was sent before that one. What it has to wait for
-    /// then; `None` if that is not so.
-    pub(super) fn found(&mut self, key: &(TopicKey, i32), own: &Arc<Progress>, now: Instant) -> Option<Sent> {
-        self.0.retain(|open| now < open.question.until && !open.by.is_gone());
+    /// then; `None` if that is not so. What came after the question may all the same have been written before, where the client's own
+    /// socket was full; but not where it knows of another leader by now.
+    pub(super) fn found(
+        &mut self,
+        key: &(TopicKey, i32),
+        own: &Arc<Progress>,
+        leader: i32,
+        arrival: &Arrival,
+    ) -> Option<Sent> {
+        self.0.retain(|open| arrival.at < open.question.until && !open.by.is_gone());
         let waits = |open: &Open| open.waits.iter().any(|(asked, _)| Arc::ptr_eq(asked, own));
-        let open = self.0.iter_mut().find(|open| open.key == *key && waits(open))?;
+        let is_before = |open: &Open| arrival.was_there || open.leader == leader;
+        let open = self.0.iter_mut().find(|open| open.key == *key && waits(open) && is_before(open))?;
         let before = open.before.clone();
         if !made(Mistake::FoundLate) {
             put(&mut open.before, own);
@@ -62,30 +74,33 @@ impl Questions {
         Some(before)
     }
 
-    /// Whether a connection of the same client asks about the partition already.
-    pub(super) fn is_asked(&self, key: &(TopicKey, i32), own: &Progress) -> bool {
-        self.0.iter().any(|open| open.key == *key && !open.by.is_stranger_to(own))
+    /// Whether a connection of the same client asks about the partition and this leader already.
+    pub(super) fn is_asked(&self, key: &(TopicKey, i32), own: &Progress, leader: i32) -> bool {
+        self.0.iter().any(|open| open.key == *key && open.leader == leader && !open.by.is_stranger_to(own))
     }
 
-    /// Asks the other connections of the client of `own`. `None`: there are none to ask.
-    pub(super) fn ask(
+    /// Asks those of the `others` that are the same client's and lead elsewhere. `None`: there are none.
+    pub(super) fn ask<'a>(
         &mut self,
         key: &(TopicKey, i32),
         own: &Arc<Progress>,
-        connections: &[Arc<Progress>],
+        leader: i32,
+        others: impl Iterator<Item = &'a Arc<Progress>>,
         before: &Sent,
-        now: Instant,
+        arrival: &Arrival,
     ) -> Option<Arc<Question>> {
-        let others = connections
-            .iter()
-            .filter(|other| !Arc::ptr_eq(other, own) && other.has_written() && !other.is_stranger_to(own));
+        let others = others.filter(|other| {
+            other.has_written() && !other.is_stranger_to(own) && other.home.get() != Some(&leader)
+        });
         let waits: Vec<_> = others.map(|other| (Arc::clone(other), other.ask())).collect();
         if waits.is_empty() || made(Mistake::Unasked) {
             return None;
         }
-        let question = Arc::new(Question { before: OnceLock::new(), until: now + ASKS_FOR });
+        let until = arrival.at + ASKS_FOR.min(arrival.bound / 3);
+        let question = Arc::new(Question { before: OnceLock::new(), until });
         self.0.push(Open {
             key: key.clone(),
+            leader,
             by: Arc::clone(own),
             waits,
             before: before.clone(),
@@ -96,7 +111,7 @@ impl Questions {
 
     /// All is read that had lain in the socket of `own` when it was asked for the `asked`th time.
     pub(super) fn read(&mut self, own: &Arc<Progress>, asked: u64) {
-        own.answered.fetch_max(asked, Release);
+        own.answered.fetch_max(asked, SeqCst);
         self.0.retain_mut(|open| {
             open.waits.retain(|(other, number)| !(Arc::ptr_eq(other, own) && *number <= asked));
             if !open.waits.is_empty() {

@@ -77,7 +77,8 @@ impl Session {
     /// When a request in trouble must be decided, one way or the other. A Produce that stands in line behind others of its partitions has
     /// its bound from the last of them that landed, so that a backlog which moves, however slowly, fails nobody who would wait for it. Of
     /// several partitions the one counts that has waited for longest, or a later request for that one alone would be decided earlier. What
-    /// waits for another connection of its client's is decided after what it waits for, which arrived earlier and has a bound of its own.
+    /// waits for another connection of its client's is decided after what it waits for, which arrived earlier and has a bound of its own; what lies unread there is waited for
+    /// for a third of that time at most.
     pub(super) fn deadline(&self, slot: &Slot) -> Option<Instant> {
         let Trouble { deadline, last_call, .. } = **slot.trouble.as_ref()?;
         if last_call <= deadline {

@@ -11,6 +11,7 @@ use crate::kafka::order::Barrier;
 use crate::kafka::patience::library;
 use crate::kafka::wire::{self, produce, request_header};
 use crate::metrics::Library;
+use crate::net::PREFIX;
 use bytes::BytesMut;
 use std::time::{Duration, Instant};
 
@@ -62,14 +63,14 @@ impl Session {
         }
         let (mut silent, mut barriers) = (false, Vec::new());
         if op.key == PRODUCE {
-            self.own.belongs_to(header.client_id(&frame));
+            self.own.belongs_to(header.client_id(&frame), self.home_of());
             let body = frame.get(header.body_at..).unwrap_or_default();
             let head = produce::request_head(header.api_version, body);
             silent = head.map_err(|error| format!("not a Produce request: {error}"))?.acks == 0;
             self.publish_arrival(header.api_version, body);
             self.own.sent();
             if !self.is_bypassing() && self.cluster.order.any_marked() {
-                barriers = self.barriers(header.api_version, body, now);
+                barriers = self.barriers(header.api_version, body, self.was_there(frame.len() + PREFIX), now);
             }
         }
         if op.key == FETCH {

@@ -8,6 +8,7 @@
 mod advance;
 mod ahead;
 mod answers;
+mod asked;
 mod bypass;
 mod commits;
 mod confirm;
@@ -142,6 +143,8 @@ pub struct Session {
     injection: Injection,
     /// A Produce that waits for earlier batches of its partitions to be decided: no more is read until it is on its way.
     paced: Option<u64>,
+    /// Another connection of the client's wants to know when what lies unread is read.
+    question: Option<asked::Asked>,
     /// What the other connections are told: the oldest undecided Produce of each lane, 0 for none.
     published: Option<Vec<u64>>,
     held_bytes: usize,
@@ -210,6 +213,7 @@ impl Session {
             zone: Zone::new(settings.kafka.zone.as_deref()),
             own: cluster.order.connection(),
             paced: None,
+            question: None,
             published: None,
             held_bytes: 0,
             library: Library::Other,

@@ -12,10 +12,9 @@ use std::time::{Duration, Instant};
 impl Session {
     /// (4) The client's next requests, as long as what is held for it stays within its bounds.
     pub(super) fn poll_client(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, End> {
-        let mut some = false;
-        let mut is_read = false;
-        let asked = self.own.asked();
+        let (mut some, mut is_read) = (false, false);
         self.notice_the_end();
+        self.look_at_question();
         while !self.eof && !self.is_draining && self.has_room() {
             match self.reader.poll_frame_mut(cx, &mut self.client) {
                 Poll::Pending => {
@@ -25,6 +24,7 @@ impl Session {
                 Poll::Ready(Ok(Some(frame))) => {
                     some = true;
                     self.take(frame, now).map_err(|why| self.reject(why))?;
+                    self.look_at_question();
                 }
                 Poll::Ready(Ok(None)) => {
                     some = true;
@@ -33,13 +33,7 @@ impl Session {
                 Poll::Ready(Err(error)) => return Err(self.frame_error(error)),
             }
         }
-        if let Some(asked) = asked {
-            // A frame of which a part is here has been begun before, too.
-            is_read &= self.reader.buffered() == 0 && !self.client.has_unread();
-            if is_read || self.eof || self.is_draining || self.lost.is_some() {
-                self.cluster.order.has_read(&self.own, asked);
-            }
-        }
+        self.answer_question(is_read);
         Ok(some)
     }
 
@@ -70,7 +64,7 @@ impl Session {
             // client's asks what lies unread here: it is read then, within the bounds of what is held.
             let waits = self.slot(number);
             let is_paced = waits.is_some_and(|slot| matches!(slot.state, State::Waiting) && !slot.is_held());
-            if is_paced && self.own.asked().is_none() {
+            if is_paced && self.question.is_none() {
                 return false;
             }
             self.paced = None;

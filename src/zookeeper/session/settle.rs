@@ -157,11 +157,13 @@ impl Session {
         let told =
             identity.copes && self.ensemble.settings().zookeeper.unknown_outcome == UnknownOutcome::Error;
         let (session, zxid) = (identity.session, self.zxid);
+        let cluster = self.ensemble.settings().zookeeper.name.clone();
         let Some(slot) = self.slot_mut(number) else { return };
         let path = Request::decode(slot.code, slot.payload()).ok().and_then(path_of);
         tracing::warn!(
             target: "evenkeel::unknown_outcome",
             protocol = "zookeeper",
+            cluster,
             session = format_args!("{session:#x}"),
             operation = slot.name(),
             path = path.as_deref(),

@@ -35,7 +35,7 @@ impl Session {
         #[rustfmt::skip]
         let Self {
             id, reader, out, home, slots, base, unsettled, unsettled_others, lanes, laned_to, looked_to, gathering, links,
-            stray, trusted, moved, zone, own, injection, paced, published, held_bytes, library, client_id, offered, looked_at,
+            stray, trusted, moved, zone, own, injection, paced, question, published, held_bytes, library, client_id, offered, looked_at,
             is_draining, mode, lost, eof, left, words, wake_at: _, armed: _,
             // Made anew by each look; of Fetch alone, which isn't sent here; or of no weight for what it does.
             cluster: _, client: _, host: _, ahead: _, watermarks: _, guard: _, in_use: _, client_info: _, _connected: _,
@@ -63,7 +63,7 @@ impl Session {
         copy.zone = zone.clone();
         copy.own = copies.of(own);
         copy.injection = injection.clone();
-        copy.paced = *paced;
+        (copy.paced, copy.question) = (*paced, *question);
         copy.published.clone_from(published);
         copy.held_bytes = *held_bytes;
         copy.library = *library;
@@ -83,7 +83,7 @@ impl Session {
 
     /// Prints all that decides what it does from here on.
     pub(super) fn print(&self, print: &mut Print, now: Instant, number: &dyn Fn(&Arc<Progress>) -> usize) {
-        print.put(&(self.base, self.unsettled, self.paced, &self.published, self.home.node));
+        print.put(&(self.base, self.unsettled, self.paced, self.question, &self.published, self.home.node));
         print.put(&(self.looked_to, self.laned_to, self.lanes.len(), self.is_bypassing()));
         self.gathering.print(print);
         for slot in &self.slots {

@@ -65,6 +65,16 @@ pub enum Session {
     Fast,
 }
 
+impl Session {
+    /// As people read it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Default => "9 s",
+            Self::Fast => "3 s",
+        }
+    }
+}
+
 /// A cluster to be started.
 #[derive(Clone, Debug)]
 pub struct Spec {

@@ -12,7 +12,7 @@ use super::{Finding, Proof};
 
 const HEAD: &str = "# Acceptance\n\n\
     The long proofs on real clusters: `make acceptance` runs them all, `make acceptance ARGS=\"--only NAME\"` one of them.\n\
-    Each section is what its last run found; nobody edits them. Brokers have Kafka's own session time-out (9 s) and listen on\n\
+    Each section is what its last run found; nobody edits them. Where nothing else is said brokers have Kafka's own session time-out (9 s). They listen on\n\
     loopback addresses of one machine, together with the clients and Evenkeel. Clients do not retry.\n\n\
     - **lost**: acknowledged, and not in the log. **repeated**: more than once in the log. **out of order**: behind a later\n  \
     record of the same partition. All are told by reading the whole topic from the brokers afterwards.\n\

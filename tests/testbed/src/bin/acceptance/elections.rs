@@ -3,19 +3,23 @@
 use std::fmt::Write as _;
 
 use testbed::scene::{PARTITIONS, unbalanced};
-use testbed::{Cluster, KafkaVersion, Load, Result, Roll, Scene, Spec, wait};
+use testbed::{Cluster, KafkaVersion, Load, ProducerSpec, Result, Roll, Scene, Spec, wait};
 
 use super::{Bench, Finding, PATIENCE, rolls};
 
 /// Elections without a restart: in each, every partition moves.
 const MOVES: usize = 9;
+/// Records a second of a producer that is fast.
+const FAST: f64 = 2000.0;
 
 pub(super) fn run(bench: &Bench) -> Result<Finding> {
     let mut finding = Finding::default();
     for version in [KafkaVersion::V3_9_2, KafkaVersion::V4_3_1] {
         let mut scene = Scene::start(Spec::new(version), &bench.binary)?;
         let through = scene.front.listen.to_string();
-        let mut load = Load::start(&mut scene.cluster, "elected", &through, &rolls::producers(bench))?;
+        let mut producers = rolls::producers(bench);
+        producers.extend(rolls::python_producers(bench).into_iter().take(1).map(fast));
+        let mut load = Load::start(&mut scene.cluster, "elected", &through, &producers)?;
         for id in scene.cluster.ids() {
             bench.say(&format!("Kafka {version}: broker {id} restarts, and gets its partitions back"));
             load.note_stop();
@@ -43,6 +47,12 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
         );
     }
     Ok(finding)
+}
+
+/// One of the same library that sends more than may be undecided at a time, so that much of it lies in its sockets.
+fn fast(mut spec: ProducerSpec) -> ProducerSpec {
+    spec.id = format!("{}-fast", spec.id);
+    spec.rate(FAST)
 }
 
 /// Makes the next replica of each partition the preferred leader. Nothing is copied for that.

@@ -14,8 +14,9 @@ const SHARE: i64 = 50_000;
 
 pub(super) fn run(bench: &Bench, spec: Spec, count: usize) -> Result<Finding> {
     let told = format!(
-        "Kafka {}, session time-out {:?}, {count} kills; each producer sends {RATE} records a second.",
-        spec.version, spec.session
+        "Kafka {}, session time-out {}, {count} kills; each producer sends {RATE} records a second.",
+        spec.version,
+        spec.session.text()
     );
     let mut producers = rolls::producers(bench);
     for producer in &mut producers {
