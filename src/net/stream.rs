@@ -28,6 +28,11 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// In place of one that was closed: reads find the end, and writes fail.
+    pub fn ended() -> Self {
+        Self::Memory(tokio::io::duplex(1).0)
+    }
+
     /// The socket below, if there is one.
     fn socket(&self) -> Option<&TcpStream> {
         match self {

@@ -59,6 +59,7 @@ mod produce;
 mod sasl;
 mod showing;
 mod silent;
+mod silent_end;
 mod steady;
 mod stranger;
 mod topics;

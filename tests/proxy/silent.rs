@@ -10,25 +10,25 @@ use crate::unknown::{Log, assert_is};
 use evenkeel::kafka::wire::Struct;
 use std::time::Duration;
 
-const ALL: &str = "raise_acks = \"all\"\n";
+pub const ALL: &str = "raise_acks = \"all\"\n";
 
 /// One batch without a sequence, acks=0.
-fn silent(text: &str) -> Struct {
+pub fn silent(text: &str) -> Struct {
     produce(0, &[(0, batch(text, None))])
 }
 
-async fn written(bed: &Bed, texts: &[&str]) {
+pub async fn written(bed: &Bed, texts: &[&str]) {
     eventually("it is in the log", || bed.fake.log("t", 0).len() >= texts.len()).await;
     assert_eq!(bed.fake.texts("t", 0), texts);
 }
 
 /// The client's connection is open, and the next answer is that of the question asked.
-async fn still_there(client: &mut Client) {
+pub async fn still_there(client: &mut Client) {
     assert_eq!(codes(&client.ask(API_VERSIONS, 3, &request(API_VERSIONS)).await), [0]);
 }
 
 /// "0" is in the log, and five of acks=0 are at the broker, which has not answered any of them: the first waits at the gate.
-async fn five_at(bed: &Bed, acts: &[Act]) -> (Client, Gate) {
+pub async fn five_at(bed: &Bed, acts: &[Act]) -> (Client, Gate) {
     let mut client = bed.client_of(1).await;
     client.ask(METADATA, 9, &metadata(&["t"])).await;
     client.send(PRODUCE, 9, &silent("0")).await;
@@ -201,7 +201,7 @@ async fn no_two_connections_come_to_the_same_epoch() {
     bed.balanced().await;
 }
 
-/// What a broker refuses for what it is: its client is let know as a broker would, when all that was read of it is decided.
+/// What a broker refuses for what it is: its client is let know as a broker would, and what was read of it is still written.
 #[tokio::test]
 async fn a_batch_that_is_at_fault_ends_the_connection() {
     for code in [2, 10, 29, 87] {

@@ -170,44 +170,6 @@ impl Session {
         self.hold(number, trigger, now);
     }
 
-    /// The client is gone: what is held for it is not sent any more. It may already have sent it again elsewhere, or told
-    /// somebody that it failed.
-    pub(super) fn abandon_held(&mut self) {
-        for number in self.base..self.base + self.slots.len() as u64 {
-            let Some(slot) = self.slot_mut(number) else { continue };
-            if slot.silent || slot.trouble.as_ref().is_none_or(|trouble| trouble.ticket.is_none()) {
-                continue;
-            }
-            let over = match &slot.state {
-                State::Waiting => true,
-                State::Split(split) => !split.is_out(),
-                State::Sent | State::Done(_) => false,
-            };
-            if let Some(slot) = self.slot(number) {
-                self.unknown_abandoned(slot);
-            }
-            if over {
-                self.cancel(number);
-                self.set_state(number, State::Done(Answer::Nothing));
-            } else if let Some(State::Split(split)) = self.slot_mut(number).map(|slot| &mut slot.state) {
-                let (shape, key) = (split.shape(), split.shape().key);
-                let Some(message) = wire::response(key) else { continue };
-                split.settle(&mut |item| Judgement::Done(error_for(shape, message, item.partition, -1)));
-            }
-        }
-    }
-
-    /// A wait ends because nobody waits for it any more.
-    fn cancel(&mut self, number: u64) {
-        let metrics = std::sync::Arc::clone(&self.cluster.metrics);
-        let trouble = self.slot_mut(number).and_then(|slot| slot.trouble.as_deref_mut());
-        if let Some(ticket) = trouble.and_then(|trouble| trouble.ticket.take()) {
-            drop(ticket);
-            metrics.hold_requests.dec();
-            metrics.hold_ended.inc(HoldEnd::Cancelled);
-        }
-    }
-
     /// The bound of a request is reached: the client gets the true error that there is.
     pub(super) fn expire(&mut self, number: u64, now: Instant) {
         let metrics = std::sync::Arc::clone(&self.cluster.metrics);

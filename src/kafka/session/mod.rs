@@ -13,6 +13,7 @@ mod bypass;
 mod commits;
 mod confirm;
 mod doors;
+mod ending;
 mod fetch;
 mod gaps;
 mod gather;
@@ -47,12 +48,13 @@ mod zone;
 use crate::kafka::cluster::{Cluster, TopicKey};
 use crate::kafka::order::Progress;
 use crate::lifecycle::Drain;
-use crate::metrics::{ApiVersionsInUse, ClientGuard, HoldEnd, Library};
-use crate::net::{FrameReader, Late, Patience, Stream, WriteQueue};
+use crate::metrics::{ApiVersionsInUse, ClientGuard, Library};
+use crate::net::{FrameReader, Patience, Stream, WriteQueue};
 use crate::time::now;
 use ahead::{Ahead, Lanes, Way};
 use bypass::Mode;
 use bytes::Bytes;
+pub use ending::End;
 use gather::Gathering;
 use guard::Guard;
 use inject::Injection;
@@ -62,6 +64,7 @@ use showing::Showing;
 use slot::{Slot, State};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -80,23 +83,6 @@ const FIND_COORDINATOR: i16 = 10;
 /// How often one poll goes round before other connections get their turn.
 const ROUNDS: u32 = 64;
 
-/// How a session ended.
-#[derive(Debug)]
-pub enum End {
-    /// The client closed, and nothing of it is left.
-    Client,
-    /// The process drains, and all answers are out.
-    Drained,
-    /// The connection broke.
-    Broken(std::io::Error),
-    /// What the client sent is no Kafka request.
-    Rejected(String),
-    /// A request could not be answered truthfully; its connection is closed as its broker's was.
-    Closed(String),
-    /// The client did nothing for too long.
-    Late(Late),
-}
-
 /// The node that a client chose by connecting to its port.
 struct Home {
     /// The port of a broker listener; `None` for the bootstrap listener, where any broker will do.
@@ -110,6 +96,7 @@ pub struct Session {
     cluster: Arc<Cluster>,
     id: u64,
     client: Stream,
+    peer: Option<SocketAddr>,
     reader: FrameReader,
     out: WriteQueue,
     patience: Patience,
@@ -118,6 +105,8 @@ pub struct Session {
     slots: VecDeque<Slot>,
     /// The number of the first slot; they are counted through.
     base: u64,
+    /// Answers before this number have gone to the client, though what is silent before them may be undecided.
+    answered_to: u64,
     /// Slots that are neither on their way nor done.
     unsettled: usize,
     /// Those of them that are no Produce.
@@ -174,6 +163,8 @@ pub struct Session {
     lost: Option<String>,
     /// The client will send nothing more.
     eof: bool,
+    /// The client's connection has ended so, and what it sent with acks=0 is finished.
+    ended: Option<End>,
     /// What it has left in brokers' sockets has been said.
     left: bool,
 }
@@ -189,6 +180,7 @@ impl Session {
         Self {
             id,
             injection: Injection::new(id, settings.kafka.idempotence, settings.kafka.raise_acks),
+            peer: client.peer_addr(),
             client,
             reader: FrameReader::new(settings.net.max_frame),
             out: WriteQueue::new(settings.net.write_queue),
@@ -197,6 +189,7 @@ impl Session {
             host,
             slots: VecDeque::new(),
             base: 0,
+            answered_to: 0,
             unsettled: 0,
             unsettled_others: 0,
             lanes: Lanes::default(),
@@ -235,6 +228,7 @@ impl Session {
             showing: Showing::new(&settings.kafka.sasl),
             lost: None,
             eof: false,
+            ended: None,
             left: false,
             cluster,
         }
@@ -268,41 +262,18 @@ impl Session {
             } else if self.unsettled > 0 || self.published.is_some() {
                 moved |= self.advance(now);
             }
-            match self.hand_out(now) {
+            match self.exchange(cx, now) {
                 Ok(some) => moved |= some,
-                Err(end) => {
-                    // What was answered before goes out first, as far as the client takes it at once.
-                    let _ = self.out.poll_write(cx, &mut self.client);
-                    return Poll::Ready(end);
-                }
-            }
-            if !self.out.is_empty() {
-                let was_full = self.out.is_full();
-                if let Poll::Ready(Err(error)) = self.out.poll_write(cx, &mut self.client) {
-                    return Poll::Ready(End::Broken(error));
-                }
-                // Links were not read while it was full, and nothing else would wake this task for them.
-                moved |= was_full && !self.out.is_full();
-            }
-            if let Some(reason) = self.lost.take_if(|_| self.slots.is_empty() && self.out.is_empty()) {
-                return Poll::Ready(End::Closed(reason));
-            }
-            match self.poll_client(cx, now) {
-                Ok(some) => moved |= some,
-                Err(end) => return Poll::Ready(end),
-            }
-            // Nothing is held for a client that has gone: it may have sent the same elsewhere by now. What is on its
-            // way to a broker is finished, as a broker does; so is what it would never send twice (acks=0).
-            if self.eof && self.slots.iter().any(|slot| slot.is_held() && !slot.silent) {
-                return Poll::Ready(End::Client);
-            }
-            if self.slots.is_empty() && self.out.is_empty() && (self.eof || self.is_draining) {
-                return Poll::Ready(if self.eof { End::Client } else { End::Drained });
+                Err(end) => match self.finish(cx, end) {
+                    Some(end) => return Poll::Ready(end),
+                    None => moved = true,
+                },
             }
             if !moved {
                 let awaited = self.awaited();
                 if let Some(late) = self.patience.poll(cx, awaited, now) {
-                    return Poll::Ready(End::Late(late));
+                    let Some(end) = self.finish(cx, End::Late(late)) else { continue };
+                    return Poll::Ready(end);
                 }
                 self.arm(cx, now);
                 return Poll::Pending;
@@ -310,6 +281,39 @@ impl Session {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// (3) and (4): answers go to the client, and its next requests are read. Answers whether anything changed.
+    ///
+    /// # Errors
+    /// How the client's connection ends.
+    fn exchange(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, End> {
+        let mut moved = self.hand_out(now)?;
+        if !self.out.is_empty() {
+            let was_full = self.out.is_full();
+            if let Poll::Ready(Err(error)) = self.out.poll_write(cx, &mut self.client) {
+                return Err(End::Broken(error));
+            }
+            // Links were not read while it was full, and nothing else would wake this task for them.
+            moved |= was_full && !self.out.is_full();
+        }
+        // As soon as the client has its answers, as a broker closes: what it writes from here on is read by nobody.
+        let told = |slot: &Slot| slot.silent || matches!(slot.state, State::Done(_));
+        if let Some(reason) = self.lost.take_if(|_| self.out.is_empty() && self.slots.iter().all(told)) {
+            return Err(End::Closed(reason));
+        }
+        let was_there = !self.eof;
+        moved |= self.poll_client(cx, now)?;
+        moved |= was_there && self.eof;
+        // Nothing is held for a client that has gone: it may have sent the same elsewhere by now. What is on its
+        // way to a broker is finished, as a broker does; so is what it would never send twice (acks=0).
+        if self.eof && self.slots.iter().any(|slot| slot.is_held() && !slot.silent) && !self.is_owed() {
+            return Err(End::Client);
+        }
+        if self.slots.is_empty() && self.out.is_empty() && (self.eof || self.is_draining) {
+            return Err(if self.eof { End::Client } else { End::Drained });
+        }
+        Ok(moved)
     }
 
     /// (1) Upstreams: connected, refused, answered, lost.
@@ -409,24 +413,5 @@ impl Session {
 
     fn link_mut(&mut self, node: i32) -> Option<&mut Link> {
         self.links.iter_mut().find(|link| link.node == node)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.unknown_left();
-        self.leave_identities();
-        self.own.gone();
-        self.cluster.order.has_read(&self.own, u64::MAX);
-        self.cluster.forget_waker(self.id);
-        self.cluster.forget_producer(self.id);
-        self.cluster.forget_client(self.id);
-        self.cluster.ledger.refund(self.held_bytes);
-        let waiting = self.slots.iter().filter_map(|slot| slot.trouble.as_ref()?.ticket.as_ref()).count();
-        self.cluster.metrics.hold_requests.sub(i64::try_from(waiting).unwrap_or(0));
-        self.cluster.metrics.hold_ended.get(HoldEnd::Cancelled).inc_by(waiting as u64);
-        if self.cluster.order.any_marked() {
-            self.cluster.wake_all();
-        }
     }
 }

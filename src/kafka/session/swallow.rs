@@ -3,12 +3,13 @@
 //!
 //! A broker closes the connection of acks=0 at any error of it, so that its client looks everything up anew (`handleProduceRequest` in
 //! `KafkaApis`). What Evenkeel sees to itself (a leader that has moved, followers that are missing, a broker that is gone) closes nothing.
-//! What stays true whoever is asked does: the batch is at fault, its client may not write, or there is no such topic. It is closed when
-//! all that was read of it is decided, so that nothing goes down with it that a broker would have taken.
+//! What stays true whoever is asked does: the batch is at fault, its client may not write, or there is no such topic. It is closed at once,
+//! behind the answers that its client waits for, and what was read of it goes on alone (`ending`): nothing goes down with it that a broker
+//! would have taken.
 
 use super::Session;
 use super::produce::owned;
-use super::slot::Slot;
+use super::slot::{Slot, State};
 use super::unknown::{Action, Doubt};
 use crate::kafka::wire::{errors, produce};
 
@@ -45,16 +46,39 @@ impl Session {
 
     /// A request of acks=0 comes to its bound that no broker has seen: one line for each batch of it.
     pub(super) fn drop_whole(&self, slot: &Slot, code: i16) {
+        let why = "its bound was reached before it could be written";
+        self.tell_of_all(slot, Action::Dropped(code), why);
+    }
+
+    /// What of a request of acks=0 is undecided when its session ends all the same, since the process does: one line for each batch.
+    pub(super) fn silent_left(&self, slot: &Slot) {
+        const UNSENT: &str = "Evenkeel ended before it could be written";
+        const UNKNOWN: &str = "Evenkeel ended before a broker had answered";
+        match &slot.state {
+            State::Done(_) => {}
+            State::Waiting => self.tell_of_all(slot, Action::Dropped(0), UNSENT),
+            State::Sent => self.tell_of_all(slot, Action::Swallowed, UNKNOWN),
+            State::Split(split) => {
+                for item in split.items().iter().filter(|item| !item.is_done()) {
+                    let unsent = item.is_waiting() && !item.doubt;
+                    let (action, why) = if unsent {
+                        (Action::Dropped(item.code), UNSENT)
+                    } else {
+                        (Action::Swallowed, UNKNOWN)
+                    };
+                    self.unknown_batch(&Doubt::of(item), action, why);
+                }
+            }
+        }
+    }
+
+    /// One line for each batch of a request that was not taken apart.
+    fn tell_of_all(&self, slot: &Slot, action: Action, why: &str) {
         let body = slot.frame.get(slot.body_at..).unwrap_or_default();
         // One that can't be read says as much of itself as there was to read.
         let _ = produce::scan_request(slot.version, body, &mut |row| {
             let records = row.records.map(|records| slot.frame.slice_ref(records));
-            let batch = Doubt::of_records(owned(row.topic), row.partition, records);
-            self.unknown_batch(
-                &batch,
-                Action::Dropped(code),
-                "its bound was reached before it could be written",
-            );
+            self.unknown_batch(&Doubt::of_records(owned(row.topic), row.partition, records), action, why);
         });
     }
 }

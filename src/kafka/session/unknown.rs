@@ -34,7 +34,7 @@ pub(super) enum Action {
     Told(i16),
     /// Nobody waits for an answer (acks=0, or the client is gone).
     Swallowed,
-    /// Nobody does (acks=0), and it is known what became of it: refused with this error, or never sent.
+    /// Nobody does (acks=0), and it is known what became of it: refused with this error (0: with none), or never sent.
     Dropped(i16),
     /// The client's connection is closed.
     Disconnected,
@@ -53,9 +53,11 @@ impl Action {
         }
     }
 
-    const fn code(self) -> Option<i16> {
+    fn code(self) -> Option<i16> {
         match self {
-            Self::Refused(code) | Self::Gap(code) | Self::Told(code) | Self::Dropped(code) => Some(code),
+            Self::Refused(code) | Self::Gap(code) | Self::Told(code) | Self::Dropped(code) => {
+                Some(code).filter(|code| *code != 0)
+            }
             Self::Landed(_) | Self::Recognised | Self::Swallowed | Self::Disconnected => None,
         }
     }
@@ -150,7 +152,7 @@ impl Session {
                     target: TARGET,
                     cluster = settings.kafka.name,
                     client = %self.client_id,
-                    peer = self.client.peer_addr().map(tracing::field::display),
+                    peer = self.peer.map(tracing::field::display),
                     library = self.library.as_str(),
                     api = wire::api_name(super::PRODUCE),
                     topic,
@@ -200,7 +202,7 @@ impl Session {
                     target: TARGET,
                     cluster = settings.kafka.name,
                     client = %self.client_id,
-                    peer = self.client.peer_addr().map(tracing::field::display),
+                    peer = self.peer.map(tracing::field::display),
                     library = self.library.as_str(),
                     api = wire::api_name(slot.op.key),
                     group,
@@ -265,7 +267,9 @@ impl Session {
 
     /// What is left in doubt when a session ends.
     pub(super) fn unknown_left(&self) {
-        self.slots.iter().for_each(|slot| self.unknown_abandoned(slot));
+        for slot in &self.slots {
+            if slot.silent { self.silent_left(slot) } else { self.unknown_abandoned(slot) }
+        }
     }
 
     fn count_unknown(&self, action: Action) {

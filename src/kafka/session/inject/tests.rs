@@ -315,6 +315,8 @@ fn an_identity_is_left_once_under_the_highest_epoch_of_any_partition() {
     assert_eq!(injection.left(), [Producer { id: 7, epoch: 2 }], "one of partition 0 is undecided");
     of_partition(&mut injection, 0).undecided = 0;
     assert_eq!(injection.left(), []);
+    of_partition(&mut injection, 2).given_up = Some(1);
+    assert_eq!(injection.left(), [Producer { id: 8, epoch: 0 }], "it may lie unread at a broker");
 }
 
 #[test]

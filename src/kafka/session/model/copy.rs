@@ -36,22 +36,23 @@ impl Session {
         let Self {
             id, reader, out, home, slots, base, unsettled, unsettled_others, lanes, laned_to, looked_to, gathering, links,
             stray, trusted, moved, zone, own, injection, paced, question, published, held_bytes, library, client_id, offered, looked_at,
-            is_draining, mode, lost, eof, left, words, wake_at: _, armed: _,
+            is_draining, mode, lost, eof, ended, answered_to, left, words, wake_at: _, armed: _,
             // Made anew by each look; of Fetch alone, which isn't sent here; or of no weight for what it does.
-            cluster: _, client: _, host: _, ahead: _, watermarks: _, guard: _, in_use: _, client_info: _, _connected: _,
+            cluster: _, client: _, peer: _, host: _, ahead: _, watermarks: _, guard: _, in_use: _, client_info: _, _connected: _,
             rng: _, timer: _, drain: _, draining: _, patience: _,
             // Clients here show nothing of themselves.
             showing: _,
         } = self;
         // What it has read and not taken is written to the copy again.
         let _ = reader;
-        assert!(out.is_empty() && !eof && !left && !is_draining && lost.is_none());
+        assert!(out.is_empty() && !eof && !left && !is_draining && lost.is_none() && ended.is_none());
         let node = home.port.and_then(|port| cluster.node_at(port)).unwrap();
         let mut copy = Self::modelled(cluster, client, node);
         copy.id = *id;
         copy.home = Home { port: home.port, node: home.node };
         copy.slots = slots.iter().map(|slot| slot.copy(cluster, copies)).collect();
         (copy.base, copy.unsettled, copy.unsettled_others) = (*base, *unsettled, *unsettled_others);
+        copy.answered_to = *answered_to;
         (copy.laned_to, copy.looked_to) = (*laned_to, *looked_to);
         copy.lanes.clone_from(lanes);
         copy.gathering = gathering.copy();
@@ -84,7 +85,7 @@ impl Session {
     /// Prints all that decides what it does from here on.
     pub(super) fn print(&self, print: &mut Print, now: Instant, number: &dyn Fn(&Arc<Progress>) -> usize) {
         print.put(&(self.base, self.unsettled, self.paced, self.question, &self.published, self.home.node));
-        print.put(&(self.looked_to, self.laned_to, self.lanes.len(), self.is_bypassing()));
+        print.put(&(self.looked_to, self.laned_to, self.lanes.len(), self.is_bypassing(), self.answered_to));
         self.gathering.print(print);
         for slot in &self.slots {
             slot.print(print, number);

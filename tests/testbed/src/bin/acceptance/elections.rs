@@ -10,7 +10,7 @@ use super::{Bench, Finding, PATIENCE, rolls};
 /// Elections without a restart: in each, every partition moves.
 const MOVES: usize = 9;
 /// Records a second of a producer that is fast.
-const FAST: f64 = 2000.0;
+const FAST: f64 = 600.0;
 
 pub(super) fn run(bench: &Bench) -> Result<Finding> {
     let mut finding = Finding::default();
