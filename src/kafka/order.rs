@@ -233,6 +233,14 @@ impl Order {
     pub fn has_read(&self, own: &Arc<Progress>, asked: u64) {
         self.book().questions.read(own, asked);
     }
+
+    /// A connection has ended: nothing of it is undecided any more, and nothing will be read.
+    pub fn leave(&self, own: &Arc<Progress>) {
+        own.gone();
+        let mut book = self.book();
+        book.questions.read(own, u64::MAX);
+        book.connections.retain(|known| !Arc::ptr_eq(known, own));
+    }
 }
 
 impl Book {

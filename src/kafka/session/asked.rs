@@ -3,9 +3,11 @@
 
 use super::Session;
 
-/// A window that the kernel has closed has more than this in it, in bytes: the smallest that it begins with is 64 KiB.
+/// A window that the kernel has closed has more than this in it, in bytes: the smallest that it begins with is 64 KiB. Where it isn't
+/// closed though so much has arrived, there is soon nothing unread, which answers, too.
 const CLOSED: usize = 32 << 10;
-/// What may lie in the client's own socket behind a closed window, in bytes: Linux' `net.ipv4.tcp_wmem` ends at 4 MiB.
+/// What may lie in the client's own socket behind a closed window, in bytes: Linux' `net.ipv4.tcp_wmem` ends at 4 MiB where nobody has
+/// changed it.
 const BEHIND: u64 = 4 << 20;
 
 /// A question that is open.
@@ -33,7 +35,8 @@ impl Session {
             .client
             .unread()
             .map_or(u64::MAX, |unread| self.reader.taken() + (self.reader.buffered() + unread) as u64);
-        let is_closed = self.client.unread().is_some_and(|unread| unread > CLOSED) && !self.has_room();
+        // Whether there is room by now says nothing: it may have been made just now.
+        let is_closed = self.client.unread().is_some_and(|unread| unread > CLOSED);
         let upto = if is_closed { exact.saturating_add(BEHIND) } else { exact };
         self.question = Some(Asked { number, exact, upto });
     }
@@ -58,8 +61,11 @@ impl Session {
         self.cluster.order.has_read(&self.own, asked.number);
     }
 
-    /// Whether a frame that was taken just now, of `len` bytes with its prefix, was there when others asked.
+    /// Whether a frame that was taken just now, of `len` bytes with its prefix, was there when others asked, or may have been.
     pub(super) fn was_there(&self, len: usize) -> bool {
-        self.question.is_none_or(|asked| self.reader.taken() - (len as u64) < asked.exact)
+        self.question.is_none_or(|asked| {
+            let began = self.reader.taken().saturating_sub(len as u64);
+            began < asked.exact || self.own.asked().is_some_and(|number| number > asked.number)
+        })
     }
 }

@@ -7,7 +7,7 @@
 //! mixed with bare ones: until then no more is read from it. What is held when bypass begins is sent if nothing speaks
 //! against that, and else gets its true error at once.
 
-use super::slot::{Answer, State};
+use super::slot::{Answer, Slot, State};
 use super::{FETCH, METADATA, PRODUCE, Session};
 use crate::kafka::authenticate::AUTHENTICATE;
 use crate::kafka::cluster::{API_VERSIONS, Cluster};
@@ -82,7 +82,7 @@ impl Session {
     fn cut_holds_short(&mut self, now: Instant) {
         for number in self.base..self.base + self.slots.len() as u64 {
             let Some(slot) = self.slot(number) else { continue };
-            let refused = |slot: &super::Slot| {
+            let refused = |slot: &Slot| {
                 let trouble = slot.trouble.as_ref();
                 trouble.is_some_and(|trouble| {
                     trouble.refused.is_some() || trouble.replayed || trouble.last.is_some()
@@ -138,10 +138,19 @@ impl Session {
     pub(super) fn lose_client(&mut self, reason: &str) {
         self.lost = Some(reason.to_owned());
         for number in self.base..self.base + self.slots.len() as u64 {
-            if self.slot(number).is_some_and(|slot| !matches!(slot.state, State::Done(_))) {
-                self.cluster.metrics.client_errors.disconnected().inc();
+            if let Some(slot) = self.slot(number).filter(|slot| !matches!(slot.state, State::Done(_))) {
+                self.closes(slot);
                 self.set_state(number, State::Done(Answer::Close(reason.to_owned())));
             }
+        }
+    }
+
+    /// The client's connection ends in the place of an answer: counted, or where there is none to come, said.
+    pub(super) fn closes(&self, slot: &Slot) {
+        if slot.silent {
+            self.silent_left(slot);
+        } else {
+            self.cluster.metrics.client_errors.disconnected().inc();
         }
     }
 

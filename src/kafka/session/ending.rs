@@ -121,8 +121,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.unknown_left();
         self.leave_identities();
-        self.own.gone();
-        self.cluster.order.has_read(&self.own, u64::MAX);
+        self.cluster.order.leave(&self.own);
         self.cluster.forget_waker(self.id);
         self.cluster.forget_producer(self.id);
         self.cluster.forget_client(self.id);

@@ -196,7 +196,7 @@ impl Session {
     pub(super) fn outdated(&mut self, number: u64, node: i32) {
         let Some(slot) = self.slot(number) else { return };
         let (name, version) = (wire::api_name(slot.op.key), slot.version);
-        self.cluster.metrics.client_errors.disconnected().inc();
+        self.closes(slot);
         let reason = format!("broker {node} does not speak {name} version {version}");
         self.set_state(number, State::Done(Answer::Close(reason)));
     }

@@ -289,6 +289,9 @@ impl Session {
     /// How the client's connection ends.
     fn exchange(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, End> {
         let mut moved = self.hand_out(now)?;
+        if self.ended.is_some() && !self.is_owed() {
+            return Err(End::Client); // `finish` knows how it really was
+        }
         if !self.out.is_empty() {
             let was_full = self.out.is_full();
             if let Poll::Ready(Err(error)) = self.out.poll_write(cx, &mut self.client) {

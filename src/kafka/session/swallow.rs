@@ -50,10 +50,11 @@ impl Session {
         self.tell_of_all(slot, Action::Dropped(code), why);
     }
 
-    /// What of a request of acks=0 is undecided when its session ends all the same, since the process does: one line for each batch.
+    /// What of a request of acks=0 is undecided when its session ends all the same, since the process does, or loses its broker where nothing is
+    /// replayed: one line for each batch.
     pub(super) fn silent_left(&self, slot: &Slot) {
-        const UNSENT: &str = "Evenkeel ended before it could be written";
-        const UNKNOWN: &str = "Evenkeel ended before a broker had answered";
+        const UNSENT: &str = "its connection ended before it could be written";
+        const UNKNOWN: &str = "its connection ended before a broker had answered";
         match &slot.state {
             State::Done(_) => {}
             State::Waiting => self.tell_of_all(slot, Action::Dropped(0), UNSENT),
