@@ -147,9 +147,7 @@ impl Order {
     /// A new connection's counters.
     pub fn connection(&self) -> Arc<Progress> {
         let progress = Arc::new(Progress::default());
-        let mut book = self.book();
-        book.connections.retain(|known| !known.is_gone());
-        book.connections.push(Arc::clone(&progress));
+        self.book().connections.push(Arc::clone(&progress));
         progress
     }
 

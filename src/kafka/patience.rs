@@ -72,6 +72,11 @@ fn patience(library: Library, deadline: Option<Duration>) -> Option<Duration> {
     }
 }
 
+/// The deadline that a field of a request says, in milliseconds; one that isn't positive says none.
+pub fn millis(field: i32) -> Option<Duration> {
+    u64::try_from(field).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+}
+
 /// How long a request may be held: as long as its client can be expected to wait, and at most `max`.
 pub fn hold_bound(library: Library, deadline: Option<Duration>, max: Duration) -> Duration {
     patience(library, deadline).unwrap_or(max).min(max)

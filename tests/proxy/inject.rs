@@ -43,16 +43,27 @@ pub async fn five_at(bed: &Bed, acts: &[Act]) -> (crate::client::Client, crate::
     let mut client = bed.client_of(1).await;
     client.ask(METADATA, 9, &metadata(&["t"])).await;
     assert_eq!(produced(&client.ask(PRODUCE, 9, &produce_text("0")).await), [(0, 0)]);
+    let gate = five_more(bed, &mut client, acts, produce_text).await;
+    (client, gate)
+}
+
+/// "1" to "5" are at the broker, none answered: the first waits at the gate, the others meet these acts.
+pub async fn five_more(
+    bed: &Bed,
+    client: &mut crate::client::Client,
+    acts: &[Act],
+    request: fn(&str) -> Struct,
+) -> crate::fake::Gate {
     let gate = gate();
     bed.fake.script(1, PRODUCE, Act::Wait(gate.clone()));
     for act in acts {
         bed.fake.script(1, PRODUCE, act.clone());
     }
     for n in 1..=5 {
-        client.send(PRODUCE, 9, &produce_text(&n.to_string())).await;
+        client.send(PRODUCE, 9, &request(&n.to_string())).await;
     }
     bed.until("five are at the broker", |status| status["members"][0]["in_flight"] == 5).await;
-    (client, gate)
+    gate
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 use crate::bed::{Bed, eventually};
 use crate::client::Client;
-use crate::fake::{Act, Fake, Gate, gate};
+use crate::fake::{Act, Fake, Gate};
 use crate::identity::{identity, injecting};
-use crate::inject::{asked_for, ids, nothing, one, says, sequences};
+use crate::inject::{asked_for, five_more, ids, nothing, one, says, sequences};
 use crate::make::*;
 use crate::unknown::{Log, assert_is};
 use evenkeel::kafka::wire::Struct;
@@ -34,15 +34,7 @@ pub async fn five_at(bed: &Bed, acts: &[Act]) -> (Client, Gate) {
     client.send(PRODUCE, 9, &silent("0")).await;
     written(bed, &["0"]).await;
     bed.until("it is decided", |status| status["members"][0]["in_flight"] == 0).await;
-    let gate = gate();
-    bed.fake.script(1, PRODUCE, Act::Wait(gate.clone()));
-    for act in acts {
-        bed.fake.script(1, PRODUCE, act.clone());
-    }
-    for n in 1..=5 {
-        client.send(PRODUCE, 9, &silent(&n.to_string())).await;
-    }
-    bed.until("five are at the broker", |status| status["members"][0]["in_flight"] == 5).await;
+    let gate = five_more(bed, &mut client, acts, silent).await;
     (client, gate)
 }
 

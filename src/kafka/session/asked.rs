@@ -31,13 +31,11 @@ impl Session {
             return;
         }
         let Some(number) = self.own.asked() else { return };
-        let exact = self
-            .client
-            .unread()
-            .map_or(u64::MAX, |unread| self.reader.taken() + (self.reader.buffered() + unread) as u64);
-        // Whether there is room by now says nothing: it may have been made just now.
-        let is_closed = self.client.unread().is_some_and(|unread| unread > CLOSED);
-        let upto = if is_closed { exact.saturating_add(BEHIND) } else { exact };
+        let (exact, upto) = self.client.unread().map_or((u64::MAX, u64::MAX), |unread| {
+            let exact = self.reader.taken() + (self.reader.buffered() + unread) as u64;
+            // Whether there is room by now says nothing of the window: it may have been made just now.
+            (exact, if unread > CLOSED { exact + BEHIND } else { exact })
+        });
         self.question = Some(Asked { number, exact, upto });
     }
 

@@ -6,7 +6,7 @@ use super::{FETCH, METADATA, PRODUCE, Session};
 use crate::kafka::honest;
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::operations::{Route, Unknown};
-use crate::kafka::patience::{hold_bound, line_bound};
+use crate::kafka::patience::{hold_bound, line_bound, millis};
 use crate::kafka::split::{Judgement, Refusal, error_for};
 use crate::kafka::wire::{self, produce};
 use crate::metrics::{ClusterMetrics, HoldEnd, HoldTrigger, Library, ReleaseOutcome};
@@ -48,11 +48,9 @@ impl Session {
             let ms = |name: &str| {
                 let request = request.as_ref().map(|(_, request)| request);
                 let field = request.filter(|request| request.has_in(name, version)).map(|r| r.i32(name));
-                let value = field.or(head.filter(|_| name == "timeout_ms").map(|head| head.timeout_ms))?;
-                u64::try_from(value).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+                field.or(head.filter(|_| name == "timeout_ms").map(|head| head.timeout_ms)).and_then(millis)
             };
-            let positive = |ms: i32| u64::try_from(ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
-            let own = own_timeout.map_or_else(|| ms("timeout_ms"), positive);
+            let own = own_timeout.map_or_else(|| ms("timeout_ms"), millis);
             let mut bound = hold_bound(library, own, settings.hold.max);
             let line = if head.is_some() { line_bound(library, own, settings.hold.max) } else { bound };
             if slot.op.key == JOIN_GROUP {

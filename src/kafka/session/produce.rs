@@ -15,7 +15,7 @@ use crate::kafka::cluster::{Producer, TopicKey, View};
 use crate::kafka::honest::REQUEST_TIMED_OUT;
 use crate::kafka::mistake::{Mistake, made};
 use crate::kafka::order::{Arrival, Barrier};
-use crate::kafka::patience::line_bound;
+use crate::kafka::patience::{line_bound, millis};
 use crate::kafka::split::{Again, Item, Judgement, Refusal, error_for};
 use crate::kafka::wire::{self, Struct, TopicRef, produce};
 use crate::metrics::{HoldTrigger, ReleaseOutcome, UnknownAction};
@@ -32,9 +32,8 @@ impl Session {
     /// The barriers that a Produce which has just arrived must wait for. `was_there`: it was, when other connections asked.
     pub(super) fn barriers(&self, version: i16, body: &[u8], was_there: bool, now: Instant) -> Vec<Barrier> {
         let mut found = Vec::new();
-        let bound = produce::request_head(version, body).map_or(0, |head| head.timeout_ms);
-        let bound = u64::try_from(bound).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
-        let bound = line_bound(self.library, bound, self.cluster.settings().hold.max);
+        let own = produce::request_head(version, body).ok().and_then(|head| millis(head.timeout_ms));
+        let bound = line_bound(self.library, own, self.cluster.settings().hold.max);
         let arrival = Arrival { home: self.home_of(), was_there, bound, at: now };
         let scanned = produce::scan_request(version, body, &mut |row| {
             if made(Mistake::SecondUnbarred) && row.partition > 0 {

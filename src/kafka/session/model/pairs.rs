@@ -8,7 +8,7 @@ use super::tests::{is_right, is_right_wide};
 /// prelude's.
 const PAIR: Scenario = Scenario {
     requests: &[&[0, 1], &[0, 1]],
-    prelude: TOGETHER,
+    prelude: &[TOGETHER],
     budget: Budget { moves: 2, ..CALM },
     ..PLAIN
 };
@@ -42,7 +42,7 @@ const BEHIND: Budget = Budget { moves: 1, behind: 1, ..CALM };
 static ONE_MOVE: Scenario = Scenario { budget: MOVE, ..ONE };
 static ONE_LOSS: Scenario = Scenario { budget: LOSS, ..ONE };
 static ONE_KILL: Scenario = Scenario { budget: KILL, ..ONE };
-static ONE_KILLED: Scenario = Scenario { prelude: KILLED, ..ONE_KILL };
+static ONE_KILLED: Scenario = Scenario { prelude: &[KILLED], ..ONE_KILL };
 static ONE_SHRINK: Scenario = Scenario { min_in_sync: 2, budget: SHRINK, ..ONE };
 static ONE_LATE: Scenario = Scenario { budget: LATE, ..ONE };
 static ONE_DENIAL: Scenario = Scenario { budget: DENIAL, ..ONE };
@@ -60,7 +60,7 @@ pub(super) static LATER_OWN_LOSS: Scenario = Scenario { identity: Identity::Own,
 
 static SEVERAL_MOVE: Scenario = Scenario { budget: MOVE, ..SEVERAL };
 static SEVERAL_LOSS: Scenario = Scenario { budget: LOSS, ..SEVERAL };
-static SEVERAL_KILLED: Scenario = Scenario { prelude: KILLED, budget: KILL, ..SEVERAL };
+static SEVERAL_KILLED: Scenario = Scenario { prelude: &[KILLED], budget: KILL, ..SEVERAL };
 static SEVERAL_SHRINK: Scenario = Scenario { min_in_sync: 2, budget: SHRINK, ..SEVERAL };
 static SEVERAL_LATE: Scenario = Scenario { budget: LATE, ..SEVERAL };
 static SEVERAL_DENIAL: Scenario = Scenario { budget: DENIAL, ..SEVERAL };
@@ -70,9 +70,9 @@ static SEVERAL_OWN_MOVE: Scenario = Scenario { identity: Identity::Own, ..SEVERA
 static SEVERAL_OWN_LOSS: Scenario = Scenario { identity: Identity::Own, ..SEVERAL_LOSS };
 
 pub(super) static APART_MOVE: Scenario = Scenario { budget: MOVE, ..APART };
-static APART_MOVED: Scenario = Scenario { prelude: MOVED, ..APART_MOVE };
+static APART_MOVED: Scenario = Scenario { prelude: &[MOVED], ..APART_MOVE };
 static APART_LOSS: Scenario = Scenario { budget: LOSS, ..APART };
-static APART_KILLED: Scenario = Scenario { prelude: KILLED, budget: KILL, ..APART };
+static APART_KILLED: Scenario = Scenario { prelude: &[KILLED], budget: KILL, ..APART };
 static APART_SHRINK: Scenario = Scenario { min_in_sync: 2, budget: SHRINK, ..APART };
 static APART_LATE: Scenario = Scenario { budget: LATE, ..APART };
 static APART_DENIAL: Scenario = Scenario { budget: DENIAL, ..APART };
@@ -83,7 +83,7 @@ static APART_BEHIND: Scenario = Scenario { budget: BEHIND, ..APART };
 pub(super) static BACKLOG: Scenario = Scenario {
     requests: &[&[0, 1], &[0], &[0], &[1]],
     together: true,
-    prelude: BOTH_BEHIND_A_MOVE,
+    prelude: &[BOTH_BEHIND_A_MOVE],
     budget: Budget { moves: 3, ..CALM },
     ..PLAIN
 };

@@ -72,8 +72,8 @@ pub(super) struct Scenario {
     pub unread: bool,
     /// How long a request is held.
     pub held_for: Duration,
-    /// What happens before anything else can.
-    pub prelude: &'static [Action],
+    /// What happens before anything else can, one part after another.
+    pub prelude: &'static [&'static [Action]],
     /// What may go wrong.
     pub budget: Budget,
 }
@@ -122,44 +122,18 @@ pub(super) const BEHIND_A_MOVE: &[Action] = &[
 /// Both of two partitions are led by the first node, and the client knows it: its requests have a batch for each.
 pub(super) const TOGETHER: &[Action] = &[Action::Move(1), Action::Tell, Action::Learn];
 
-/// The first batch has landed, and two more are with the leader.
-pub(super) const TWO_IN_FLIGHT: &[Action] = &[
-    Action::Send,
-    Action::Serve(0),
-    Action::Follow(0),
-    Action::Confirm(0),
-    Action::Deliver(0),
-    Action::Send,
-    Action::Send,
-    Action::Serve(0),
-];
+/// The first batch has landed.
+pub(super) const LANDED: &[Action] =
+    &[Action::Send, Action::Serve(0), Action::Follow(0), Action::Confirm(0), Action::Deliver(0)];
 
-/// The same, and three are on their way.
-pub(super) const THREE_IN_FLIGHT: &[Action] = &[
-    Action::Send,
-    Action::Serve(0),
-    Action::Follow(0),
-    Action::Confirm(0),
-    Action::Deliver(0),
-    Action::Send,
-    Action::Send,
-    Action::Send,
-];
+/// That, and two more are with the leader.
+pub(super) const TWO_IN_FLIGHT: &[&[Action]] = &[LANDED, &[Action::Send, Action::Send, Action::Serve(0)]];
 
-/// The same, and as many are on their way as a broker remembers; one more waits.
-pub(super) const FULL: &[Action] = &[
-    Action::Send,
-    Action::Serve(0),
-    Action::Follow(0),
-    Action::Confirm(0),
-    Action::Deliver(0),
-    Action::Send,
-    Action::Send,
-    Action::Send,
-    Action::Send,
-    Action::Send,
-    Action::Send,
-];
+/// That, and three are on their way.
+pub(super) const THREE_IN_FLIGHT: &[&[Action]] = &[LANDED, &[Action::Send; 3]];
+
+/// That, and as many are on their way as a broker remembers; one more waits.
+pub(super) const FULL: &[&[Action]] = &[LANDED, &[Action::Send; 6]];
 
 /// Leadership has moved, and the old leader has refused two batches.
 pub(super) const BOTH_REFUSED: &[Action] = &[

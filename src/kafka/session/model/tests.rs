@@ -109,7 +109,8 @@ static ONE_2: Scenario =
     Scenario { requests: &[&[0], &[0]], acks: 1, raise: false, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
 
 /// A backlog: of two batches that are on their way to the new leader the second proves the first.
-const BACKLOG: Scenario = Scenario { prelude: BEHIND_A_MOVE, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
+const BACKLOG: Scenario =
+    Scenario { prelude: &[BEHIND_A_MOVE], budget: Budget { moves: 1, ..CALM }, ..PLAIN };
 pub(super) static BACKLOG_LOSS: Scenario =
     Scenario { budget: Budget { moves: 1, losses: 1, ..CALM }, ..BACKLOG };
 pub(super) static BACKLOG_MOVE: Scenario = Scenario { budget: Budget { moves: 2, ..CALM }, ..BACKLOG };
@@ -151,7 +152,7 @@ static MANY_LATE: Scenario = Scenario { budget: Budget { time_outs: 1, losses: 1
 pub(super) static UNTRUSTED: Scenario = Scenario {
     requests: &[&[0], &[0]],
     identity: Identity::Own,
-    prelude: BOTH_REFUSED,
+    prelude: &[BOTH_REFUSED],
     budget: Budget { moves: 3, ..CALM },
     ..PLAIN
 };
@@ -160,7 +161,7 @@ pub(super) static UNTRUSTED: Scenario = Scenario {
 pub(super) static LATE_ID: Scenario =
     Scenario { requests: &[&[0], &[0]], late_id: true, budget: Budget { moves: 1, ..CALM }, ..PLAIN };
 pub(super) static LATE_ID_MOVES: Scenario =
-    Scenario { late_id: true, prelude: BARE_BEFORE_A_MOVE, budget: Budget { moves: 3, ..CALM }, ..PLAIN };
+    Scenario { late_id: true, prelude: &[BARE_BEFORE_A_MOVE], budget: Budget { moves: 3, ..CALM }, ..PLAIN };
 
 /// A batch may have been written when its client may not write any more.
 pub(super) static DENIED: Scenario =

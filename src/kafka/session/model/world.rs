@@ -114,7 +114,7 @@ impl World {
             producers: 100,
         };
         world.run();
-        for action in scenario.prelude {
+        for action in scenario.prelude.iter().copied().flatten() {
             world.act(*action);
         }
         world
