@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sees to what the tests and the demo need besides Rust: a C linker, a JDK (17 or newer), Maven, Python with venv.
 # As root on Debian or Ubuntu it installs what is missing; otherwise it prints the command and ends with an error.
-# `setup.sh acceptance` sees to a browser and to promtool as well, for the long proofs of the status page and of the alerts.
+# `setup.sh acceptance` sees to what the long proofs need as well: a browser and promtool for those of the status page and of the
+# alerts, iptables and ss for those that cut connections.
 # The servers' jars are fetched by the tests themselves, on first use, into ${TESTBED_CACHE:-~/.cache/evenkeel}.
 set -euo pipefail
 
@@ -27,6 +28,9 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-ven
 if [ "${1-}" = acceptance ]; then
     command -v promtool >/dev/null || missing+=(prometheus)
     command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
+    # Who may not use a packet filter doesn't have it on the path either.
+    PATH="$PATH:/usr/sbin:/sbin" command -v iptables >/dev/null || missing+=(iptables)
+    command -v ss >/dev/null || missing+=(iproute2)
 fi
 
 if ! command -v cargo >/dev/null; then

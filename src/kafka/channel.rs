@@ -195,6 +195,11 @@ impl Channel {
         }
     }
 
+    /// Until the broker ends the connection. All questions have been answered.
+    pub(in crate::kafka) async fn ended(&mut self) {
+        let _ = self.next_frame().await;
+    }
+
     /// What a client's session goes on with. All questions have been answered.
     pub(in crate::kafka) fn into_parts(self) -> Parts {
         let identity = self.session.map(|(_, session)| session.identity);

@@ -104,6 +104,8 @@ impl Cluster {
             tracing::info!(node, ?lasts, "drain of a broker: clients leave it");
             self.set_drained(node, true);
             self.drains_changed.notify_one();
+            // Its probe keeps a connection from now on.
+            self.suspect(node);
         }
         true
     }

@@ -259,7 +259,8 @@ impl Watcher {
 }
 
 /// Keeps the health and versions of one broker true: looks now and then while it is up and at once when a connection
-/// to it was lost; while it is down, tries with back-off, and for all clients at once.
+/// to it was lost; while it is down, tries with back-off, and for all clients at once. While it is drained no client has a
+/// connection to lose: one without a word is kept then, whose end tells that the broker was stopped, however soon it is back.
 async fn probe(cluster: &Arc<Cluster>, node: i32) {
     let mut rng = StdRng::from_rng(&mut rand::rng());
     let settings = cluster.settings();
@@ -273,15 +274,25 @@ async fn probe(cluster: &Arc<Cluster>, node: i32) {
         if cluster.read(|view| !view.nodes.contains_key(&node)) {
             return;
         }
-        let up = open_node(cluster, node).await.is_ok();
-        if up {
-            backoff.reset();
-            let refresh = cluster.settings().kafka.metadata_refresh;
-            let _ = tokio::time::timeout(refresh, asked_for.notified()).await;
-        } else {
+        let Ok(mut opened) = open_node(cluster, node).await else {
             // It may be back at another address, which only metadata can tell.
             cluster.poke.notify_one();
             tokio::time::sleep(backoff.next(&mut rng)).await;
+            continue;
+        };
+        backoff.reset();
+        let refresh = cluster.settings().kafka.metadata_refresh;
+        if cluster.is_drained(node) {
+            let gone = async {
+                tokio::select! {
+                    () = opened.channel.ended() => {}
+                    () = asked_for.notified() => {}
+                }
+            };
+            let _ = tokio::time::timeout(refresh, gone).await;
+        } else {
+            drop(opened);
+            let _ = tokio::time::timeout(refresh, asked_for.notified()).await;
         }
     }
 }

@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -277,12 +278,15 @@ pub fn free_addr(ip: Ipv4Addr) -> Result<SocketAddr> {
     }
 }
 
-/// The first of `count` neighbouring ports that are all free now on `ip`, below the range of ephemeral ports.
+/// The first of `count` neighbouring ports that are all free now on `ip`, below the range of ephemeral ports. Each search goes on
+/// where the last one ended: who was given some may not have bound them yet.
 pub fn free_ports(ip: Ipv4Addr, count: u16) -> Result<u16> {
+    static LOOKED_AT: AtomicU16 = AtomicU16::new(0);
     // Processes that look at the same time start at different places.
     let offset = u16::try_from(std::process::id() % 100).unwrap_or(0) * 100;
-    (0..200u16)
-        .map(|k| 12_000 + (offset + k * count) % 20_000)
+    std::iter::repeat_with(|| LOOKED_AT.fetch_add(count, Ordering::Relaxed))
+        .take(200)
+        .map(|looked_at| 12_000 + offset.wrapping_add(looked_at) % 20_000)
         .find(|&first| (first..first.saturating_add(count)).all(|port| TcpListener::bind((ip, port)).is_ok()))
         .ok_or_else(|| Error::Missing(format!("no {count} neighbouring free ports on {ip}")))
 }
@@ -356,5 +360,12 @@ http.server.HTTPServer((host, int(port)), H).serve_forever()
     fn a_range_of_ports_is_free() {
         let first = free_ports(Ipv4Addr::LOCALHOST, 50).unwrap();
         assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, first + 49)).is_ok());
+    }
+
+    #[test]
+    fn a_range_that_is_not_bound_yet_is_not_given_again() {
+        let (one, other) =
+            (free_ports(Ipv4Addr::LOCALHOST, 50).unwrap(), free_ports(Ipv4Addr::LOCALHOST, 50).unwrap());
+        assert!(one.abs_diff(other) >= 50, "{one} and {other}");
     }
 }

@@ -75,6 +75,17 @@ impl Trouble {
         }
     }
 
+    /// Why it can't be brought about with these powers, if it can't.
+    pub fn hindrance(self, powers: &Powers) -> Option<String> {
+        match (self, &powers.cut) {
+            (Self::Partitioned | Self::FollowerCut, Err(why)) => Some(why.clone()),
+            (Self::FollowerCut, Ok(way)) if *way != Way::Filter => {
+                Some("single connections are cut by a packet filter (iptables) only".to_owned())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a server that is cut off from its leader answers here for sessions that the leader counts down.
     pub fn misleads(self) -> bool {
         matches!(self, Self::LeaderFrozen | Self::FollowerCut)
@@ -208,12 +219,7 @@ pub fn round(binary: &Path, version: ZooKeeperVersion, trouble: Trouble, each: u
             );
             ensemble.thaw(leader)?;
         }
-        Trouble::FollowerCut => {
-            if powers.cut != Ok(Way::Filter) {
-                return Err(Error::Missing("single connections are cut by a packet filter only".to_owned()));
-            }
-            cut = Some(ensemble.cut_follower(Some(follower))?);
-        }
+        Trouble::FollowerCut => cut = Some(ensemble.cut_follower(Some(follower))?),
         Trouble::ClientsDie | Trouble::ClientsFreeze => {
             let how = if trouble == Trouble::ClientsDie { DIE } else { FREEZE };
             for believer in &believers {

@@ -1,7 +1,9 @@
 //! The lease: no client believes in a session that the ensemble has ended, and the nodes of clients that are no more go.
 
+use testbed::chaos::net::Powers;
+use testbed::claim::Claim;
 use testbed::zookeeper::lease::{HEAD, Trouble, breaches, round, rows};
-use testbed::{Result, ZooKeeperVersion};
+use testbed::{Error, Result, ZooKeeperVersion};
 
 use super::{Bench, Finding};
 
@@ -10,6 +12,11 @@ const ROUNDS: usize = 3;
 const EACH: usize = 8;
 
 pub(super) fn run(bench: &Bench) -> Result<Finding> {
+    // Before minutes have gone into what can't be finished.
+    let powers = Powers::find(Claim::take()?.ip(1));
+    if let Some(why) = Trouble::ALL.iter().find_map(|trouble| trouble.hindrance(&powers)) {
+        return Err(Error::Missing(why));
+    }
     let mut finding = Finding { figures: HEAD.to_owned(), ..Finding::default() };
     for trouble in Trouble::ALL {
         let mut all = Vec::new();

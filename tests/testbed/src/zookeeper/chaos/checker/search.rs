@@ -5,9 +5,13 @@
 //! answer; one whose connection ended, at any later time. A write that changes nothing (it was refused) is taken as soon as
 //! it fits: that can't be in the way of any other, unless it was asked when one of unknown outcome was decided already.
 //!
+//! The order in which the servers wrote them down is tried first. It is a hint and no more: an order counts only if it fits, and
+//! if that one doesn't, all others are tried. Without it the orders of many writes whose connections ended are too many.
+//!
 //! Reads are no part of it: a server may answer them from the past. They are judged by `sessions` and `truth`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use super::{BAD_VERSION, NO_NODE, NODE_EXISTS};
@@ -53,6 +57,8 @@ pub struct Write {
     pub told: Option<Result<Option<i32>, i32>>,
     /// Of an unknown one: whether it was decided when that was told.
     pub decided: bool,
+    /// The transaction that the servers' logs have for it.
+    pub zxid: Option<i64>,
 }
 
 /// Why there is no order.
@@ -62,8 +68,8 @@ pub enum Undone {
     Contradiction(Write, Register),
     /// All found their place, and what is there at the end is something else.
     End(Register),
-    /// It was not found out.
-    GivenUp,
+    /// It was not found out: so many states were tried.
+    GivenUp(usize),
 }
 
 impl fmt::Display for Undone {
@@ -75,13 +81,15 @@ impl fmt::Display for Undone {
             Self::End(end) => {
                 write!(f, "all writes together lead to {:?}, which is not what is there", end.0)
             }
-            Self::GivenUp => write!(f, "{MOST} states were tried without a result"),
+            Self::GivenUp(tried) => write!(f, "{tried} states were tried without a result"),
         }
     }
 }
 
 /// The writes of one node.
 pub(super) fn of_node(run: &Run, node: &str) -> Vec<Write> {
+    let txns = run.truth.log.iter().filter(|txn| !txn.changes.is_empty());
+    let zxids: HashMap<_, _> = txns.map(|txn| ((txn.session, txn.xid), txn.zxid)).collect();
     let mut writes = Vec::new();
     for op in run.ops() {
         let (kind, value, place) = match &op.call {
@@ -100,7 +108,8 @@ pub(super) fn of_node(run: &Run, node: &str) -> Vec<Write> {
             Told::Unknown | Told::Cut => None,
         };
         let decided = op.told == Told::Unknown;
-        writes.push(Write { kind, value, sent_us: op.sent_us, done_us: op.done_us, told, decided });
+        let zxid = zxids.get(&(op.session, op.xid)).copied();
+        writes.push(Write { kind, value, sent_us: op.sent_us, done_us: op.done_us, told, decided, zxid });
     }
     writes
 }
@@ -139,6 +148,11 @@ impl Write {
     fn is_due(&self) -> bool {
         self.told.is_some()
     }
+
+    /// The greater, the sooner the servers wrote it down; least if they didn't.
+    fn written(&self) -> Option<Reverse<i64>> {
+        self.zxid.map(Reverse)
+    }
 }
 
 /// How far the order has come.
@@ -164,6 +178,11 @@ struct Search<'a> {
 
 /// An order of these writes that begins with a node of version 0 or none (whatever fits), and ends with `end`.
 pub fn linearizable(writes: &[Write], end: &Register) -> Result<(), Undone> {
+    linearizable_within(writes, end, MOST)
+}
+
+/// The same, given up after `most` states.
+pub(super) fn linearizable_within(writes: &[Write], end: &Register, most: usize) -> Result<(), Undone> {
     let mut sorted: Vec<&Write> = writes.iter().collect();
     sorted.sort_by_key(|write| write.sent_us);
     let (open, closed) = sorted.into_iter().partition(|write| !write.is_due() && !write.decided);
@@ -190,8 +209,8 @@ pub fn linearizable(writes: &[Write], end: &Register) -> Result<(), Undone> {
             }
             other_end = Some(Register(place.there.clone()));
         }
-        if tried.len() > MOST {
-            return Err(Undone::GivenUp);
+        if tried.len() > most {
+            return Err(Undone::GivenUp(most));
         }
         if tried.insert(place.clone()) {
             search.go_on(&place, &mut stack);
@@ -205,7 +224,7 @@ pub fn linearizable(writes: &[Write], end: &Register) -> Result<(), Undone> {
         let due = rest.into_iter().find(|(at, write)| write.is_due() && !place.beyond.contains(at));
         due.map(|(_, write)| Undone::Contradiction((*write).clone(), Register(place.there)))
     });
-    Err(first.unwrap_or(Undone::GivenUp))
+    Err(first.unwrap_or(Undone::GivenUp(tried.len())))
 }
 
 impl Search<'_> {
@@ -285,16 +304,17 @@ impl Search<'_> {
             {
                 let mut after = place.after(write, then);
                 after.open.push(number);
-                next.insert((0, std::cmp::Reverse(write.done_us), number), after);
+                next.insert((write.written(), 0, Reverse(write.done_us), number), after);
             }
         }
         for (at, write) in self.candidates(place) {
             if let Some(then) = write.step(&there) {
                 let mut after = place.after(write, then);
                 after.beyond.push(at);
-                // Those that must have a place before those that need none, and whose time ends first before the others.
+                // What was written down first before the others, those that must have a place before those that need none, and
+                // those whose time ends first before the others.
                 let rank = if write.is_due() { 2 } else { 1 };
-                next.insert((rank, std::cmp::Reverse(write.done_us), at), after);
+                next.insert((write.written(), rank, Reverse(write.done_us), at), after);
             }
         }
         stack.extend(next.into_values());
