@@ -134,7 +134,7 @@ fn clients_that_die_or_are_frozen() {
 
 #[test]
 fn events_and_a_finer_clock_with_delays() {
-    is_right_wide(&FINE, 2_500_000);
+    is_right_wide(&FINE, 2_490_000);
     is_right(&EVENTS, 85_000);
 }
 
