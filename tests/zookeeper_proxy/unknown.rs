@@ -71,6 +71,44 @@ async fn what_was_not_done_is_done_now() {
     }
 }
 
+/// A client that comes with a session that it had: what the session had made before is not the doing of its first write here, whether
+/// the client has seen it or not.
+#[tokio::test]
+async fn what_was_made_before_the_client_came_back_proves_nothing() {
+    let rounds = [
+        (create("/a/e", "old", EPHEMERAL), create("/a/e", "new", EPHEMERAL)),
+        (create("/a/s-", "old", SEQUENTIAL | EPHEMERAL), create("/a/s-", "new", SEQUENTIAL | EPHEMERAL)),
+    ];
+    for (old, new) in rounds {
+        for has_seen in [true, false] {
+            let (bed, mut client) = two("", Some(false)).await;
+            client.did(CREATE, &old).await;
+            let mut hello = client.again();
+            hello.last_zxid = if has_seen { hello.last_zxid } else { 0 };
+            drop(client);
+            let mut client = Client::connect(bed.listen).await;
+            client.greet(hello).await.unwrap();
+            bed.fake.script(bed.on(&client), CREATE, Act::Close);
+            let answer = client.ask(CREATE, &new).await;
+            let sequential = bed.fake.stat("/a/e").is_none();
+            let expected = match (has_seen, sequential) {
+                (true, true) => 0, // not done: it is done now, and is another node
+                (true, false) => -110,
+                (false, _) => -4,
+            };
+            assert_eq!(answer.err, expected, "{has_seen} {sequential}");
+            if answer.err == 0 {
+                assert_eq!(reply::path(&answer.body).unwrap().as_bytes(), b"/a/s-0000000001");
+            }
+            // Once a write is answered, all that the session did before is behind.
+            client.did(SET_DATA, &set_data("/d", "x", -1)).await;
+            bed.fake.script(bed.on(&client), CREATE, Act::ApplyThenClose);
+            client.did(CREATE, &create("/a/f", "", EPHEMERAL)).await;
+            bed.end(client).await;
+        }
+    }
+}
+
 /// Done, and it can be proved: the client gets the answer that its server would have given.
 #[tokio::test]
 async fn what_was_done_is_answered() {

@@ -51,6 +51,8 @@ const EVIDENCE: &str = "
 `Z0` is the highest zxid that the client's connection had seen before the request was sent. Writes of one session are applied in
 the order in which they were sent, up to some one of them and none behind it; so what is known of one tells of its neighbours.
 An answer `NoAuth` to a verifying read tells nothing.
+Where a client came with a session that it had, nothing is *done* until a write was answered since: what looks like this
+connection's doing may be an earlier one's.
 
 | write | reads | done | rejected | sent again | unknown |
 |---|---|---|---|---|---|

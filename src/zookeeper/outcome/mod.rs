@@ -39,6 +39,10 @@ pub struct Pending<'a> {
     /// The highest that was seen before it was *sent* is not enough where another write was answered in between: that
     /// one's traces would be taken for this one's.
     pub z0: i64,
+    /// Whether writes of the session's earlier connections, which nobody here knows of, may have been applied behind `z0`: the
+    /// client came with a session that it had, and no write was answered since (that one would be behind them all). Then
+    /// what looks like this one's doing may be theirs, and proves nothing.
+    pub inherits: bool,
 }
 
 /// What other clients are supposed to do. Evidence that is of identity (owners, names, zxids) needs no such thing.
@@ -155,8 +159,11 @@ pub fn decide(pending: &[Pending<'_>], session: i64, rivals: Rivals, evidence: &
     for (index, one) in pending.iter().enumerate() {
         floor = floor.max(one.z0);
         let others_behind = index + 1 < pending.len();
-        let fact =
-            judge(one.request, &Case { all: pending, session, rivals, floor, others_behind }, evidence);
+        let case = Case { all: pending, session, rivals, floor, others_behind };
+        let fact = match judge(one.request, &case, evidence) {
+            Fact::Applied { .. } if one.inherits => Fact::LIKELY,
+            fact => fact,
+        };
         if let Fact::Applied { zxid, .. } = fact {
             // The next ones come behind it, so their zxids are higher.
             floor = floor.max(zxid);

@@ -103,6 +103,8 @@ impl Session {
             self.count_watches();
         }
         if wrote {
+            // It is the first of this connection, if none was before, and so behind all of those before this one.
+            self.inherits &= header.err != 0;
             self.set_writes(self.writes.saturating_sub(1));
         }
         let Some(slot) = self.position(number).and_then(|at| self.slots.get_mut(at)) else { return };

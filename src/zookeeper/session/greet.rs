@@ -49,6 +49,8 @@ impl Session {
         }
         self.phase = Phase::Opening(at.now + bound);
         (self.zxid, self.told) = (request.last_zxid, request.last_zxid);
+        // A server takes nobody who has seen more than it has, so all that is sent from here on comes behind this.
+        (self.answered, self.inherits) = (request.last_zxid, request.session != 0);
         let upstream = self.for_server(&request);
         self.identity = Some(Identity {
             copes: request.read_only.is_some(),

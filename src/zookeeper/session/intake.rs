@@ -156,6 +156,7 @@ impl Session {
             frame,
             state,
             z0: 0,
+            inherits: false,
             arrived: at.now,
             ticket: None,
             sent: at.now,

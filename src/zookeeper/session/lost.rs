@@ -82,7 +82,7 @@ impl Session {
     /// A request has lost its server: what becomes of it by its row.
     pub(super) fn lost_slot(&mut self, number: u64, verdict: Verdict) {
         let metrics = Arc::clone(&self.ensemble.metrics);
-        let answered = self.answered;
+        let (answered, inherits) = (self.answered, self.inherits);
         let Some(slot) = self.slot_mut(number) else { return };
         if slot.is_done() {
             return;
@@ -101,7 +101,7 @@ impl Session {
                 Some(CloseReason::Auth),
             )),
             (_, Loss::Verify(_) | Loss::Reattach | Loss::Never | Loss::Refused) => {
-                slot.z0 = answered;
+                (slot.z0, slot.inherits) = (answered, inherits);
                 State::Unknown
             }
         };

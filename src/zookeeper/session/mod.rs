@@ -128,6 +128,9 @@ pub struct Session {
     told_since: bool,
     /// The highest zxid in the header of any answer, shown or not.
     answered: i64,
+    /// The client came with a session that it had, and no write was answered since: what it had sent on other connections may
+    /// have been applied behind `answered` (a server that answers a read may lag).
+    inherits: bool,
     /// From the moment on at which the session was granted.
     lease: Option<Lease>,
     /// Pings of the client's that no server answered, and that could not be answered here yet.
@@ -192,6 +195,7 @@ impl Session {
             told: 0,
             told_since: false,
             answered: 0,
+            inherits: false,
             lease: None,
             owed_pings: 0,
             watches: Watches::default(),

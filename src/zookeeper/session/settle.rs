@@ -82,6 +82,7 @@ impl Session {
             return self.on_lost("the fence did not hold", at);
         }
         self.ensemble.metrics.fences.inc(FenceOutcome::Stands);
+        self.inherits = false;
         self.look(at);
     }
 
@@ -105,7 +106,8 @@ impl Session {
         let pending = settling.asked.iter().filter_map(|number| {
             let slot = slot(number)?;
             // It was decoded before it was sent.
-            Some(Pending { request: Request::decode(slot.code, slot.payload()).ok()?, z0: slot.z0 })
+            let request = Request::decode(slot.code, slot.payload()).ok()?;
+            Some(Pending { request, z0: slot.z0, inherits: slot.inherits })
         });
         let pending: Vec<Pending<'_>> = pending.collect();
         match decide(&pending, session, Rivals::default(), &mut settling.evidence) {

@@ -23,6 +23,8 @@ pub(super) struct Slot {
     /// The highest zxid in the header of any answer before it was lost with its server: its own is higher. See
     /// [`Pending`](crate::zookeeper::outcome::Pending).
     pub z0: i64,
+    /// Whether the session's earlier connections may have left behind what looks like its doing. See there, too.
+    pub inherits: bool,
     /// When it had been read.
     pub arrived: Instant,
     /// When it was sent last.

@@ -58,7 +58,11 @@ pub(super) fn told(tree: &Tree, writes: &[Wanted], rivals: Rivals) -> (Vec<Verdi
     let pending: Vec<Pending<'_>> = writes
         .iter()
         .zip(&payloads)
-        .map(|(w, payload)| Pending { request: Request::decode(w.opcode(), payload).unwrap(), z0: Z0 })
+        .map(|(w, payload)| Pending {
+            request: Request::decode(w.opcode(), payload).unwrap(),
+            z0: Z0,
+            inherits: false,
+        })
         .collect();
     let mut evidence = Evidence::new();
     let mut sent = Vec::new();

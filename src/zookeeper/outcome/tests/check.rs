@@ -57,12 +57,16 @@ fn write(bytes: &'static [&'static str]) -> impl Strategy<Value = Wanted> {
 struct Story {
     /// Before the first of ours is sent.
     before: Vec<(Wanted, bool)>,
+    /// So many of these came before the client last heard of anything: it has brought its session to another connection since.
+    came: Option<usize>,
     /// Ours, each with what others do before it is reached.
     ours: Vec<(Wanted, Vec<Wanted>)>,
     /// How many of ours are reached.
     reached: usize,
     /// What others do between the reads.
     during: Vec<Wanted>,
+    /// A mistake: that it came with a session that it had is not thought of.
+    forgotten: bool,
 }
 
 impl fmt::Debug for Story {
@@ -118,7 +122,7 @@ fn story(others: &'static [&'static str], at_most: usize) -> impl Strategy<Value
     )
         .prop_map(|(before, ours, reached, during)| {
             let reached = reached.index(ours.len() + 1);
-            Story { before, ours, reached, during }
+            Story { before, came: None, ours, reached, during, forgotten: false }
         })
 }
 
@@ -139,10 +143,13 @@ struct Told {
 
 fn tell(story: &Story, rivals: Rivals) -> Told {
     let mut tree = Tree::new();
-    for (wanted, own) in &story.before {
+    let mut z0 = 0;
+    for (index, (wanted, own)) in story.before.iter().enumerate() {
         let _ = with(wanted, |request| tree.write(request, if *own { OURS } else { THEIRS }));
+        if story.came.is_none_or(|heard| index < heard) {
+            z0 = tree.zxid;
+        }
     }
-    let z0 = tree.zxid;
     let start = tree.clone();
     let mut truth = Vec::new();
     for (index, (wanted, others)) in story.ours.iter().enumerate() {
@@ -161,6 +168,7 @@ fn tell(story: &Story, rivals: Rivals) -> Told {
         .map(|((wanted, _), payload)| Pending {
             request: Request::decode(wanted.opcode(), payload).unwrap(),
             z0,
+            inherits: story.came.is_some() && !story.forgotten,
         })
         .collect();
     let mut evidence = Evidence::new();
@@ -270,7 +278,23 @@ fn as_if_nothing_was_lost(story: &Story, told: Told) -> Result<(), TestCaseError
     Ok(())
 }
 
+/// Of a client that came with a session that it had.
+fn resumed(forgotten: bool) -> impl Strategy<Value = Story> {
+    (story(&["r", "s"], 2), any::<prop::sample::Index>()).prop_map(move |(story, heard)| {
+        let came = Some(heard.index(story.before.len() + 1));
+        Story { came, forgotten, ..story }
+    })
+}
+
 fn run(cases: u32, rivals: Rivals, stories: impl Strategy<Value = Story>) -> Count {
+    let (count, judged) = try_all(cases, rivals, stories);
+    if let Err(wrong) = judged {
+        panic!("{wrong}");
+    }
+    count
+}
+
+fn try_all(cases: u32, rivals: Rivals, stories: impl Strategy<Value = Story>) -> (Count, Result<(), String>) {
     let count = Count::default();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: cases * times(),
@@ -278,10 +302,7 @@ fn run(cases: u32, rivals: Rivals, stories: impl Strategy<Value = Story>) -> Cou
         ..ProptestConfig::default()
     });
     let judged = runner.run(&stories, |story| judge(&story, rivals, &count));
-    if let Err(wrong) = judged {
-        panic!("{wrong}");
-    }
-    count
+    (count, judged.map_err(|wrong| wrong.to_string()))
 }
 
 /// Enough of each verdict was seen for the test to have meant something.
@@ -316,4 +337,20 @@ fn a_verdict_is_never_wrong_among_rivals_that_write_the_same_bytes() {
 #[test]
 fn a_verdict_is_never_wrong_where_there_are_no_rivals() {
     seen_all(&run(3000, Rivals::None, story(&["r"], 0)), 100);
+}
+
+#[test]
+fn a_verdict_is_never_wrong_for_a_client_that_came_with_its_session() {
+    let count = run(3000, Rivals::Distinct, resumed(false));
+    assert_eq!(count.applied.get(), 0, "what looks like it may be the other connection's doing");
+    for cell in [&count.rejected, &count.replay, &count.unknown] {
+        assert!(cell.get() >= 100);
+    }
+}
+
+#[test]
+fn a_verdict_that_forgets_other_connections_is_found_out() {
+    let (_, judged) = try_all(3000, Rivals::Distinct, resumed(true));
+    let wrong = judged.expect_err("a wrong verdict");
+    assert!(wrong.contains("was not applied"), "{wrong}");
 }
