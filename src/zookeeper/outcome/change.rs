@@ -2,7 +2,7 @@
 
 use super::evidence::{Absence, AclEntry, Evidence, Seen};
 use super::{Case, Fact, Rivals, certain, paths};
-use crate::zookeeper::wire::{AclList, Op, Text, Writer, errors};
+use crate::zookeeper::wire::{AclList, Text, Writer, errors};
 
 /// "Whatever version it has."
 const ANY: i32 = -1;
@@ -82,18 +82,12 @@ pub(super) fn set_data(
         ..=0 => Fact::NOT,
         // Who took it from this version to the next wrote what is there.
         1 if !same => Fact::rejected(errors::BAD_VERSION),
-        1 if case.rivals != Rivals::Same && writers(path, data, case) == 1 => {
+        1 if case.rivals != Rivals::Same && case.flight.writers(path, data) == 1 => {
             Fact::Applied { body: stat.write(Writer::record()).finish(), zxid: stat.mzxid }
         }
         1 => Fact::LIKELY,
         _ => Fact::UNKNOWN,
     }
-}
-
-/// How many of the operations in flight write these bytes to this node.
-fn writers(path: &[u8], bytes: Option<&[u8]>, case: &Case<'_, '_>) -> usize {
-    let writes = |op: &Op<'_>| matches!(op, Op::SetData { path: Some(p), data, .. } if p.as_bytes() == path && *data == bytes);
-    case.operations().filter(writes).count()
 }
 
 pub(super) fn set_acl(

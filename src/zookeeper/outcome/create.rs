@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::evidence::{Absence, Evidence, Seen};
-use super::{Case, CreateMode, Fact, Rivals, certain, change, paths};
-use crate::zookeeper::wire::{Create, Op, Stat, Writer, errors, opcode};
+use super::{Case, Fact, Rivals, certain, change, paths};
+use crate::zookeeper::wire::{Create, Stat, Writer, errors, opcode};
 
 /// How many siblings are looked at, newest first, for one that is ours. A lock has as many as it has waiters.
 const SIBLINGS: usize = 64;
@@ -26,7 +26,7 @@ pub(super) fn judge(create: &Create<'_>, case: &Case<'_, '_>, evidence: &mut Evi
         Seen::There(stat) if stat.czxid <= case.floor => Fact::rejected(errors::NODE_EXISTS),
         Seen::There(stat) if mode.is_ephemeral() => {
             // Only this session makes nodes that it owns.
-            if stat.ephemeral_owner == case.session && makers(path, case) == 1 {
+            if stat.ephemeral_owner == case.session && case.flight.makers(path) == 1 {
                 applied(create, path, &stat)
             } else if stat.ephemeral_owner == case.session {
                 Fact::LIKELY
@@ -95,7 +95,7 @@ fn alike(
     if !(same_data && same_list) || stat.ephemeral_owner != 0 {
         return Fact::UNKNOWN;
     }
-    if case.rivals == Rivals::None && makers(path, case) == 1 {
+    if case.rivals == Rivals::None && case.flight.makers(path) == 1 {
         applied(create, path, stat)
     } else {
         Fact::LIKELY
@@ -112,7 +112,7 @@ fn sequential(
     let Some(parent) = paths::parent(path) else {
         return Fact::UNKNOWN;
     };
-    let (names, stat) = match evidence.children(parent) {
+    let (siblings, stat) = match evidence.children(parent) {
         (Seen::There(found), _) => found,
         (Seen::Absent, found) => {
             return match evidence.absence(parent, found, case.floor) {
@@ -127,17 +127,16 @@ fn sequential(
         return Fact::Not { err: None, reached };
     }
     let prefix = paths::name(path);
-    let mut numbered: Vec<Vec<u8>> = names
-        .iter()
-        .filter(|name| paths::is_numbered(name, prefix))
-        .map(|name| paths::child(parent, name))
-        .filter(|child| named(child, case) == 0)
-        .collect();
-    if numbered.is_empty() || twins(path, case) != 1 {
+    // One that stays is known by its name alone, so that the name must be nobody else's, and only one.
+    if case.flight.twins(path) != 1 || !(ephemeral || unique_id(prefix).is_some()) {
         return Fact::UNKNOWN;
     }
-    // One that stays is known by its name alone, so that the name must be nobody else's, and only one.
-    if !ephemeral && (unique_id(prefix).is_none() || numbered.len() > 1) {
+    let mut numbered: Vec<Vec<u8>> = siblings
+        .numbered(prefix)
+        .map(|name| paths::child(parent, name))
+        .filter(|child| case.flight.named(child) == 0)
+        .collect();
+    if !ephemeral && numbered.len() > 1 {
         return Fact::UNKNOWN;
     }
     numbered.sort_unstable_by(|a, b| b.cmp(a));
@@ -150,35 +149,6 @@ fn sequential(
         }
     }
     fact
-}
-
-/// How many of the operations in flight may have made the node of this very path: those that name it, and those that may
-/// have got it by its number.
-fn makers(path: &[u8], case: &Case<'_, '_>) -> usize {
-    let numbered = |prefix: &[u8]| {
-        paths::parent(prefix) == paths::parent(path)
-            && paths::is_numbered(paths::name(path), paths::name(prefix))
-    };
-    let by_number = |op: &Op<'_>| is_sequential(op) && op.path().is_some_and(|p| numbered(p.as_bytes()));
-    named(path, case) + case.operations().filter(by_number).count()
-}
-
-/// How many of the operations in flight make the node of this very path by its name.
-fn named(path: &[u8], case: &Case<'_, '_>) -> usize {
-    let names = |op: &Op<'_>| {
-        matches!(op, Op::Create(_)) && !is_sequential(op) && op.path().is_some_and(|p| p.as_bytes() == path)
-    };
-    case.operations().filter(names).count()
-}
-
-fn is_sequential(op: &Op<'_>) -> bool {
-    matches!(op, Op::Create(create) if create.mode().is_some_and(CreateMode::is_sequential))
-}
-
-/// How many of the operations in flight make a sequential node with this prefix.
-fn twins(path: &[u8], case: &Case<'_, '_>) -> usize {
-    let same = |op: &Op<'_>| is_sequential(op) && op.path().is_some_and(|p| p.as_bytes() == path);
-    case.operations().filter(same).count()
 }
 
 /// The unique part that Curator puts into the name of a protected node: `_c_`, a UUID, `-`.

@@ -3,12 +3,13 @@
 //! Reads are not of one moment: other clients write between them. So each answer is kept with its place in the order of
 //! answers, and a rule that needs one to be later than another says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::paths;
-use crate::zookeeper::wire::{Malformed, Stat, build, errors, opcode, reply};
+use crate::zookeeper::wire::{Malformed, Stat, Text, build, errors, opcode, reply};
 
 /// A read that is to be sent, without a watch.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +74,8 @@ pub(super) type AclEntry = (i32, Vec<u8>, Vec<u8>);
 #[derive(Debug, Default)]
 pub struct Evidence {
     answers: BTreeMap<Read, Answer>,
+    /// What is in each list of children, found out once for all who look.
+    children: BTreeMap<Read, Result<(Arc<Siblings>, Stat), Malformed>>,
     missing: Vec<Read>,
     asked: BTreeSet<Read>,
     order: u64,
@@ -88,6 +91,11 @@ impl Evidence {
     /// the answers came. An answer that can't be read, and any error but `NoNode`, tells nothing.
     pub fn learn(&mut self, read: Read, err: i32, body: &[u8]) {
         self.order += 1;
+        if matches!(read, Read::Children(_)) {
+            let children = reply::children2(body);
+            let children = children.map(|(names, stat)| (Arc::new(Siblings::new(names.iter())), stat));
+            self.children.insert(read.clone(), children);
+        }
         self.answers.insert(read, Answer { err, body: Bytes::copy_from_slice(body), order: self.order });
     }
 
@@ -133,18 +141,17 @@ impl Evidence {
     pub(super) fn acl(&mut self, path: &[u8]) -> Found<(Vec<AclEntry>, Stat)> {
         self.seen(Read::Acl(path.to_vec()), 0, |body| {
             let (list, stat) = reply::acl(body)?;
-            let text =
-                |text: Option<crate::zookeeper::wire::Text<'_>>| text.unwrap_or_default().as_bytes().to_vec();
+            let text = |text: Option<Text<'_>>| text.unwrap_or_default().as_bytes().to_vec();
             Ok((list.iter().map(|acl| (acl.perms, text(acl.scheme), text(acl.id))).collect(), stat))
         })
     }
 
-    /// The names of a node's children, and its stat.
-    pub(super) fn children(&mut self, path: &[u8]) -> Found<(Vec<Vec<u8>>, Stat)> {
-        self.seen(Read::Children(path.to_vec()), 0, |body| {
-            reply::children2(body)
-                .map(|(names, stat)| (names.iter().map(|name| name.as_bytes().to_vec()).collect(), stat))
-        })
+    /// A node's children, and its stat.
+    pub(super) fn children(&mut self, path: &[u8]) -> Found<(Arc<Siblings>, Stat)> {
+        let read = Read::Children(path.to_vec());
+        // Looked at only if it has come.
+        let children = self.children.get(&read).cloned();
+        self.seen(read, 0, |_| children.clone().unwrap_or_else(|| Ok(Default::default())))
     }
 
     /// What is known of a node that the answer with the place `found` said isn't there: whether it has been away since
@@ -168,6 +175,27 @@ impl Evidence {
             }
         }
         Absence::Unknown
+    }
+}
+
+/// The names of a node's children that end in a number, by what stands before it.
+#[derive(Debug, Default)]
+pub(super) struct Siblings(HashMap<Vec<u8>, Vec<Vec<u8>>>);
+
+impl Siblings {
+    fn new<'a>(names: impl Iterator<Item = Text<'a>>) -> Self {
+        let mut all = HashMap::<Vec<u8>, Vec<Vec<u8>>>::new();
+        for name in names.map(Text::as_bytes) {
+            if let Some(prefix) = paths::unnumbered(name) {
+                all.entry(prefix.to_vec()).or_default().push(name.to_vec());
+            }
+        }
+        Self(all)
+    }
+
+    /// The names that are this and a number.
+    pub(super) fn numbered(&self, prefix: &[u8]) -> impl Iterator<Item = &[u8]> {
+        self.0.get(prefix).into_iter().flatten().map(Vec::as_slice)
     }
 }
 

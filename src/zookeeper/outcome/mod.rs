@@ -19,10 +19,12 @@ mod certain;
 mod change;
 mod create;
 mod evidence;
+mod flight;
 mod multi;
 mod paths;
 
 pub use evidence::{Evidence, Read};
+use flight::Flight;
 
 use bytes::Bytes;
 
@@ -119,21 +121,14 @@ impl Fact {
 /// What a write is judged by.
 #[derive(Debug, Clone, Copy)]
 struct Case<'a, 'b> {
-    /// All that were in flight, this one too: its traces and theirs may be alike.
-    all: &'b [Pending<'a>],
+    /// What all that were in flight come to, this one too: its traces and theirs may be alike.
+    flight: &'b Flight<'a>,
     session: i64,
     rivals: Rivals,
     /// A lower bound below its zxid: what isn't newer was so before it was applied, if it was.
     floor: i64,
     /// Whether it is worth while to know that it can't have been rejected.
     others_behind: bool,
-}
-
-impl<'a> Case<'a, '_> {
-    /// Every operation in flight, parts of multis one by one.
-    fn operations(&self) -> impl Iterator<Item = Op<'a>> {
-        self.all.iter().flat_map(|pending| parts(pending.request))
-    }
 }
 
 /// The operations of a write that leave traces: itself, or its parts.
@@ -154,12 +149,13 @@ fn parts(request: Request<'_>) -> impl Iterator<Item = Op<'_>> {
 /// `session`: its id. A few rounds at most: the first asks for the nodes, the next for the parents of those that aren't
 /// there and for the siblings that may be ours.
 pub fn decide(pending: &[Pending<'_>], session: i64, rivals: Rivals, evidence: &mut Evidence) -> Step {
+    let flight = Flight::new(pending);
     let mut facts = Vec::with_capacity(pending.len());
     let mut floor = i64::MIN;
     for (index, one) in pending.iter().enumerate() {
         floor = floor.max(one.z0);
         let others_behind = index + 1 < pending.len();
-        let case = Case { all: pending, session, rivals, floor, others_behind };
+        let case = Case { flight: &flight, session, rivals, floor, others_behind };
         let fact = match judge(one.request, &case, evidence) {
             Fact::Applied { .. } if one.inherits => Fact::LIKELY,
             fact => fact,

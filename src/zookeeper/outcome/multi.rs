@@ -1,5 +1,7 @@
 //! The evidence for a multi: all of its parts were applied or none, so any part tells for all.
 
+use std::collections::HashMap;
+
 use super::evidence::{Evidence, Seen};
 use super::{Case, Fact, change, create};
 use crate::zookeeper::wire::{CreateMode, Multi, Op, Writer, opcode};
@@ -37,6 +39,10 @@ pub(super) fn judge(multi: &Multi<'_>, case: &Case<'_, '_>, evidence: &mut Evide
 /// live are answered as `create2`, whichever of the opcodes made them (seen on 3.8.6 and 3.9.5).
 fn answer(multi: &Multi<'_>, zxid: i64, evidence: &mut Evidence) -> Option<Fact> {
     let head = |w: Writer, kind: i32| w.i32(kind).bool(false).i32(0);
+    let mut times = HashMap::<_, usize>::new();
+    for op in multi.iter() {
+        *times.entry(op.path()).or_default() += 1;
+    }
     let mut body = Writer::record();
     for op in multi.iter() {
         let path = op.path()?.as_bytes();
@@ -57,7 +63,7 @@ fn answer(multi: &Multi<'_>, zxid: i64, evidence: &mut Evidence) -> Option<Fact>
             Op::Check { .. } => head(body, opcode::CHECK),
             Op::SetData { .. } => {
                 let Seen::There((_, now)) = evidence.data(path).0 else { return None };
-                let alone = multi.iter().filter(|other| other.path() == op.path()).count() == 1;
+                let alone = times.get(&op.path()) == Some(&1);
                 (now.mzxid == zxid && alone).then_some(())?;
                 now.write(head(body, opcode::SET_DATA))
             }

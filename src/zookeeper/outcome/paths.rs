@@ -27,11 +27,10 @@ pub(super) fn is_plain(path: &[u8]) -> bool {
 /// The digits that servers append to the name of a sequential node.
 const DIGITS: usize = 10;
 
-/// Whether `child` can be the sequential node that was asked for as `prefix` (both without their parent).
-pub(super) fn is_numbered(child: &[u8], prefix: &[u8]) -> bool {
-    child
-        .strip_prefix(prefix)
-        .is_some_and(|digits| digits.len() == DIGITS && digits.iter().all(u8::is_ascii_digit))
+/// What was asked for where a sequential node got this path or name, if it can be one.
+pub(super) fn unnumbered(path: &[u8]) -> Option<&[u8]> {
+    let (prefix, digits) = path.split_at_checked(path.len().checked_sub(DIGITS)?)?;
+    digits.iter().all(u8::is_ascii_digit).then_some(prefix)
 }
 
 /// The path of a child.

@@ -42,7 +42,7 @@ fn one(bytes: &'static [&'static str]) -> impl Strategy<Value = Wanted> {
     ]
 }
 
-fn write(bytes: &'static [&'static str]) -> impl Strategy<Value = Wanted> {
+pub(super) fn write(bytes: &'static [&'static str]) -> impl Strategy<Value = Wanted> {
     let check = (path(), -1..3i32).prop_map(|(path, number)| Wanted::Number { opcode: 13, path, number });
     let parts = prop_oneof![4 => one(bytes), 1 => check];
     prop_oneof![

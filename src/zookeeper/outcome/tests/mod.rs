@@ -2,5 +2,6 @@
 
 mod cells;
 mod check;
+mod flight;
 mod model;
 mod order;
