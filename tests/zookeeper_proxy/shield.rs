@@ -1,4 +1,4 @@
-//! The poison shield: a write that a server can't decode is answered here and never sent on.
+//! The poison shield: a write that a server can't decode, or can't apply, is answered here and never sent on.
 //!
 //! On 3.9.0 to 3.9.6 one such request stops all writes of the ensemble until its leader is restarted; 3.8 answers −5. What is let
 //! through here was seen to be harmless on both.
@@ -102,6 +102,30 @@ async fn a_multi_is_decoded_to_its_end() {
     }
     assert!(bed.fake.seen(MULTI).is_empty());
     assert_eq!(client.did(MULTI, &multi(&[])).await.body[..], [255, 255, 255, 255, 1, 255, 255, 255, 255]);
+    bed.end(client).await;
+}
+
+/// What servers would decode and could not apply: −8, and the next request works. What `setquota` writes passes.
+#[tokio::test]
+async fn what_cant_be_applied_is_answered_here() {
+    let bed = Bed::new(1).await;
+    let mut client = bed.client().await;
+    let (astray, limits) = ("/zookeeper/quota/zookeeper_limits", "/zookeeper/quota/a/zookeeper_limits");
+    let good = "count=5,bytes=-1";
+    for (what, code, payload) in [
+        ("limits of no node", CREATE, create(astray, good, 0)),
+        ("in a multi", MULTI, multi(&[(CHECK, path_and("/", -1)), (CREATE, create(astray, good, 0))])),
+        ("limits that can't be deleted", DELETE, delete("/zookeeper/zookeeper_limits", -1)),
+        ("no amounts", SET_DATA, set_data(limits, "count=x", -1)),
+        ("no amounts, in a new one", CREATE, create(limits, "", 0)),
+    ] {
+        let answer = client.ask(code, &payload).await;
+        assert_eq!((answer.err, answer.body.len()), (-8, 0), "{what}");
+        assert!(bed.fake.seen(code).is_empty(), "{what}");
+    }
+    assert_eq!(bed.metric("zookeeper_poison_refused_total", "").await, 5.0);
+    let xid = client.ask(CREATE, &create(limits, good, 0)).await.xid;
+    assert_eq!(bed.fake.seen_of(CREATE, xid).len(), 1);
     bed.end(client).await;
 }
 

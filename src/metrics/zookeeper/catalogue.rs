@@ -145,8 +145,8 @@ pub(in crate::metrics) const CATALOGUE: &[Spec] = &[
         Counter,
         Cluster,
         Closed(&[("operation", |_| Poison::LABELS.to_vec())]),
-        "Requests that were answered with an error and not forwarded, since servers can't decode them, or must not get \
-         them (a `check` alone): on some versions one such request stops all writes of the ensemble.",
+        "Requests that were answered with an error and not forwarded, since servers can't decode or apply them, or must \
+         not get them (a `check` alone): on some versions one such request stops all writes of the ensemble.",
     ),
     m(
         "zookeeper_four_letter_words_total",

@@ -36,7 +36,7 @@ pub enum Kind {
 pub enum Forward {
     /// Sent on as the bytes it came in.
     AsIs,
-    /// Decoded whole first; what a server couldn't decode is answered −5 here and never sent on.
+    /// Decoded whole first; what a server couldn't decode is answered −5 here and never sent on, what it couldn't apply −8.
     Checked,
     /// Never sent on: answered with this error.
     Refuse(i32),

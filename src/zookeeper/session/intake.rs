@@ -7,11 +7,13 @@ use crate::metrics::zookeeper::HoldTrigger;
 use crate::net::Awaited;
 use crate::zookeeper::lease::Frame;
 use crate::zookeeper::operations::{Forward, Operation, UNKNOWN, Watches, operation};
+use crate::zookeeper::quota;
 use crate::zookeeper::tally::name_of;
 use crate::zookeeper::wire::{
     Request, RequestHeader, build, errors, opcode, request_header, request_payload, xid,
 };
 use bytes::Bytes;
+use std::fmt::Display;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -99,20 +101,11 @@ impl Session {
         let state = match op.map_or(UNKNOWN, |op| op.forward) {
             Forward::AsIs => State::Waiting,
             Forward::Checked => match Request::decode(header.opcode, request_payload(&frame)) {
-                Ok(_) => State::Waiting,
-                Err(fault) => {
-                    let (operation, text) = (
-                        name_of(header.opcode),
-                        "a write that no server can decode is refused here: it would stop a 3.9 ensemble",
-                    );
-                    if self.ensemble.may_warn() {
-                        tracing::warn!(operation, %fault, "{text}");
-                    } else {
-                        tracing::debug!(operation, %fault, "{text}");
-                    }
-                    self.ensemble.count_poison(header.opcode);
-                    self.refuse(header.xid, errors::MARSHALLING_ERROR)
-                }
+                Ok(request) => match quota::fault(&request) {
+                    None => State::Waiting,
+                    Some(fault) => self.refuse_poison(header, &fault, errors::BAD_ARGUMENTS),
+                },
+                Err(fault) => self.refuse_poison(header, &fault, errors::MARSHALLING_ERROR),
             },
             Forward::Refuse(code) => {
                 self.ensemble.count_poison(header.opcode);
@@ -129,6 +122,21 @@ impl Session {
         };
         self.take(header, op, frame, state, at);
         Ok(())
+    }
+
+    /// A write that stops ensembles goes no further than here.
+    fn refuse_poison(&self, header: RequestHeader, fault: &dyn Display, code: i32) -> State {
+        let (operation, text) = (
+            name_of(header.opcode),
+            "a write that servers can't decode or apply is refused here: it would stop an ensemble",
+        );
+        if self.ensemble.may_warn() {
+            tracing::warn!(operation, %fault, "{text}");
+        } else {
+            tracing::debug!(operation, %fault, "{text}");
+        }
+        self.ensemble.count_poison(header.opcode);
+        self.refuse(header.xid, code)
     }
 
     pub(super) fn refuse(&self, xid: i32, code: i32) -> State {

@@ -8,6 +8,9 @@ use super::wire::Out;
 pub enum Due {
     /// Evenkeel answers −5 (marshalling error), and the session goes on.
     Refused,
+    /// Evenkeel answers −8 (bad arguments), and the session goes on. One that reached a server would end the ensemble for good: it
+    /// comes again from its log.
+    Unapplied,
     /// Evenkeel answers −6 (unimplemented), and the session goes on.
     Unimplemented,
     /// Evenkeel answers −6 and closes, as a server does with an operation that it doesn't know.
@@ -103,9 +106,55 @@ impl Malformed {
                 refused("a multi in the multi", &spoilt(whole, 0, 14));
             }
         }
+        Self::of_quotas(&mut add);
         Self::harmless(&mut add);
         Self::of_no_kind(&mut add);
         all
+    }
+
+    /// What servers decode, and then can't apply, or nothing after it.
+    fn of_quotas(add: &mut impl FnMut(&'static str, &str, Due, Vec<u8>)) {
+        let out = Out::default;
+        let create =
+            |path: &str, data: &str, flags| out().text(path).buffer(data.as_bytes()).open_acl().int(flags);
+        let mut unapplied = |name, number, wrong: &str, payload: Out| {
+            add(name, wrong, Due::Unapplied, request(number, payload.bytes()));
+        };
+        let astray = "/zookeeper/quota/zookeeper_limits";
+        let good = "count=5,bytes=-1";
+        unapplied("create", 1, "limits of no node", create(astray, good, 0));
+        unapplied("create", 1, "limits of no node, ephemeral", create(astray, good, 1));
+        unapplied("create2", 15, "limits of no node", create(astray, good, 0));
+        unapplied("createContainer", 19, "limits of no node", create(astray, good, 4));
+        unapplied("createTTL", 21, "limits of no node", create(astray, good, 5).long(1000));
+        unapplied(
+            "create",
+            1,
+            "limits that can't be deleted",
+            create("/zookeeper/zookeeper_limits", good, 0),
+        );
+        unapplied(
+            "delete",
+            2,
+            "limits that can't be deleted",
+            out().text("/zookeeper/zookeeper_limits").int(-1),
+        );
+        let end = out().int(-1).flag(true).int(-1);
+        let part = out().int(1).flag(false).int(-1).then(&create(astray, good, 0));
+        unapplied("multi", 14, "limits of no node", part.then(&end));
+        for name in ["limits", "stats"] {
+            let path = format!("/zookeeper/quota/others/zookeeper_{name}");
+            for data in ["count=x", ""] {
+                let wrong = format!("{name} of a quota: {data:?}");
+                unapplied("setData", 5, &wrong, out().text(&path).buffer(data.as_bytes()).int(-1));
+            }
+        }
+        unapplied(
+            "create",
+            1,
+            "limits of a quota: \"count=x\"",
+            create("/zookeeper/quota/others/zookeeper_limits", "count=x", 0),
+        );
     }
 
     /// What looks as bad, and is the server's to answer.

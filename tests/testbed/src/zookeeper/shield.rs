@@ -43,6 +43,7 @@ impl Shielded {
     pub fn breach(&self, of: &Malformed) -> Option<String> {
         let as_due = match of.due {
             Due::Refused => self.met == Met::Code(-5) && !self.closed,
+            Due::Unapplied => self.met == Met::Code(-8) && !self.closed,
             Due::Unimplemented => self.met == Met::Code(-6) && !self.closed,
             Due::RefusedAndClosed => self.met == Met::Code(-6) && self.closed,
             Due::Closed => self.met == Met::Closed,
