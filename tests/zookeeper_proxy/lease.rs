@@ -65,6 +65,7 @@ async fn answered_then_silent_then_closed() {
     assert!(end > T / 2 && end < T * 2 / 3 + LATE, "{end:?}: closed at 2T/3");
     assert!(bed.metric("zookeeper_pings_answered_total", "").await >= 1.0);
     assert_eq!(bed.metric("zookeeper_lease_closes_total", "lease_over").await, 1.0);
+    assert_eq!(bed.metric("zookeeper_session_moves_total", "outcome=\"lease_over\"").await, 1.0);
     assert_eq!(bed.metric("zookeeper_sessions_expired_total", "").await, 0.0, "that is not ours to say");
     bed.fake.all_up().await;
     bed.ready().await;

@@ -152,12 +152,36 @@ async fn a_session_that_expired_meanwhile_ends() {
     bed.fake.expire(client.session);
     bed.fake.all_up().await;
     client.closed().await;
+    assert_eq!(lost(&bed).await, (1.0, "expired"));
     let mut again = Client::connect(bed.listen).await;
     again.greet(client.again()).await.unwrap();
     assert_eq!((again.session, again.timeout), (0, 0));
     again.closed().await;
     assert!(bed.fake.stat("/a").is_none());
     bed.end(client).await;
+}
+
+/// The client goes while its session looks for a server.
+#[tokio::test]
+async fn a_client_that_goes_meanwhile_is_counted_so() {
+    let (bed, mut client) = two().await;
+    bed.fake.all_down().await;
+    client.send(CREATE, &create("/a", "", 0)).await;
+    bed.holding(1).await;
+    bed.end(client).await;
+    assert_eq!(lost(&bed).await, (1.0, "client_gone"));
+}
+
+/// How many moves have ended, and how: one that is named, of those that were lost.
+async fn lost(bed: &Bed) -> (f64, &'static str) {
+    let mut how = "";
+    for outcome in ["moved", "stayed", "expired", "lease_over", "closed", "client_gone"] {
+        let label = format!("kind=\"unplanned\",outcome=\"{outcome}\"");
+        if bed.metric("zookeeper_session_moves_total", &label).await > 0.0 {
+            how = outcome;
+        }
+    }
+    (bed.metric("zookeeper_session_moves_total", "").await, how)
 }
 
 /// Another session's id, or a shorter time-out: no reattach. The client has to begin anew.
@@ -171,6 +195,7 @@ async fn what_is_not_the_same_session_ends_the_connection() {
         bed.fake.hang_up(2);
         client.closed().await;
         assert_eq!(bed.metric("zookeeper_lease_closes_total", reason).await, 1.0);
+        assert_eq!(lost(&bed).await, (1.0, "closed"));
         bed.end(client).await;
     }
 }

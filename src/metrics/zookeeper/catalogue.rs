@@ -26,7 +26,8 @@ pub(in crate::metrics) const CATALOGUE: &[Spec] = &[
         Cluster,
         Closed(&[KIND, ("outcome", |_| MoveOutcome::LABELS.to_vec())]),
         "Sessions that went to another server, or back to their own, by how it ended. `planned`: for a drain, the new \
-         connection before the old one ends; `unplanned`: the connection was lost. `stayed`: nobody else took it.",
+         connection before the old one ends; `unplanned`: the connection was lost. `stayed`: nobody else took it. \
+         `lease_over`, `closed`: the client's connection was closed on the way.",
     ),
     m(
         "zookeeper_session_move_seconds",

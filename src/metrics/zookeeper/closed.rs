@@ -74,7 +74,7 @@ closed_set! {
         Expired expired = "expired",
         /// The lease was over first.
         LeaseOver lease_over = "lease_over",
-        /// It was attached, and the client's connection had to be closed (`zookeeper_lease_closes_total` says why).
+        /// The client's connection had to be closed on the way (the log says why, `zookeeper_lease_closes_total` mostly, too).
         Closed closed = "closed",
         /// The client went away meanwhile.
         ClientGone client_gone = "client_gone",

@@ -3,7 +3,7 @@
 use super::slot::{Reply, State};
 use super::upstream::Upstream;
 use super::{End, Moment, Phase, Session};
-use crate::metrics::zookeeper::{CloseReason, WordFate};
+use crate::metrics::zookeeper::{CloseReason, MoveOutcome, WordFate};
 use crate::net::{FrameError, PREFIX};
 use crate::zookeeper::ensemble::{Attached, Wish, attach};
 use crate::zookeeper::lease::{Grant, Reattach};
@@ -193,6 +193,7 @@ impl Session {
             return;
         }
         self.ensemble.metrics.sessions_expired.inc();
+        self.end_move(MoveOutcome::Expired, None);
         self.close("the session has expired: the client learns it from the next server that it asks");
     }
 

@@ -4,7 +4,7 @@ use super::slot::{Slot, State};
 use super::upstream::{Due, Own, Upstream, Who};
 use super::{Moment, Phase, Session};
 use crate::config::LeaseMode;
-use crate::metrics::zookeeper::CloseReason;
+use crate::metrics::zookeeper::{CloseReason, MoveOutcome};
 use crate::time::{Boot, boot};
 use crate::zookeeper::lease::{self, Frame, Grant, Lease, Reattach, Rules};
 use crate::zookeeper::operations::Kind;
@@ -61,6 +61,7 @@ impl Session {
         }
         if lease.must_close(at.boot) {
             self.lease_close(CloseReason::LeaseOver);
+            self.end_move(MoveOutcome::LeaseOver, None);
             self.close("its server is lost, and no client may believe in its session for longer");
             return true;
         }

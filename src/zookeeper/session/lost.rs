@@ -2,9 +2,11 @@
 
 use super::slot::{Reply, State};
 use super::upstream::{Own, Who};
-use super::{Moment, Phase, Session};
+use super::{End, Moment, Phase, Session};
 use crate::config::PersistentWatches;
-use crate::metrics::zookeeper::{CloseReason, FenceOutcome, HoldTrigger, ReplayVerdict};
+use crate::metrics::zookeeper::{
+    CloseReason, FenceOutcome, HoldTrigger, MoveKind, MoveOutcome, ReplayVerdict,
+};
 use crate::metrics::{HoldEnd, ReleaseOutcome};
 use crate::net::compact;
 use crate::retry::Verdict;
@@ -58,6 +60,7 @@ impl Session {
         if self.unlucky > MOST_UNLUCKY {
             return self.close("one server after another ended its connection: perhaps for what it asks");
         }
+        self.under_way = Some(MoveKind::Unplanned);
         self.hold_all(at);
         let Some(request) = self.reattach_request() else { return };
         // A first loss is nobody's fault; what goes on like this must not become a storm.
@@ -105,6 +108,32 @@ impl Session {
                 State::Unknown
             }
         };
+    }
+
+    /// Ends the client's connection as a server that is lost would.
+    pub(super) fn close(&mut self, reason: impl Into<String>) {
+        if self.ending.is_none() {
+            self.ending = Some(End::Closed(reason.into()));
+            self.end_move(MoveOutcome::Closed, None);
+        }
+    }
+
+    /// Its way to another server, if it is on one, has ended so. `took`: how long it had none that it could send to.
+    pub(super) fn end_move(&mut self, outcome: MoveOutcome, took: Option<Duration>) {
+        if let Some(kind) = self.under_way.take() {
+            self.ensemble.count_move(kind, outcome, took);
+        }
+    }
+
+    /// The client's connection has ended so, perhaps on the way.
+    pub(super) fn left_under_way(&mut self, end: &End) {
+        match end {
+            End::Drained | End::Word => {}
+            End::Closed(_) => self.end_move(MoveOutcome::Closed, None),
+            End::Client | End::Broken(_) | End::Rejected(_) | End::Late(_) => {
+                self.end_move(MoveOutcome::ClientGone, None);
+            }
+        }
     }
 
     /// Everything that waits is held from now on.

@@ -23,6 +23,7 @@ mod upstream;
 use crate::lifecycle::Drain;
 use crate::metrics::ClientGuard;
 use crate::metrics::zookeeper::HoldTrigger;
+use crate::metrics::zookeeper::MoveKind;
 use crate::net::{FrameReader, Late, Patience, Stream, WriteQueue};
 use crate::time::{Boot, boot, now};
 use crate::zookeeper::ensemble::{Attached, Ensemble};
@@ -160,6 +161,8 @@ pub struct Session {
     unlooked: bool,
     /// It has to leave its server, and waits for its turn.
     turn: Option<Turn>,
+    /// It is on its way to another server, and how that ends is to be counted.
+    under_way: Option<MoveKind>,
     /// No planned move before this moment.
     not_before: Option<Instant>,
     /// The answer of a server to a four-letter word.
@@ -212,6 +215,7 @@ impl Session {
             heard: None,
             unlooked: true,
             turn: None,
+            under_way: None,
             not_before: None,
             asking: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -232,6 +236,7 @@ impl Session {
         let mut session = Box::new(self);
         async move {
             let end = poll_fn(|cx| session.poll(cx)).await;
+            session.left_under_way(&end);
             drop(session.drain.clone()); // held to here: a drain waits for this session
             end
         }
@@ -398,13 +403,6 @@ impl Session {
         let before = std::mem::replace(&mut self.writes, count);
         if (before == 0) != (count == 0) {
             self.ensemble.writes(count > 0);
-        }
-    }
-
-    /// Ends the client's connection as a server that is lost would.
-    fn close(&mut self, reason: impl Into<String>) {
-        if self.ending.is_none() {
-            self.ending = Some(End::Closed(reason.into()));
         }
     }
 

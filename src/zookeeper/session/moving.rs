@@ -178,6 +178,7 @@ impl Session {
         }
         self.unlooked = false;
         let left = upstream.place().at().clone();
+        self.under_way = Some(MoveKind::Planned);
         self.phase = Phase::Moving(Box::new(Move {
             left,
             step: Step::Quiet { told_since: self.told_since, ask: &[Own::Ping, Own::First] },
@@ -264,7 +265,7 @@ impl Session {
         self.next = self.base;
         let jitter: f64 = rand::random();
         self.not_before = Some(at.now + LATER.mul_f64(1.0 + jitter));
-        self.ensemble.count_move(MoveKind::Planned, MoveOutcome::Stayed, None);
+        self.end_move(MoveOutcome::Stayed, None);
         true
     }
 
@@ -357,7 +358,7 @@ impl Session {
             self.tell(frame);
         }
         self.next = self.base;
-        self.ensemble.count_move(MoveKind::Planned, MoveOutcome::Moved, Some(took));
+        self.end_move(MoveOutcome::Moved, Some(took));
     }
 
     /// When the move has to be looked at again.

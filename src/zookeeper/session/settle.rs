@@ -10,9 +10,7 @@ use super::slot::{Reply, State};
 use super::upstream::Own;
 use super::{Moment, Phase, Session};
 use crate::config::UnknownOutcome;
-use crate::metrics::zookeeper::{
-    CloseReason, FenceOutcome, MoveKind, MoveOutcome, ReplayVerdict, UnknownAction,
-};
+use crate::metrics::zookeeper::{CloseReason, FenceOutcome, MoveOutcome, ReplayVerdict, UnknownAction};
 use crate::zookeeper::operations::Loss;
 use crate::zookeeper::outcome::{Evidence, Pending, Read, Rivals, Step, Verdict, decide};
 use crate::zookeeper::wire::{Op, ReplyHeader, Request, build, errors, reply, reply_body, xid};
@@ -210,7 +208,7 @@ impl Session {
         self.phase = Phase::Serving;
         self.next = self.base;
         let took = at.now.saturating_duration_since(started);
-        self.ensemble.count_move(MoveKind::Unplanned, MoveOutcome::Moved, Some(took));
+        self.end_move(MoveOutcome::Moved, Some(took));
     }
 }
 
