@@ -27,7 +27,8 @@ lost that it was sent to.
 
 - *exists*: with the watch flag; on data if the node is there, on its creation if it isn't (NoNode); none otherwise.
 - *data*, *children*: with the watch flag, on success.
-- *persistent*: on success; recursive with mode 1.
+- *persistent*: on success; recursive with mode 1. Of both at one path the later one is set later again: before 3.9 it takes the
+  other's place.
 - *lists*: all that it names, from when it is sent, since its events come before its answer.
 - *removes*: on success.
 

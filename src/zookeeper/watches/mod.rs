@@ -40,6 +40,9 @@ pub enum Awaited {
 #[derive(Clone, Debug, Default)]
 pub struct Watches {
     lists: [HashSet<Box<[u8]>>; 5],
+    /// The paths of recursive ones with a persistent one that was set later: before 3.9 that one takes their place, from 3.9
+    /// on both stay (seen on the `DataTree` of 3.8.6, 3.8.7 and 3.9.6).
+    covered: HashSet<Box<[u8]>>,
     bytes: usize,
 }
 
@@ -104,10 +107,16 @@ impl Watches {
 
     /// The requests that set all of them anew on another server, their lengths in front. `relative_zxid`: the highest zxid of
     /// any answer that the client was shown; what happened to one-shot watches after it is told at once.
+    ///
+    /// A server sets the recursive ones of a request last. So those that a persistent one came behind go before.
     pub fn rearm(&self, relative_zxid: i64) -> Vec<Bytes> {
+        let covered = self.covered.iter().map(|path| (List::Recursive, &path[..]));
+        let mut frames = set_watches(relative_zxid, covered, CHUNK);
         let all = LISTS.into_iter().zip(&self.lists);
         let all = all.flat_map(|(list, paths)| paths.iter().map(move |path| (list, &path[..])));
-        set_watches(relative_zxid, all, CHUNK)
+        let all = all.filter(|(list, path)| *list != List::Recursive || !self.covered.contains(*path));
+        frames.extend(set_watches(relative_zxid, all, CHUNK));
+        frames
     }
 
     /// How many are in a list.
@@ -135,6 +144,11 @@ impl Watches {
     }
 
     fn set(&mut self, list: List, path: &[u8]) {
+        match list {
+            List::Persistent if self.has(List::Recursive, path) => drop(self.covered.insert(path.into())),
+            List::Recursive => drop(self.covered.remove(path)),
+            _ => {}
+        }
         let Some(paths) = self.lists.get_mut(list as usize) else { return };
         if !paths.contains(path) {
             paths.insert(path.into());
@@ -145,6 +159,9 @@ impl Watches {
     fn remove(&mut self, lists: &[List], path: &[u8]) {
         for list in lists {
             if self.lists.get_mut(*list as usize).is_some_and(|paths| paths.remove(path)) {
+                if matches!(list, List::Persistent | List::Recursive) {
+                    self.covered.remove(path);
+                }
                 self.bytes = self.bytes.saturating_sub(path.len());
             }
         }

@@ -228,3 +228,36 @@ fn two_changes_of_one_node_are_not_taken_for_one() {
     assert!(passage.overlap.is_whole());
     assert_eq!(passage.overlap.left(&passage.watches), (Vec::new(), 1));
 }
+
+/// The recursive and the persistent paths of each request that sets watches.
+fn lasting(watches: &Watches) -> Vec<(usize, usize)> {
+    let frames = watches.rearm(7);
+    let counts = frames.iter().map(|frame| {
+        let Ok(Request::SetWatches2(lists)) = Request::decode(105, request_payload(&frame[4..])) else {
+            panic!("{frame:?}");
+        };
+        let count = |names: Option<crate::zookeeper::wire::Names<'_>>| names.map_or(0, |names| names.len());
+        (count(lists.recursive), count(lists.persistent))
+    });
+    counts.collect()
+}
+
+#[test]
+fn what_was_set_last_at_a_path_is_set_last_again() {
+    let mut watches = Watches::default();
+    watches.answered(opcode::ADD_WATCH, &add(b"/r", 1), 0);
+    watches.answered(opcode::ADD_WATCH, &add(b"/a", 1), 0);
+    watches.answered(opcode::ADD_WATCH, &add(b"/a", 0), 0);
+    assert_eq!(lists(&watches), [0, 0, 0, 1, 2]);
+    assert_eq!(lasting(&watches), [(1, 0), (1, 1)], "/a recursive, then /a persistent and /r");
+    // The other way round one request does: servers set recursive ones last.
+    watches.answered(opcode::ADD_WATCH, &add(b"/a", 1), 0);
+    assert_eq!(lasting(&watches), [(2, 1)]);
+    watches.answered(opcode::ADD_WATCH, &add(b"/a", 0), 0);
+    assert_eq!(lasting(&watches), [(1, 0), (1, 1)]);
+    // Of one alone nothing is first.
+    watches.answered(opcode::REMOVE_WATCHES, &add(b"/a", 4), 0);
+    assert_eq!(lasting(&watches), [(2, 0)]);
+    watches.answered(opcode::REMOVE_WATCHES, &add(b"/a", 3), 0);
+    assert_eq!((lasting(&watches), watches.bytes()), (vec![(1, 0)], 2));
+}
