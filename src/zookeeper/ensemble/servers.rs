@@ -205,11 +205,13 @@ impl Servers {
     }
 
     /// It closed an attach without a word: since it serves nobody, or because of what that one session asked. Of a server that
-    /// is up the first is believed only when nothing has worked for `DOUBT` more.
+    /// is up the first is believed only when nothing has worked for `DOUBT` more, and it was asked what it is meanwhile: some
+    /// client may have seen more than the ensemble has (one that was restored from a backup), and try it for ever.
     pub fn is_refusing(&mut self, at: &HostPort, now: Instant) -> bool {
         let Some(server) = self.get_mut(at) else { return false };
         let doubted = *server.doubted.get_or_insert(now);
-        server.health != Health::Up || doubted + DOUBT <= now
+        let asked = server.looked.is_some_and(|looked| looked >= doubted);
+        server.health != Health::Up || (asked && doubted + DOUBT <= now)
     }
 
     /// An attach to it, or a probe, failed: it gets a pause. Answers what was thought of it before.
@@ -373,6 +375,8 @@ mod tests {
         assert!(!servers.is_refusing(&at(1), now + moment));
         servers.is_up(&at(1), now + moment);
         assert!(!servers.is_refusing(&at(1), now + DOUBT), "it served in between");
+        assert!(!servers.is_refusing(&at(1), now + DOUBT * 2), "it was not asked since");
+        servers.get_mut(&at(1)).unwrap().looked = Some(now + DOUBT);
         assert!(servers.is_refusing(&at(1), now + DOUBT * 2));
     }
 
