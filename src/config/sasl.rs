@@ -235,6 +235,16 @@ pub fn warnings(config: &Config) -> Vec<String> {
             ));
         }
     }
+    // The list has no `secureClientPort`.
+    for zookeeper in
+        config.zookeeper.iter().filter(|zookeeper| zookeeper.follow_config && zookeeper.tls.enabled)
+    {
+        all.push(format!(
+            "{}: follow_config with tls.enabled: /zookeeper/config names the servers' clientPort alone; unless that takes encrypted \
+             connections, too (client.portUnification), nobody on that list is reached, and servers is gone by",
+            zookeeper.name
+        ));
+    }
     all
 }
 

@@ -5,8 +5,9 @@
 //! clients connect; a wildcard there means the host in front.
 
 use crate::config::HostPort;
-use crate::zookeeper::wire::{Op, Reader, Request, Stat, Writer, opcode, reply};
+use crate::zookeeper::wire::{Op, Reader, Reconfig, Request, Stat, Writer, opcode, reply};
 use bytes::Bytes;
+use std::net::IpAddr;
 
 /// The node.
 pub const PATH: &[u8] = b"/zookeeper/config";
@@ -80,6 +81,21 @@ fn show_line(line: &str, here: &HostPort) -> String {
     }
     let quorum = line.split(';').next().unwrap_or(line).trim_end();
     format!("{quorum};{here}")
+}
+
+/// Whether a change of the members would make a server take its clients where clients are shown it to be: what a client makes of an answer
+/// that names the sidecar. Servers would move their client port there (`QuorumPeer.processReconfig`), for everybody.
+pub fn sends_clients_to(change: &Reconfig<'_>, here: &HostPort) -> bool {
+    let is_here = |host: &str| match (host.parse::<IpAddr>(), here.host.parse::<IpAddr>()) {
+        (Ok(host), Ok(here)) => host == here,
+        _ => host.eq_ignore_ascii_case(&here.host),
+    };
+    [change.joining, change.members].into_iter().flatten().any(|list| {
+        list.lossy().split([',', '\n']).any(|server| {
+            let at = server.rsplit_once(';').and_then(|(_, client)| client.trim().rsplit_once(':'));
+            at.is_some_and(|(host, port)| port.parse() == Ok(here.port) && is_here(unbracketed(host)))
+        })
+    })
 }
 
 /// Where clients connect to each server of a list; servers that say nothing of it are left out.
@@ -201,6 +217,43 @@ mod tests {
         let due = answer("server.1=zk-1:2888:3888:participant;127.0.0.1:22181\nversion=5");
         assert_eq!(shown(opcode::MULTI_READ, &asked, &real, &here), Some(due));
         assert_eq!(shown(opcode::MULTI_READ, &asked, &real[..real.len() - 100], &here), None);
+    }
+
+    #[test]
+    fn a_change_that_came_from_what_clients_are_shown_is_known() {
+        let of = |joining: &str, members: &str| {
+            let list =
+                |w: Writer, text: &str| if text.is_empty() { w.i32(-1) } else { w.text(text.as_bytes()) };
+            list(list(Writer::record(), joining).i32(-1), members).i64(-1).finish()
+        };
+        let sends = |joining: &str, members: &str, here: &HostPort| {
+            let payload = of(joining, members);
+            let Ok(Request::Reconfig(change)) = Request::decode(opcode::RECONFIG, &payload) else {
+                panic!("{joining} {members}");
+            };
+            sends_clients_to(&change, here)
+        };
+        let (own, real) = ("server.1=a:1:2:participant;127.0.0.1:2181", "server.2=b:1:2;0.0.0.0:2181");
+        let here = at("127.0.0.1", 2181);
+        assert!(sends("", own, &here) && sends(own, "", &here));
+        for between in [",", "\n", " , ", "\r\n"] {
+            assert!(sends("", &format!("{real}{between}{own}"), &here), "{between:?}");
+            assert!(sends(&format!("{own}{between}{real}"), "", &here), "{between:?}");
+        }
+        for other in [
+            real,
+            "server.1=127.0.0.1:2181:2;2182",
+            "server.1=a:1:2;2181",
+            "server.1=a:1:2;127.0.0.1:2182",
+            ";",
+            "",
+        ] {
+            assert!(!sends("", other, &here) && !sends(other, "", &here), "{other}");
+        }
+        assert!(sends("", "server.1=a:1:2;Sidecar.test:2181", &at("sidecar.test", 2181)));
+        for six in ["server.1=a:1:2;[::1]:2181", "server.1=a:1:2;[0:0::1]:2181"] {
+            assert!(sends(six, "", &at("::1", 2181)), "{six}");
+        }
     }
 
     #[test]

@@ -66,12 +66,25 @@ fn an_announced_roll_over_tls_is_not_noticed() {
     roll_of(EnsembleSpec::new(ZooKeeperVersion::V3_9_5).secure(), Roll::Soft, true);
 }
 
-/// Servers that serve nobody who hasn't proved to be a certain user; Evenkeel does so on each connection. The clients know nothing of it, authenticate
-/// themselves besides (digest), and make nodes that are only for those that their sessions are.
+/// Servers that serve nobody who hasn't proved to be a certain user; Evenkeel does so on each connection. kazoo knows nothing of it; Java's client
+/// proves to Evenkeel that it is that user. Both authenticate themselves besides (digest), and make nodes that are only for those that their
+/// sessions are.
 fn with_sasl(version: ZooKeeperVersion, how: Roll, announced: bool) {
     let mut load = Load::new(&[ZooKeeperLibrary::Kazoo, ZooKeeperLibrary::Java(version)]);
-    load.own = true;
-    roll_with(EnsembleSpec::new(version).sasl(), load, how, announced);
+    (load.own, load.login) = (true, true);
+    let ending = roll_with(EnsembleSpec::new(version).sasl(), load, how, announced);
+    let count = |fate: &str| {
+        let label = format!("fate=\"{fate}\"");
+        ending
+            .sidecar
+            .as_ref()
+            .unwrap()
+            .metric_sum("evenkeel_zookeeper_client_sasl_total", &[&label])
+            .unwrap()
+    };
+    let (answered, refused) = (count("answered"), count("refused"));
+    println!("clients' own exchanges: {answered} answered, {refused} refused");
+    assert!(answered >= 1.0 && refused == 0.0, "{answered} {refused}");
 }
 
 #[test]

@@ -48,6 +48,16 @@ impl Bed {
 
     pub async fn over(fake: Fake, top: &str, cluster: &str) -> Self {
         let first = text(&fake, &fake.ids(), top, cluster);
+        Self::as_told(fake, first).await
+    }
+
+    /// With these servers alone in the configuration.
+    pub async fn of(fake: Fake, servers: &[u8], cluster: &str) -> Self {
+        let first = text(&fake, servers, "", cluster);
+        Self::as_told(fake, first).await
+    }
+
+    async fn as_told(fake: Fake, first: String) -> Self {
         let app = App::bind(config::parse(&first, "test.toml", []).unwrap()).await.unwrap();
         let (listen, admin) = (app.zookeeper_addrs()[0][0], app.admin_addrs()[0]);
         let (signals, receiver) = Signals::channel();

@@ -231,6 +231,14 @@ async fn the_config_node_names_the_sidecar() {
             )
         );
         assert_eq!(stat.data_length as usize, shown.len());
+        // What a client was shown is no list to change the members by: servers would move their ports here.
+        let lines: Vec<&str> = shown.lines().filter(|line| line.starts_with("server.")).collect();
+        let joining = Writer::record().text(lines[1].as_bytes()).i32(-1).i32(-1).i64(-1).finish();
+        for refused in [reconfig(&lines.join(",")), joining] {
+            assert_eq!(client.ask(RECONFIG, &refused).await.err, -8, "{advertise:?}");
+        }
+        assert_eq!(bed.fake.seen(RECONFIG).len(), 0);
+        assert_eq!(bed.fake.stat("/zookeeper/config").unwrap().mzxid, stat.mzxid);
         let answer = client.did(RECONFIG, &reconfig("server.9=zk-9:2888:3888;zk-9:2181")).await;
         let shown = String::from_utf8(reply::data(&answer.body).unwrap().0.unwrap().to_vec()).unwrap();
         assert!(shown.starts_with(&format!("server.9=zk-9:2888:3888;{here}\n")), "{shown}");

@@ -38,6 +38,7 @@ mod connect;
 mod drains;
 mod encrypted;
 mod epoch;
+mod follow;
 mod lease;
 mod limits;
 mod loss;

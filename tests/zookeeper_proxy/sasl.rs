@@ -29,9 +29,19 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn response((user, word): (&str, &str), nonce: &str, cnonce: &str, method: &str) -> String {
+fn response(who: (&str, &str), nonce: &str, cnonce: &str, method: &str) -> String {
+    response_for(who, nonce, (cnonce, ""), method)
+}
+
+/// `acts`: a colon and for whom it acts, or nothing.
+fn response_for(
+    (user, word): (&str, &str),
+    nonce: &str,
+    (cnonce, acts): (&str, &str),
+    method: &str,
+) -> String {
     let secret = md5(&[format!("{user}:zk-sasl-md5:{word}").as_bytes()]);
-    let one = hex(&md5(&[&secret, format!(":{nonce}:{cnonce}").as_bytes()]));
+    let one = hex(&md5(&[&secret, format!(":{nonce}:{cnonce}{acts}").as_bytes()]));
     let two = hex(&md5(&[format!("{method}:{URI}").as_bytes()]));
     hex(&md5(&[format!("{one}:{nonce}:00000001:{cnonce}:auth:{two}").as_bytes()]))
 }
@@ -120,16 +130,25 @@ async fn exchange(client: &mut Client, token: &[u8]) -> (i32, String) {
 }
 
 async fn prove(client: &mut Client, user: &str, word: &str) -> (i32, bool) {
+    prove_for(client, user, word, None).await
+}
+
+/// As Java's client, which says for whom it acts.
+async fn prove_for(client: &mut Client, user: &str, word: &str, acts_for: Option<&str>) -> (i32, bool) {
     let (err, challenge) = exchange(client, b"").await;
     assert_eq!(err, 0);
     let nonce = value(&challenge, "nonce").unwrap();
-    let digest = response((user, word), nonce, "c1", "AUTHENTICATE");
+    let (digested, said) = match acts_for {
+        Some(other) => (format!(":{other}"), format!(",authzid=\"{other}\"")),
+        None => (String::new(), String::new()),
+    };
+    let digest = response_for((user, word), nonce, ("c1", &digested), "AUTHENTICATE");
     let answer = format!(
         "charset=utf-8,username=\"{user}\",realm=\"zk-sasl-md5\",nonce=\"{nonce}\",nc=00000001,cnonce=\"c1\",\
-         digest-uri=\"{URI}\",maxbuf=65536,response={digest},qop=auth"
+         digest-uri=\"{URI}\",maxbuf=65536,response={digest},qop=auth{said}"
     );
     let (err, last) = exchange(client, answer.as_bytes()).await;
-    (err, value(&last, "rspauth") == Some(&response((user, word), nonce, "c1", "")))
+    (err, value(&last, "rspauth") == Some(&response_for((user, word), nonce, ("c1", &digested), "")))
 }
 
 /// Each connection proves whose it is before anything is asked on it, wherever a session goes, and its client has nothing to do with it.
@@ -224,16 +243,18 @@ async fn a_wrong_password_is_no_storm_and_is_read_again() {
 /// A client with the same credentials is answered here, and its connection outlives its server.
 #[tokio::test]
 async fn a_client_that_proves_itself_outlives_its_server() {
-    let (bed, _file) = bed(2, "client", "").await;
-    let mut client = bed.client_on(2).await;
-    let before = bed.fake.seen(SASL).len();
-    assert_eq!(prove(&mut client, USER, WORD).await, (0, true));
-    assert_eq!(bed.fake.seen(SASL).len(), before, "its server has nothing to do with it");
-    assert_eq!(bed.metric("zookeeper_client_sasl_total", "fate=\"answered\"").await, 1.0);
-    bed.fake.hang_up(2);
-    client.did(GET_DATA, &read("/", false)).await;
-    assert_eq!(bed.on(&client), 1);
-    bed.end(client).await;
+    for acts_for in [None, Some(USER)] {
+        let (bed, _file) = bed(2, "client", "").await;
+        let mut client = bed.client_on(2).await;
+        let before = bed.fake.seen(SASL).len();
+        assert_eq!(prove_for(&mut client, USER, WORD, acts_for).await, (0, true), "{acts_for:?}");
+        assert_eq!(bed.fake.seen(SASL).len(), before, "its server has nothing to do with it");
+        assert_eq!(bed.metric("zookeeper_client_sasl_total", "fate=\"answered\"").await, 1.0);
+        bed.fake.hang_up(2);
+        client.did(GET_DATA, &read("/", false)).await;
+        assert_eq!(bed.on(&client), 1);
+        bed.end(client).await;
+    }
 }
 
 /// Another's credentials, a wrong password, another mechanism, a forged answer: `AUTH_FAILED` and the end, as a server does it.
@@ -245,13 +266,20 @@ async fn a_client_that_is_somebody_else_is_refused() {
         assert_eq!(prove(&mut client, user, word).await, (-115, false), "{user} {word}");
         client.closed().await;
     }
+    let mut client = bed.client().await;
+    assert_eq!(
+        prove_for(&mut client, USER, WORD, Some("bob")).await,
+        (-115, false),
+        "it is another's session that it wants"
+    );
+    client.closed().await;
     for token in [&b"\x60\x82\x01\x02"[..], b"username=\"x\""] {
         let mut client = bed.client().await;
         assert_eq!(exchange(&mut client, token).await.0, -115);
         client.closed().await;
     }
-    assert_eq!(bed.metric("zookeeper_client_sasl_total", "fate=\"refused\"").await, 5.0);
-    assert_eq!(bed.metric("zookeeper_lease_closes_total", "reason=\"auth\"").await, 5.0);
+    assert_eq!(bed.metric("zookeeper_client_sasl_total", "fate=\"refused\"").await, 6.0);
+    assert_eq!(bed.metric("zookeeper_lease_closes_total", "reason=\"auth\"").await, 6.0);
     let mut client = bed.client().await;
     assert_eq!(prove(&mut client, USER, WORD).await, (0, true), "others are not disturbed");
     bed.end(client).await;

@@ -340,6 +340,20 @@ fn ensembles_can_come_from_variables() {
     );
 }
 
+/// The list has plain ports alone.
+#[test]
+fn a_followed_list_behind_encryption_is_warned_of() {
+    let warned = |lines: &str| warnings(&read(&format!("{ENSEMBLE}{lines}"), &[]));
+    let both = warned("follow_config = true\ntls.enabled = true\n");
+    assert!(
+        matches!(&both[..], [one] if one.starts_with("coord: follow_config with tls.enabled: ")),
+        "{both:?}"
+    );
+    for fine in ["follow_config = true\n", "tls.enabled = true\n", ""] {
+        assert_eq!(warned(fine), [""; 0], "{fine}");
+    }
+}
+
 #[test]
 fn a_reload_takes_what_can_change_live() {
     let old = read(ENSEMBLE, &[]);

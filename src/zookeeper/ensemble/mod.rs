@@ -91,6 +91,8 @@ pub struct Ensemble {
     /// Sessions with writes that are not answered.
     writing: AtomicUsize,
     followed: Notify,
+    /// What the ensemble has said of its servers.
+    heard: Mutex<follow::Heard>,
     /// When something that clients bring about was warned of last.
     warned: Mutex<Option<Instant>>,
     bypassed: AtomicBool,
@@ -163,6 +165,7 @@ impl Ensemble {
             quiet: AtomicBool::new(false),
             writing: AtomicUsize::new(0),
             followed: Notify::new(),
+            heard: Mutex::default(),
             warned: Mutex::default(),
             bypassed: AtomicBool::new(false),
             not_ready: Mutex::new(Some(not_ready)),
@@ -198,6 +201,7 @@ impl Ensemble {
         self.settings.store(Arc::new(settings));
         // What the ensemble says of itself counts until the list is changed by hand.
         if news || !followed {
+            self.unhear();
             self.follow(&list);
         }
         self.followed.notify_one();
@@ -337,6 +341,7 @@ impl Ensemble {
             tracing::info!(server = %at, ?down_for, "server is up again");
         }
         self.metrics.member(&at.to_string()).up.set(1);
+        self.heed();
         if lock(&self.not_ready).take().is_some() {
             tracing::info!(server = %at, "ready: a server has been reached");
         }
@@ -356,6 +361,7 @@ impl Ensemble {
     fn server_is_down(&self, at: &HostPort, error: &str) {
         let Some(before) = lock(&self.servers).is_down(at, now(), &mut rand::rng()) else { return };
         self.look_whether_quiet();
+        self.heed();
         if matches!(before, Health::Down(_)) {
             tracing::debug!(server = %at, error, "server is still down");
             return;

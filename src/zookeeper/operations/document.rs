@@ -72,14 +72,21 @@ connection's doing may be an earlier one's.
 
 ## Order
 
-A session's requests take effect in the order in which they were sent, but for two cases. Both need several requests of one
-client under way when its server is lost, of which an earlier one is sent again behind a later one that took effect:
+A session's requests take effect in the order in which they were sent, and its client is told of everything in the order in which it
+happened, but for three cases. The first two need several requests of one client under way when its server is lost, of which an earlier one is
+sent again behind a later one that took effect:
 
 - A **read** before a write: it shows what that write has done (`exists`, then `create` of the same node: the node is there).
 - A **write** that was not done, though the server may have reached and rejected it (`NoAuth`, say), before one whose outcome is unknown:
   if that one was done, and what stood in the way of the first is gone by then, the first is done behind it.
 
-A client that waits for each answer, as synchronous calls do, never meets either.
+The third needs one write under way when the server is lost, and a watch:
+
+- The **success of a write** that was proved comes before the **events** of what happened before it and the lost server had not told yet. The
+  next server tells those when the watches are set there, which is behind the proof; a server itself tells an event before the answer to any later
+  write. They come before the answer to whatever the client asks after that success.
+
+A client that waits for each answer, as synchronous calls do, never meets the first two. It can meet the third.
 
 ";
 

@@ -36,6 +36,8 @@ struct Exchange<'a> {
     nonce: &'a [u8],
     cnonce: &'a [u8],
     uri: &'a [u8],
+    /// For whom the client wants to act, if it says so.
+    authzid: Option<&'a [u8]>,
 }
 
 /// Which of the two answers is computed.
@@ -56,7 +58,11 @@ impl Exchange<'_> {
             .chain_update(narrow(credentials.password.expose()))
             .finalize();
         let one = Md5::new().chain_update(secret).chain_update(b":").chain_update(self.nonce);
-        let one = hex(&one.chain_update(b":").chain_update(self.cnonce).finalize());
+        let mut one = one.chain_update(b":").chain_update(self.cnonce);
+        if let Some(authzid) = self.authzid {
+            one = one.chain_update(b":").chain_update(authzid);
+        }
+        let one = hex(&one.finalize());
         let method: &[u8] = match whose {
             Whose::Client => b"AUTHENTICATE:",
             Whose::Server => b":",
@@ -131,7 +137,8 @@ impl Answer {
         // Without a charset it is ISO 8859-1 that is sent.
         let name = credentials.username.as_bytes();
         let name = if utf8 { Cow::Borrowed(name) } else { narrow(name) };
-        let exchange = Exchange { realm, nonce, cnonce: cnonce.as_bytes(), uri: uri.as_bytes() };
+        let (cnonce, uri) = (cnonce.as_bytes(), uri.as_bytes());
+        let exchange = Exchange { realm, nonce, cnonce, uri, authzid: None };
         let mut token = Vec::new();
         if utf8 {
             token.extend_from_slice(b"charset=utf-8,");
@@ -201,12 +208,13 @@ pub(super) fn judge(answer: &[u8], nonce: &str, credentials: &Credentials<'_>) -
     if !is_own(name) {
         return Err("it is another user than the one whose credentials are held".to_owned());
     }
-    // It would be part of the digest; no client of ZooKeeper sends it.
-    if one(b"authzid")?.is_some() {
-        return Err("its answer names whom it acts for (authzid)".to_owned());
+    // Java's client names itself (`SecurityUtils.createSaslClient`). It is part of the digest, as it was sent.
+    let authzid = one(b"authzid")?;
+    if authzid.is_some_and(|authzid| !is_own(authzid)) {
+        return Err("it wants to act for another user than itself (authzid)".to_owned());
     }
     let (cnonce, given) = (one(b"cnonce")?.unwrap_or_default(), one(b"response")?.unwrap_or_default());
-    let exchange = Exchange { realm: REALM.as_bytes(), nonce: nonce.as_bytes(), cnonce, uri: &uri };
+    let exchange = Exchange { realm: REALM.as_bytes(), nonce: nonce.as_bytes(), cnonce, uri: &uri, authzid };
     if cnonce.is_empty() || !Secret::new(exchange.digest(credentials, Whose::Client)).is(given) {
         return Err("its password is not the one that is held".to_owned());
     }

@@ -14,7 +14,7 @@ use crate::zookeeper::lease::Frame;
 use crate::zookeeper::operations::Watches;
 use crate::zookeeper::watches::LISTS;
 use crate::zookeeper::wire::{
-    ReplyHeader, WatchEvent, build, errors, is_before_first, opcode, reply_body, request_payload,
+    Reconfig, ReplyHeader, WatchEvent, build, errors, is_before_first, opcode, reply_body, request_payload,
 };
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -239,6 +239,29 @@ impl Session {
     }
 }
 
+/// Where this client is shown every server to be.
+fn shown_at(client: &Stream, ensemble: &Ensemble) -> Option<HostPort> {
+    let own = client.local_addr()?;
+    let host = ensemble.settings().zookeeper.advertise.clone().unwrap_or_else(|| own.ip().to_string());
+    Some(HostPort { host, port: own.port() })
+}
+
+impl Session {
+    /// Whether a change of the members is refused, since it names this address as a server's.
+    pub(super) fn sends_clients_here(&self, change: &Reconfig<'_>) -> bool {
+        let at = shown_at(&self.client, &self.ensemble);
+        let Some(here) = at.filter(|here| config_node::sends_clients_to(change, here)) else { return false };
+        let text = "a reconfig is refused: it gives this sidecar's address, which stands in answers with /zookeeper/config, as a \
+                    server's for its clients; name the servers' own, or reconfigure at a server itself";
+        if self.ensemble.may_warn() {
+            tracing::warn!(%here, "{text}");
+        } else {
+            tracing::debug!(%here, "{text}");
+        }
+        true
+    }
+}
+
 /// An answer with the ensemble's list of servers, as if each of them were here.
 fn show_config(
     code: i32,
@@ -247,9 +270,7 @@ fn show_config(
     client: &Stream,
     ensemble: &Ensemble,
 ) -> Option<Bytes> {
-    let own = client.local_addr()?;
-    let host = ensemble.settings().zookeeper.advertise.clone().unwrap_or_else(|| own.ip().to_string());
-    let body = config_node::shown(code, asked, reply_body(frame), &HostPort { host, port: own.port() })?;
+    let body = config_node::shown(code, asked, reply_body(frame), &shown_at(client, ensemble)?)?;
     let mut shown = BytesMut::from(frame.get(..frame.len() - reply_body(frame).len())?);
     shown.extend_from_slice(&body);
     Some(shown.freeze())

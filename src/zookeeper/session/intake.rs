@@ -101,6 +101,9 @@ impl Session {
         let state = match op.map_or(UNKNOWN, |op| op.forward) {
             Forward::AsIs => State::Waiting,
             Forward::Checked => match Request::decode(header.opcode, request_payload(&frame)) {
+                Ok(Request::Reconfig(change)) if self.sends_clients_here(&change) => {
+                    self.refuse(header.xid, errors::BAD_ARGUMENTS)
+                }
                 Ok(request) => match quota::fault(&request) {
                     None => State::Waiting,
                     Some(fault) => self.refuse_poison(header, &fault, errors::BAD_ARGUMENTS),

@@ -65,6 +65,53 @@ fn both_sides_agree() {
     }
 }
 
+/// What the JDK's own client and server said to each other (version 17, `com.sun.security.sasl.digest`), made as `ZooKeeper` makes them: the
+/// client names itself once more, as the one it acts for.
+#[test]
+fn a_java_client_that_acts_for_itself_is_believed() {
+    for (username, password, nonce, cnonce, response, rspauth) in [
+        (
+            "bob",
+            "secret",
+            "QzJmGuVB1sQX78A6fv5fAdSgrGs446yjTpldA5tm",
+            "6zss/sINJE59u65PiflHsIOk9A0oDXNDPovkmPHo",
+            "9bf04c70d55965d04706ce624984e4f3",
+            "efc62e52252ab3b5ccfcccee3e52209e",
+        ),
+        (
+            "J\u{fc}rgen",
+            "pa\u{df}wort",
+            "E7UxTki/x86jgk80QNYyDIuJMcTgGlmlCClqjB2N",
+            "ovgp3a3ErMWCWidR7m01M/viiZJYmz14MkRjSukm",
+            "0a00a585033a3f01b3f3ac56da66b625",
+            "f94c29fd59480ca6b5b0ffa8b2b74ed4",
+        ),
+        (
+            "\u{41a}",
+            "\u{43f}",
+            "SgEAewUz3vWlx7msUkA6Jot+qSUjPVIe8MlNsJo/",
+            "N0zlCqVqrN8ij71coWlvfpUZebt9vmcki7KU9Cba",
+            "1ab1fc0c83e26ccc363ff36a27f0f926",
+            "51df042a43f06512f48a4ae0a2876a26",
+        ),
+    ] {
+        let answer = format!(
+            "charset=utf-8,username=\"{username}\",realm=\"zk-sasl-md5\",nonce=\"{nonce}\",nc=00000001,cnonce=\"{cnonce}\",\
+             digest-uri=\"zookeeper/zk-sasl-md5\",maxbuf=65536,response={response},qop=auth,authzid=\"{username}\""
+        );
+        let password = Secret::new(password);
+        let who = Credentials { username, password: &password };
+        let last = judge(answer.as_bytes(), nonce, &who).unwrap();
+        assert_eq!(last, format!("rspauth={rspauth}").into_bytes(), "{username}");
+        let (own, other) = (format!("authzid=\"{username}\""), "authzid=\"root\"");
+        let error = judge(answer.replace(&own, other).as_bytes(), nonce, &who).unwrap_err();
+        assert!(error.contains("act for another user"), "{error}");
+        let without = answer.replace(&format!(",{own}"), "");
+        let error = judge(without.as_bytes(), nonce, &who).unwrap_err();
+        assert!(error.contains("password is not"), "{error}");
+    }
+}
+
 #[test]
 fn what_iso_8859_1_can_say_is_digested_in_it() {
     assert_eq!(&*narrow("p\u{e4}ss".as_bytes()), b"p\xe4ss");
@@ -115,6 +162,9 @@ fn an_answer_that_is_not_to_be_trusted_is_refused() {
         ("digest-uri=\"zookeeper/zk-sasl-md5\"", "digest-uri=\"kafka/x\"", "digest-uri"),
         ("charset=utf-8", "charset=utf-7", "charset"),
         (",qop=auth", ",qop=auth,authzid=\"bob\"", "authzid"),
+        (",qop=auth", ",qop=auth,authzid=\"\"", "authzid"),
+        (",qop=auth", ",qop=auth,authzid=\"chris\"", "password is not"),
+        (",qop=auth", ",qop=auth,authzid=\"chris\",authzid=\"bob\"", "twice"),
         ("response=", "response=0", "password is not"),
         ("username=", "username=\"chris\",username=", "twice"),
     ] {

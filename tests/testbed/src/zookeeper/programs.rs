@@ -2,6 +2,7 @@
 //! They are made ready on first use, in the cache.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub struct ClientSpec {
     pub tree: bool,
     /// Whether it authenticates itself (digest), and its nodes are only for those that its session is. Its program must be able to.
     pub own: bool,
+    /// The file (JAAS) with which it proves by SASL who it is, if it does. Its library must be able to.
+    pub login: Option<PathBuf>,
 }
 
 impl ZooKeeperLibrary {
@@ -101,6 +104,11 @@ impl ZooKeeperLibrary {
     /// Whether its program can authenticate itself (digest) and make nodes that are only for those that its session is.
     pub fn owns(self) -> bool {
         matches!(self, Self::Kazoo | Self::Java(_))
+    }
+
+    /// Whether its program can prove by SASL who it is, with nothing but a file of users.
+    pub fn logs_in(self) -> bool {
+        matches!(self, Self::Java(_))
     }
 
     /// An error that says what this machine lacks for it, if anything.
@@ -241,6 +249,12 @@ impl Client {
             .args(["--tree", if spec.tree { "on" } else { "off" }]);
         if spec.own {
             command.args(["--own", "on"]);
+        }
+        if let Some(login) = &spec.login {
+            // Libraries of 3.9 don't speak DIGEST-MD5 in their FIPS mode, which is their default.
+            let file = login.display();
+            let options = format!("\"-Djava.security.auth.login.config={file}\" -Dzookeeper.fips-mode=false");
+            command.env("JDK_JAVA_OPTIONS", options);
         }
         let program = Program::start(&spec.name, command, None, Line::of)?;
         program.wait_for("ready", Duration::from_secs(90))?;

@@ -41,6 +41,17 @@ impl Ensemble {
         format!("-D{file}={}", self.users().display())
     }
 
+    /// Writes the file (JAAS) with which Java clients prove to be this user by themselves, and names it.
+    pub(super) fn client_login(&self) -> Result<PathBuf> {
+        let section = format!(
+            "Client {{\n  org.apache.zookeeper.server.auth.DigestLoginModule required\n  username=\"{USER}\"\n  \
+             password=\"{PASSWORD}\";\n}};\n"
+        );
+        let file = self.folder().join("client.conf");
+        replace(&file, &section)?;
+        Ok(file)
+    }
+
     /// The file from which a sidecar reads the password.
     pub fn password_file(&self) -> PathBuf {
         self.folder().join("password")

@@ -34,6 +34,8 @@ pub struct Load {
     pub trees: bool,
     /// Whether clients whose program can authenticate themselves (digest), and make nodes that are only for those that they are.
     pub own: bool,
+    /// Whether clients whose library can prove by SASL that they are the ensemble's one user. Only for an ensemble that has one.
+    pub login: bool,
 }
 
 impl Load {
@@ -46,6 +48,7 @@ impl Load {
             change_every: Duration::from_millis(100),
             trees: true,
             own: false,
+            login: false,
         }
     }
 }
@@ -103,6 +106,7 @@ impl Running {
         let timeout = Duration::from_millis(u64::from(ensemble.spec().tick_ms) * 20);
         let mut direct = ensemble.direct(timeout)?;
         direct.create("/bed", b"")?;
+        let login = load.login.then(|| ensemble.client_login()).transpose()?;
         let specs: Vec<ClientSpec> = load
             .libraries
             .iter()
@@ -113,6 +117,7 @@ impl Running {
                 rate: load.rate,
                 tree: load.trees && library.plants(),
                 own: load.own && library.owns(),
+                login: login.clone().filter(|_| library.logs_in()),
             })
             .collect();
         for spec in &specs {

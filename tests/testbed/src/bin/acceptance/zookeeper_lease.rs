@@ -33,8 +33,11 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
         "\nSessions of 4 s, a tick of 500 ms, `syncLimit` 10. A client is what the Java library is: it pings after a third of its time-out, and \
          believes in its session until its connection ends or it has heard nothing for two thirds. The times are by how much a client \
          believed in its session longer than until the moment of \"Expiring session\" in the log of the leader; negative: it had stopped \
-         before. Promised: never longer; but for Evenkeel with its defaults, where a server answers that is cut off from its leader, at most \
-         a third of the time-out longer than the direct clients of the same server. For clients that die or freeze: from their death, or \
+         before. Promised through Evenkeel: never longer, not by a millisecond. With its defaults there are two exceptions, in which a server \
+         answers for sessions that the leader counts down: a follower that is cut off from its leader, and a leader that is frozen and thawed \
+         before it is given up. There it is at most a third of the time-out longer than the longest of the direct clients of the same server, in \
+         all rounds of that trouble; and no longer than that third where none of these believed too long. With `lease = \"strict\"` there is no \
+         exception. Of direct clients nothing is promised. For clients that die or freeze: from their death, or \
          their last frame, to the end of their session; promised: T and two ticks, and a third of T more behind Evenkeel for those \
          that freeze.\n",
     );
