@@ -29,7 +29,6 @@ use crate::zookeeper::ensemble::{Attached, Ensemble};
 use crate::zookeeper::lease::Lease;
 use crate::zookeeper::sasl::Offer;
 use crate::zookeeper::watches::Watches;
-use crate::zookeeper::wire::opcode;
 use bytes::Bytes;
 use greet::Identity;
 use moving::{Move, Turn};
@@ -50,6 +49,9 @@ const KEEP_SLOTS: usize = 64;
 
 /// For what a client sent before it went to be written to its server.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Between two looks whether a client is still there whose socket isn't read.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The answer to a four-letter word, on its way.
 type Asking = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
@@ -239,6 +241,9 @@ impl Session {
         }
         for _ in 0..ROUNDS {
             let at = self.moment();
+            if let Some(end) = self.notice_the_end(cx, at) {
+                return Poll::Ready(end);
+            }
             let mut moved = self.poll_attach(cx, at) | self.poll_upstream(cx, at) | self.poll_move(cx, at);
             // A freeze since then would make what has been read older than it looks.
             let at = self.moment();
@@ -300,22 +305,6 @@ impl Session {
             lease.awake(at.boot);
         }
         at
-    }
-
-    /// Whether what the client sent before it went is still to be written: what goes out at once, and the end of its session,
-    /// for which a server may have to be found first.
-    fn has_last_words(&self, at: Moment) -> bool {
-        if self.ending.is_some() || self.eof.is_none_or(|since| since + LAST_WORDS <= at.now) {
-            return false;
-        }
-        let ends = |slot: &Slot| {
-            slot.code == opcode::CLOSE_SESSION && matches!(slot.state, State::Waiting | State::Unknown)
-        };
-        match self.phase {
-            Phase::Greeting | Phase::Opening(_) => false,
-            Phase::Serving if self.upstream.as_ref().is_some_and(|upstream| !upstream.is_flushed()) => true,
-            _ => self.slots.iter().any(ends),
-        }
     }
 
     /// (2) A server answered the attach, or a four-letter word.
@@ -415,6 +404,8 @@ impl Session {
         self.plan_wakes(at);
         if let Some(since) = self.eof {
             self.wake_before(since + LAST_WORDS);
+        } else if self.looks_for_the_end() {
+            self.wake_before(at.now + LOOK);
         }
         if let Some(when) =
             self.wake_at.take().filter(|when| self.armed.is_none_or(|armed| armed <= at.now || *when < armed))
