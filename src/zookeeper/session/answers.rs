@@ -49,6 +49,9 @@ impl Session {
         }
         self.lease_answered(&due, header.err);
         self.answered = self.answered.max(header.zxid);
+        if !matches!(due.who, Who::Ping | Who::Own(Own::Ping)) {
+            self.lost_since = self.lost_since.map(|_| at.now);
+        }
         if let Phase::Moving(moving) = &mut self.phase {
             moving.answered(header.zxid);
         }
@@ -112,7 +115,7 @@ impl Session {
             self.push_frame(frame);
         } else {
             slot.state = State::Done(Reply::Frame(frame));
-            self.unlucky = 0;
+            (self.short, self.unlucky) = (0, 0);
         }
         if refused {
             // Its server ends the connection behind this answer, and so would the next one.

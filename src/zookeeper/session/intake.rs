@@ -224,6 +224,7 @@ impl Session {
             frame,
             state,
             z0: 0,
+            losses: 0,
             arrived: at.now,
             ticket: None,
             sent: at.now,

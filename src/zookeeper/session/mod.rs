@@ -147,7 +147,11 @@ pub struct Session {
     /// When it was attached to its server; at first, when its client connected.
     attached_at: Instant,
     /// So many servers in a row were lost as soon as they had the session, with nothing answered.
+    short: u32,
+    /// So many of those owed an answer to more than a ping.
     unlucky: u32,
+    /// Since when a request that was lost with its server has brought nothing but answers to pings, if there is one.
+    lost_since: Option<Instant>,
     attaching: Option<Pin<Box<dyn Future<Output = Attached> + Send>>>,
     /// The client's connection ends when all that is queued for it is out.
     ending: Option<End>,
@@ -203,7 +207,9 @@ impl Session {
             offer: None,
             upstream: None,
             attached_at: now(),
+            short: 0,
             unlucky: 0,
+            lost_since: None,
             attaching: None,
             ending: None,
             eof: None,

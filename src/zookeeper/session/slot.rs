@@ -23,6 +23,8 @@ pub(super) struct Slot {
     /// The highest zxid in the header of any answer before it was lost with its server: its own is higher. See
     /// [`Pending`](crate::zookeeper::outcome::Pending).
     pub z0: i64,
+    /// So many servers that may have read it were lost before they answered, or before it was known what became of it.
+    pub losses: u8,
     /// When it had been read.
     pub arrived: Instant,
     /// When it was sent last.
