@@ -132,6 +132,8 @@ pub struct Session {
     answered: i64,
     /// From the moment on at which the session was granted.
     lease: Option<Lease>,
+    /// The server answers the client at this very moment, so that what was made here may go with it.
+    server_speaks: bool,
     /// Pings of the client's that no server answered, and that could not be answered here yet.
     owed_pings: usize,
     watches: Watches,
@@ -199,6 +201,7 @@ impl Session {
             told_since: false,
             answered: 0,
             lease: None,
+            server_speaks: false,
             owed_pings: 0,
             watches: Watches::default(),
             counted: [0; 5],
@@ -343,6 +346,7 @@ impl Session {
                     // At once: an event must not overtake the answers before it (a library that has not been told of its watch drops
                     // what that one tells), and what is queued bounds what is read.
                     self.hand_out(at);
+                    self.server_speaks = false;
                 }
             }
         }
