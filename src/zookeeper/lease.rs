@@ -11,9 +11,10 @@
 //!
 //! - L1. Bytes that evenkeel makes up go out only until **C + S + T/3** ([`Lease::may_make_up`]). A client that hears
 //!   something waits 2T/3 more, so it can't believe in its session after C + G, before which the ensemble expires nothing,
-//!   even if evenkeel is frozen the next moment. Bytes from the server are passed on as they come; but what may have lain in
-//!   the kernel while evenkeel was frozen waits until a frame counts that is sent afterwards ([`Lease::may_pass`]), and so does
-//!   the answer to the client's own attach if it was so long on its way that L1 is over.
+//!   even if evenkeel is frozen the next moment. Bytes from the server are passed on as they come, and what evenkeel has to say may
+//!   go along with them. But what may have lain in the kernel while evenkeel was frozen waits until a frame counts that is sent
+//!   afterwards ([`Lease::may_pass`]), and so does the answer to the client's own attach if it was so long on its way that L1
+//!   is over.
 //! - L2. After that the socket stays open in silence.
 //! - L3. It is closed at **A + S + 2T/3**, or C + G if that is earlier ([`Lease::must_close`]).
 //! - L4. A reattached session counts only if the same session comes back with a timeout that is not shorter

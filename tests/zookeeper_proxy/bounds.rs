@@ -39,6 +39,47 @@ async fn a_full_hold_drops_nothing() {
     }
 }
 
+/// A client that has gone: what was held for it, in a hold so full that its socket isn't read, comes to no server any more, and its
+/// session is left to the connection that it may have come back on.
+#[tokio::test]
+async fn nothing_is_done_for_a_client_that_has_gone_from_a_full_hold() {
+    let bed = Bed::with(2, "hold.requests = 5", "").await;
+    let mut client = bed.client().await;
+    client.did(SYNC, &path("/")).await;
+    bed.fake.all_down().await;
+    for round in 0..40 {
+        client.send(CREATE, &create(&format!("/n{round:02}"), "x", 0)).await;
+    }
+    bed.until("it is full", |status| status["hold"]["waiting"].as_u64() >= Some(4)).await;
+    bed.fake.forget();
+    let session = client.session;
+    drop(client);
+    bed.fake.all_up().await;
+    bed.settled().await;
+    assert_eq!(bed.fake.seen(CREATE).len(), 0);
+    assert!(bed.fake.attaches().iter().all(|attach| attach.request.session != session));
+}
+
+/// Its last words are its session's end, behind what is held: that is what a server gets.
+#[tokio::test]
+async fn the_end_of_a_session_overtakes_what_nobody_waits_for() {
+    let bed = Bed::new(2).await;
+    let mut client = bed.client().await;
+    client.did(SYNC, &path("/")).await;
+    bed.fake.all_down().await;
+    for round in 0..3 {
+        client.send(CREATE, &create(&format!("/n{round}"), "x", 0)).await;
+    }
+    client.send(CLOSE_SESSION, &[]).await;
+    bed.holding(4).await;
+    bed.fake.forget();
+    drop(client);
+    bed.fake.all_up().await;
+    crate::bed::eventually("its session is over", || !bed.fake.seen(CLOSE_SESSION).is_empty()).await;
+    bed.settled().await;
+    assert_eq!(bed.fake.seen(CREATE).len(), 0);
+}
+
 /// A client that reads nothing: its server is read no further than the bounds allow, and nothing is lost.
 #[tokio::test]
 async fn a_slow_reader_is_waited_for() {

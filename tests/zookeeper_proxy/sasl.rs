@@ -303,3 +303,23 @@ async fn without_credentials_the_server_judges() {
     assert_eq!(client.ask(GET_DATA, &refused).await.err, -124, "who says nothing is sent away by the server");
     client.closed().await;
 }
+
+/// Nobody can prove elsewhere what the client has proved to a server that is drained: the drain closes it when all others have left, and
+/// ends. It comes back and goes elsewhere.
+#[tokio::test]
+async fn a_drain_ends_though_a_client_has_proved_itself_to_the_server() {
+    let bed = Bed::over(fake(2).await, "", "").await;
+    bed.ready().await;
+    let mut client = bed.client_on(2).await;
+    assert_eq!(prove(&mut client, USER, WORD).await, (0, true));
+    assert_eq!(bed.drain(2, true).await, 202);
+    let request = client.again();
+    client.closed().await;
+    assert_eq!(bed.metric("zookeeper_lease_closes_total", "reason=\"auth\"").await, 1.0);
+    bed.drained(2).await;
+    let mut client = Client::connect(bed.listen).await;
+    client.greet(request).await.expect("the same session");
+    assert_eq!(prove(&mut client, USER, WORD).await, (0, true));
+    assert_eq!(bed.on(&client), 1);
+    bed.end(client).await;
+}

@@ -7,6 +7,7 @@ use crate::bed::Bed;
 use crate::make::*;
 use bytes::Bytes;
 use evenkeel::zookeeper::wire::Writer;
+use std::time::Duration;
 
 const WRITES: [(i32, &str); 9] = [
     (1, "create"),
@@ -171,5 +172,26 @@ async fn the_shield_stands_while_a_session_is_held() {
     let answers = [client.answer().await.err, client.answer().await.err, client.answer().await.err];
     assert_eq!(answers, [0, -5, 0]);
     assert!(bed.fake.seen(SET_DATA).is_empty());
+    bed.end(client).await;
+}
+
+/// Half a tick leaves nothing of a short session's lease for what is made here: a refusal goes along with what the server says, to a ping
+/// or to the request behind it.
+#[tokio::test]
+async fn a_refusal_reaches_a_client_whose_time_out_is_short_against_the_tick() {
+    let bed = Bed::with(1, "", "tick_time = \"2s\"").await;
+    let mut client = bed.client_of(1, 3000, Some(false)).await;
+    for _ in 0..6 {
+        // Until what the attach itself allows for is over.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        client.pong().await;
+    }
+    client.send(CREATE, &[]).await;
+    client.ping().await;
+    assert_eq!(client.answer().await.err, -5);
+    client.send(CHECK, &path_and("/a", 1)).await;
+    client.send(EXISTS, &read("/a", false)).await;
+    assert_eq!(client.answer().await.err, -6);
+    assert_eq!(client.answer().await.err, -101);
     bed.end(client).await;
 }

@@ -133,6 +133,8 @@ closed_set! {
         Watches watches = "watches",
         /// An outcome is unknown, and its library doesn't know CONNECTIONLOSS, or `unknown_outcome` is `close`.
         UnknownOutcome unknown_outcome = "unknown_outcome",
+        /// One server after another was lost with the same request, or servers that took the session answered nothing else.
+        LostRequests lost_requests = "lost_requests",
         /// It was authenticated in a way that can't be repeated for it (SASL), or the repeat was refused.
         Auth auth = "auth",
         /// It sent an operation that only servers may send.

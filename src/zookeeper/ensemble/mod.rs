@@ -255,6 +255,11 @@ impl Ensemble {
         servers.get(at).is_none_or(|server| server.is_drained(now)) && servers.has_other(at, now)
     }
 
+    /// Whether a server is drained.
+    pub fn is_drained(&self, at: &HostPort) -> bool {
+        self.read(|servers| servers.get(at).is_some_and(|server| server.is_drained(now())))
+    }
+
     /// Waits for the turn of a planned move, which lasts until it is dropped.
     pub async fn turn_to_move(self: Arc<Self>) -> Option<Turn> {
         Arc::clone(&self.moves).next().await

@@ -49,9 +49,14 @@ impl Session {
         }
         self.lease_answered(&due, header.err);
         self.answered = self.answered.max(header.zxid);
+        if !matches!(due.who, Who::Ping | Who::Own(Own::Ping)) {
+            self.lost_since = self.lost_since.map(|_| at.now);
+        }
         if let Phase::Moving(moving) = &mut self.phase {
             moving.answered(header.zxid);
         }
+        // A request that is no ping is answered to the client at once, too, unless it waits behind just such an answer of ours.
+        self.server_speaks = matches!(due.who, Who::Ping | Who::Slot(_));
         match due.who {
             Who::Ping => {
                 // It shows nothing of the tree, and no other server could take a session that has seen this much.
@@ -114,7 +119,7 @@ impl Session {
             self.push_frame(frame);
         } else {
             slot.state = State::Done(Reply::Frame(frame));
-            self.unlucky = 0;
+            (self.short, self.unlucky) = (0, 0);
         }
         if refused {
             // Its server ends the connection behind this answer, and so would the next one.
@@ -167,6 +172,7 @@ impl Session {
         while self.slots.front().is_some_and(Slot::is_done) {
             if matches!(self.slots.front(), Some(Slot { state: State::Done(Reply::Made(_)), .. }))
                 && !self.may_make_up(at)
+                && !self.may_go_along(at)
             {
                 break;
             }
@@ -195,6 +201,14 @@ impl Session {
             }
         }
         some
+    }
+
+    /// Whether an answer that was made here may go out with what the server says at this moment, to which L1 doesn't apply: a client
+    /// that hears both at once believes no longer in its session than one that hears the server alone, as it would without
+    /// Evenkeel. Where half a tick leaves nothing of L1, that is the only way for it but for a while after an attach; clients ping,
+    /// so that it is open every T/3 at least.
+    fn may_go_along(&self, at: Moment) -> bool {
+        self.server_speaks && self.eof.is_none() && self.may_write(at)
     }
 
     /// Takes the first slot out of the queue and of the account of what is held.

@@ -2,7 +2,8 @@
 
 use super::slot::{Reply, Slot, State};
 use super::upstream::Who;
-use super::{End, Moment, Phase, Session};
+use super::{End, LAST_WORDS, Moment, Phase, Session};
+use crate::metrics::HoldEnd;
 use crate::metrics::zookeeper::HoldTrigger;
 use crate::net::Awaited;
 use crate::zookeeper::lease::Frame;
@@ -36,7 +37,7 @@ impl Session {
                     }
                 }
                 Poll::Ready(Ok(None)) => {
-                    self.eof = Some(at.now);
+                    self.client_ended(at);
                     some = true;
                 }
                 Poll::Ready(Err(error)) => {
@@ -55,6 +56,73 @@ impl Session {
             }
         }
         Ok(some)
+    }
+
+    /// Learns of the client's end though its socket isn't read, while something is held for it: before a server gets what it doesn't
+    /// ask for any more, and may have asked for on another connection by now. Answers how the session ends, if it does.
+    pub(super) fn notice_the_end(&mut self, cx: &mut Context<'_>, at: Moment) -> Option<End> {
+        let is_known = self.eof.is_some() || self.ending.is_some();
+        if is_known || !self.is_holding() || !self.client.is_read_closed() {
+            return None;
+        }
+        // What it had said before, as far as there is room for it: perhaps that its session is over.
+        if let Err(end) = self.poll_client(cx, at) {
+            return Some(end);
+        }
+        if self.eof.is_none() && self.ending.is_none() {
+            self.client_ended(at);
+        }
+        (self.eof.is_some() && !self.has_last_words(at)).then_some(End::Client)
+    }
+
+    /// Whether that has to be looked at, since nobody else tells: a socket that isn't read wakes nobody.
+    pub(super) fn looks_for_the_end(&self) -> bool {
+        self.eof.is_none() && self.is_holding() && !self.takes_more()
+    }
+
+    fn is_holding(&self) -> bool {
+        match self.phase {
+            Phase::Greeting => false,
+            Phase::Serving => {
+                let next = self.position(self.next).and_then(|at| self.slots.get(at));
+                next.is_some_and(|slot| slot.ticket.is_some())
+            }
+            _ => true,
+        }
+    }
+
+    /// The client sends nothing more. What is held for it and was never sent, or would be sent again, is dropped; but not the end of
+    /// its session.
+    fn client_ended(&mut self, at: Moment) {
+        self.eof = Some(at.now);
+        if let Some(lease) = &mut self.lease {
+            lease.client_gone();
+        }
+        for number in self.base..self.base + self.slots.len() as u64 {
+            let Some(slot) = self.slot_mut(number) else { break };
+            let waits = matches!(slot.state, State::Waiting) && slot.code != opcode::CLOSE_SESSION;
+            if waits && slot.ticket.take().is_some() {
+                slot.state = State::Done(Reply::Nothing);
+                self.ensemble.metrics.hold_requests.dec();
+                self.ensemble.metrics.hold_ended.inc(HoldEnd::Cancelled);
+            }
+        }
+    }
+
+    /// Whether what the client sent before it went is still to be written: what goes out at once, and the end of its session,
+    /// for which a server may have to be found first.
+    pub(super) fn has_last_words(&self, at: Moment) -> bool {
+        if self.ending.is_some() || self.eof.is_none_or(|since| since + LAST_WORDS <= at.now) {
+            return false;
+        }
+        let ends = |slot: &Slot| {
+            slot.code == opcode::CLOSE_SESSION && matches!(slot.state, State::Waiting | State::Unknown)
+        };
+        match self.phase {
+            Phase::Greeting | Phase::Opening(_) => false,
+            Phase::Serving if self.upstream.as_ref().is_some_and(|upstream| !upstream.is_flushed()) => true,
+            _ => self.slots.iter().any(ends),
+        }
     }
 
     /// What the client is waited for: nothing while it waits for us. A session that says nothing has a time-out of its own.
@@ -168,6 +236,7 @@ impl Session {
             state,
             z0: 0,
             inherits: false,
+            losses: 0,
             arrived: at.now,
             ticket: None,
             sent: at.now,

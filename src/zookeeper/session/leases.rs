@@ -65,6 +65,9 @@ impl Session {
             self.close("its server is lost, and no client may believe in its session for longer");
             return true;
         }
+        if self.give_up_what_is_lost(at) {
+            return true;
+        }
         if self.silent_at().is_some_and(|when| when <= at.boot) {
             self.on_lost("the server has stopped answering", at);
             return true;
@@ -190,7 +193,7 @@ impl Session {
             // What is due and can't be done now (no frame of ours goes out while another server is asked) is no reason to spin.
             self.wake_before(at.now + first.since(at.boot).max(NO_SOONER));
         }
-        if let Some(when) = self.move_wake() {
+        for when in [self.move_wake(), self.gives_up_at()].into_iter().flatten() {
             self.wake_before(when);
         }
     }

@@ -14,12 +14,15 @@ use crate::zookeeper::ensemble::{Wish, attach};
 use crate::zookeeper::operations::Loss;
 use crate::zookeeper::wire::opcode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A connection that was lost sooner, with nothing answered on it, is a sign that servers end it for what they are sent.
 const SHORT: Duration = Duration::from_secs(1);
-/// So many of them one after another and the client is left to itself, as it would be without Evenkeel.
+/// So many of them one after another, all with something unanswered that may be the reason, and the client is left to itself, as it
+/// would be without Evenkeel.
 const MOST_UNLUCKY: u32 = 6;
+/// So many servers are lost with the same request, however long each one had it, and the client is left to itself, too.
+const MOST_LOSSES: u8 = 5;
 
 impl Session {
     /// The connection to the server is of no more use.
@@ -30,14 +33,22 @@ impl Session {
         self.lease_lost();
         self.set_writes(0);
         self.ensemble.look_now();
+        let (mut demanded, mut undecided) = (false, false);
         for (due, verdict) in upstream.give_up() {
+            let is_sent = verdict != Verdict::NotSent;
+            demanded |= is_sent && due.who.is_demanding();
             match due.who {
                 Who::Ping => self.answer_ping(at),
                 Who::Slot(number) => self.lost_slot(number, verdict),
-                Who::Own(Own::Fence) => self.ensemble.metrics.fences.inc(FenceOutcome::Lost),
+                Who::Own(Own::Fence) => {
+                    self.ensemble.metrics.fences.inc(FenceOutcome::Lost);
+                    undecided |= is_sent;
+                }
+                Who::Own(Own::ReadBack(_)) => undecided |= is_sent,
                 Who::Own(_) => {}
             }
         }
+        let has_run_out = self.count_losses(undecided, at);
         self.phase = Phase::Reattaching;
         self.attaching = None;
         if self.ending.is_some() {
@@ -56,18 +67,71 @@ impl Session {
         if self.may_miss_events() {
             return self.close_for_watches();
         }
-        self.unlucky = if at.now < self.attached_at + SHORT { self.unlucky + 1 } else { 0 };
+        if has_run_out {
+            self.lease_close(CloseReason::LostRequests);
+            return self.close("one server after another was lost with the same request");
+        }
+        if at.now < self.attached_at + SHORT {
+            self.short += 1;
+            self.unlucky += u32::from(demanded);
+        } else {
+            (self.short, self.unlucky) = (0, 0);
+        }
         if self.unlucky > MOST_UNLUCKY {
+            self.lease_close(CloseReason::LostRequests);
             return self.close("one server after another ended its connection: perhaps for what it asks");
         }
         self.under_way = Some(MoveKind::Unplanned);
         self.hold_all(at);
         let Some(request) = self.reattach_request() else { return };
         // A first loss is nobody's fault; what goes on like this must not become a storm.
-        let pause = if self.unlucky < 2 { Duration::ZERO } else { SHORT / 32 * (1 << self.unlucky.min(5)) };
+        let pause = if self.short < 2 { Duration::ZERO } else { SHORT / 32 * (1 << self.short.min(5)) };
         let pause = pause.mul_f64(rand::random_range(0.5..=1.0));
         let wish = Wish { request, avoid: Some(left), only_other: false, pause };
         self.attaching = Some(Box::pin(attach(Arc::clone(&self.ensemble), wish)));
+    }
+
+    /// Whether a request was lost so often that it is given up. `undecided`: what was asked about those whose outcome isn't known was
+    /// lost, too.
+    fn count_losses(&mut self, undecided: bool, at: Moment) -> bool {
+        if undecided {
+            for slot in self.slots.iter_mut().filter(|slot| matches!(slot.state, State::Unknown)) {
+                slot.losses = slot.losses.saturating_add(1);
+            }
+        }
+        let most = self.most_losses();
+        if most > 0 {
+            self.lost_since.get_or_insert(at.now);
+        }
+        most >= MOST_LOSSES
+    }
+
+    /// Of the requests that are not decided.
+    fn most_losses(&self) -> u8 {
+        let waiting = self.slots.iter().filter(|slot| !slot.is_done());
+        waiting.map(|slot| slot.losses).max().unwrap_or(0)
+    }
+
+    /// When a request that was lost is given up if nothing but pings is answered until then, as a library without Evenkeel would give up its
+    /// server: attaches alone, which keep the lease, are no progress.
+    pub(super) fn gives_up_at(&self) -> Option<Instant> {
+        let (since, lease) = (self.lost_since?, self.lease.as_ref()?);
+        // Never before L3 where no server takes the session: what the ensemble gives beyond the client's clock is added there, too.
+        Some(since + lease.granted().saturating_sub(lease.told() / 3))
+    }
+
+    /// Gives up what was lost for too long.
+    pub(super) fn give_up_what_is_lost(&mut self, at: Moment) -> bool {
+        if self.gives_up_at().is_none_or(|when| at.now < when) {
+            return false;
+        }
+        self.lost_since = None;
+        let is_there = self.most_losses() > 0;
+        if is_there {
+            self.lease_close(CloseReason::LostRequests);
+            self.close("servers take its session, and answer nothing but pings since a request was lost");
+        }
+        is_there
     }
 
     /// Whether a gap between two servers hides events that the client must not miss without a word.
@@ -90,6 +154,7 @@ impl Session {
         if slot.is_done() {
             return;
         }
+        slot.losses = slot.losses.saturating_add(u8::from(verdict != Verdict::NotSent));
         slot.state = match (verdict, slot.loss()) {
             (Verdict::NotSent, _) => {
                 metrics.replays.inc(ReplayVerdict::NotSent);

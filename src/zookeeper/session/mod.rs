@@ -30,7 +30,6 @@ use crate::zookeeper::ensemble::{Attached, Ensemble};
 use crate::zookeeper::lease::Lease;
 use crate::zookeeper::sasl::Offer;
 use crate::zookeeper::watches::Watches;
-use crate::zookeeper::wire::opcode;
 use bytes::Bytes;
 use greet::Identity;
 use moving::{Move, Turn};
@@ -51,6 +50,9 @@ const KEEP_SLOTS: usize = 64;
 
 /// For what a client sent before it went to be written to its server.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Between two looks whether a client is still there whose socket isn't read.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The answer to a four-letter word, on its way.
 type Asking = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
@@ -134,6 +136,8 @@ pub struct Session {
     inherits: bool,
     /// From the moment on at which the session was granted.
     lease: Option<Lease>,
+    /// The server answers the client at this very moment, so that what was made here may go with it.
+    server_speaks: bool,
     /// Pings of the client's that no server answered, and that could not be answered here yet.
     owed_pings: usize,
     watches: Watches,
@@ -149,7 +153,11 @@ pub struct Session {
     /// When it was attached to its server; at first, when its client connected.
     attached_at: Instant,
     /// So many servers in a row were lost as soon as they had the session, with nothing answered.
+    short: u32,
+    /// So many of those owed an answer to more than a ping.
     unlucky: u32,
+    /// Since when a request that was lost with its server has brought nothing but answers to pings, if there is one.
+    lost_since: Option<Instant>,
     attaching: Option<Pin<Box<dyn Future<Output = Attached> + Send>>>,
     /// The client's connection ends when all that is queued for it is out.
     ending: Option<End>,
@@ -200,6 +208,7 @@ impl Session {
             answered: 0,
             inherits: false,
             lease: None,
+            server_speaks: false,
             owed_pings: 0,
             watches: Watches::default(),
             counted: [0; 5],
@@ -208,7 +217,9 @@ impl Session {
             offer: None,
             upstream: None,
             attached_at: now(),
+            short: 0,
             unlucky: 0,
+            lost_since: None,
             attaching: None,
             ending: None,
             eof: None,
@@ -248,6 +259,9 @@ impl Session {
         }
         for _ in 0..ROUNDS {
             let at = self.moment();
+            if let Some(end) = self.notice_the_end(cx, at) {
+                return Poll::Ready(end);
+            }
             let mut moved = self.poll_attach(cx, at) | self.poll_upstream(cx, at) | self.poll_move(cx, at);
             // A freeze since then would make what has been read older than it looks.
             let at = self.moment();
@@ -311,22 +325,6 @@ impl Session {
         at
     }
 
-    /// Whether what the client sent before it went is still to be written: what goes out at once, and the end of its session,
-    /// for which a server may have to be found first.
-    fn has_last_words(&self, at: Moment) -> bool {
-        if self.ending.is_some() || self.eof.is_none_or(|since| since + LAST_WORDS <= at.now) {
-            return false;
-        }
-        let ends = |slot: &Slot| {
-            slot.code == opcode::CLOSE_SESSION && matches!(slot.state, State::Waiting | State::Unknown)
-        };
-        match self.phase {
-            Phase::Greeting | Phase::Opening(_) => false,
-            Phase::Serving if self.upstream.as_ref().is_some_and(|upstream| !upstream.is_flushed()) => true,
-            _ => self.slots.iter().any(ends),
-        }
-    }
-
     /// (2) A server answered the attach, or a four-letter word.
     fn poll_attach(&mut self, cx: &mut Context<'_>, at: Moment) -> bool {
         if let Some(asking) = &mut self.asking
@@ -357,6 +355,7 @@ impl Session {
                     // At once: an event must not overtake the answers before it (a library that has not been told of its watch drops
                     // what that one tells), and what is queued bounds what is read.
                     self.hand_out(at);
+                    self.server_speaks = false;
                 }
             }
         }
@@ -417,6 +416,8 @@ impl Session {
         self.plan_wakes(at);
         if let Some(since) = self.eof {
             self.wake_before(since + LAST_WORDS);
+        } else if self.looks_for_the_end() {
+            self.wake_before(at.now + LOOK);
         }
         if let Some(when) =
             self.wake_at.take().filter(|when| self.armed.is_none_or(|armed| armed <= at.now || *when < armed))

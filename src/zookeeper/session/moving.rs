@@ -40,6 +40,8 @@ const BOUND: Duration = Duration::from_secs(1);
 pub(super) const LISTEN: Duration = Duration::from_millis(50);
 /// How long an old server may take to catch up, as far as it says how far it is.
 pub(super) const CATCH_UP: Duration = Duration::from_secs(1);
+/// Who has to be closed at a drain is, so much later than others begin to move at most, and then in turn.
+const LAST: Duration = Duration::from_secs(3);
 /// Before another try, at least; twice that at most.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -157,10 +159,26 @@ impl Session {
         if !self.ensemble.is_left(upstream.place().at()) {
             return false;
         }
-        if self.sasl {
+        if self.sasl && !self.ensemble.is_drained(upstream.place().at()) {
             return false; // it can't be authenticated elsewhere
         }
-        self.turn = Some(Box::pin(Arc::clone(&self.ensemble).turn_to_move()));
+        // Who has to be closed goes last: behind all that had turns to wait for by then.
+        let last = if self.sasl { LAST.mul_f64(rand::random_range(0.5..=1.0)) } else { Duration::ZERO };
+        let ensemble = Arc::clone(&self.ensemble);
+        self.turn = Some(Box::pin(async move {
+            if !last.is_zero() {
+                tokio::time::sleep(last).await;
+            }
+            ensemble.turn_to_move().await
+        }));
+        true
+    }
+
+    /// It has authenticated by SASL to a server that is drained. Nobody can repeat that elsewhere, and that server's end would close its
+    /// connection: so does the drain, when what was under way is answered, or there will be no end to it.
+    fn close_for_drain(&mut self) -> bool {
+        self.lease_close(CloseReason::Auth);
+        self.close("its server is drained, and it has authenticated by SASL, which only the client itself can repeat");
         true
     }
 
@@ -173,7 +191,8 @@ impl Session {
     fn begin_move(&mut self, turn: ensemble::Turn, at: Moment) -> bool {
         self.unlooked = true;
         let (Phase::Serving, Some(upstream)) = (&self.phase, &self.upstream) else { return false };
-        if !self.ensemble.is_left(upstream.place().at()) || self.sasl {
+        let at_most_closed = self.sasl && !self.ensemble.is_drained(upstream.place().at());
+        if !self.ensemble.is_left(upstream.place().at()) || at_most_closed {
             return true;
         }
         self.unlooked = false;
@@ -199,8 +218,14 @@ impl Session {
         match &mut moving.step {
             Step::Quiet { told_since, ask } => {
                 let Some(upstream) = self.upstream.as_mut().filter(|upstream| upstream.is_idle()) else {
+                    if self.sasl && moving.deadline <= at.now {
+                        return self.close_for_drain();
+                    }
                     return self.give_up_if_late(at);
                 };
+                if self.sasl {
+                    return self.close_for_drain();
+                }
                 // What is told from here on is told again, and known for what it is.
                 if std::mem::take(told_since) && self.told_since {
                     upstream.ask(build::ping(), xid::PING, Own::Ping, at.boot);

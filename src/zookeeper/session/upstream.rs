@@ -30,6 +30,12 @@ pub(super) enum Who {
 }
 
 impl Who {
+    /// Whether a server that ends the connection for what it is sent may do so for this: what the client asked, or what is asked in its
+    /// place.
+    pub(super) const fn is_demanding(self) -> bool {
+        matches!(self, Self::Slot(_) | Self::Own(Own::Fence | Own::ReadBack(_) | Own::Watches | Own::Auth))
+    }
+
     /// Whether it is one of those that renew the lease.
     const fn is_own_frame(self) -> bool {
         matches!(self, Self::Own(Own::Ping | Own::Sync))

@@ -204,6 +204,16 @@ impl Client {
         (reply_header(&frame).unwrap(), Bytes::copy_from_slice(reply_body(&frame)))
     }
 
+    /// Pings until the connection ends; nothing else may come.
+    pub(super) async fn pings_until_the_end(&mut self) {
+        loop {
+            let _ = self.stream.write_all(&build::ping()).await;
+            let Some(frame) = self.frame().await else { return };
+            assert_eq!(reply_header(&frame).unwrap().xid, -2);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     /// Whether nothing comes for so long.
     pub(super) async fn hears_nothing(&mut self, pause: Duration) -> bool {
         tokio::time::timeout(pause, self.stream.read_u8()).await.is_err()

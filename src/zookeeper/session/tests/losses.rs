@@ -1,9 +1,12 @@
 //! A server is lost: what the client is told, and what the next server is asked.
 
 use super::bed::{Bed, CONNECTION_LOSS, Client, Peer, SESSION};
+use crate::metrics::zookeeper::CloseReason;
 use crate::zookeeper::session::End;
 use crate::zookeeper::wire::{Stat, Writer, build, errors, opcode};
 use bytes::Bytes;
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
 
 const T: i32 = 6000;
 
@@ -143,6 +146,70 @@ async fn a_request_that_every_server_closes_for_is_not_sent_for_ever() {
     assert!(matches!(run.end().await, End::Closed(_)));
     assert!((2..=10).contains(&sent), "sent {sent} times");
     bed.is_balanced();
+}
+
+/// However long each server has it, and as often as pings are answered meanwhile. Four in a row are still nobody's fault.
+#[tokio::test]
+async fn a_request_is_given_up_with_the_fifth_server_that_is_lost_with_it() {
+    for losses in [4, 5] {
+        let mut bed = Bed::new(2).await;
+        let (mut client, run, mut peer) = bed.served(60_000).await;
+        client.ask(1, opcode::GET_CHILDREN, &path(b"/")).await;
+        for _ in 0..losses - 1 {
+            assert_eq!(peer.request(1).await.code, opcode::GET_CHILDREN);
+            peer.pinged(1, sleep(Duration::from_millis(1050))).await;
+            drop(peer);
+            (peer, _) = bed.anywhere(60_000).await;
+        }
+        let asked = peer.request(1).await;
+        if losses == 5 {
+            drop(peer);
+            assert_eq!(client.frame().await, None);
+            assert!(matches!(run.end().await, End::Closed(_)));
+            assert_eq!(bed.ensemble.metrics.lease_closes.get(CloseReason::LostRequests).get(), 1);
+        } else {
+            drop(peer);
+            (peer, _) = bed.anywhere(60_000).await;
+            assert_eq!(peer.request(1).await.code, asked.code);
+            peer.reply(&asked, 1, 0, &[]).await;
+            assert_eq!(client.heard().await.0.xid, 1);
+        }
+        bed.is_balanced();
+    }
+}
+
+/// The ensemble grants sessions and answers pings, and commits nothing.
+#[tokio::test]
+async fn a_write_that_is_never_found_out_about_is_given_up_after_two_thirds_of_the_time_out() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, run, mut peer) = bed.served(T).await;
+    client.ask(1, opcode::CREATE, &ephemeral(b"/e")).await;
+    peer.request(1).await;
+    let lost = Instant::now();
+    drop(peer);
+    let (mut peer, _) = bed.elsewhere(T).await;
+    assert_eq!(peer.request(1).await.code, opcode::MULTI);
+    let serving = peer.goes_on(1);
+    client.pings_until_the_end().await;
+    assert!(matches!(run.end().await, End::Closed(_)));
+    let took = lost.elapsed();
+    serving.await.unwrap();
+    assert!((3900..5900).contains(&took.as_millis()), "{took:?}");
+    bed.is_balanced();
+}
+
+/// A client that asks nothing is no reason for a server to close: an ensemble that is unsteady doesn't cost it its connection.
+#[tokio::test]
+async fn an_idle_session_outlives_servers_that_let_it_go_at_once() {
+    let mut bed = Bed::new(1).await;
+    let (mut client, _run, mut peer) = bed.served(30_000).await;
+    for _ in 0..9 {
+        drop(peer);
+        peer = bed.servers[0].attached(30_000).await;
+    }
+    client.send(&build::ping()).await;
+    let (header, _) = peer.pinged(1, client.heard()).await;
+    assert_eq!(header.xid, -2);
 }
 
 #[tokio::test]
