@@ -157,7 +157,7 @@ impl Session {
         if !self.ensemble.is_left(upstream.place().at()) {
             return false;
         }
-        if self.sasl {
+        if self.unrepeatable.is_some() {
             return false; // it can't be authenticated elsewhere
         }
         self.turn = Some(Box::pin(Arc::clone(&self.ensemble).turn_to_move()));
@@ -173,7 +173,7 @@ impl Session {
     fn begin_move(&mut self, turn: ensemble::Turn, at: Moment) -> bool {
         self.unlooked = true;
         let (Phase::Serving, Some(upstream)) = (&self.phase, &self.upstream) else { return false };
-        if !self.ensemble.is_left(upstream.place().at()) || self.sasl {
+        if !self.ensemble.is_left(upstream.place().at()) || self.unrepeatable.is_some() {
             return true;
         }
         self.unlooked = false;
