@@ -25,6 +25,8 @@ const AUTH_BYTES: usize = 64 * 1024;
 /// Why only the client itself can repeat what it has done.
 const TOO_MANY: &str =
     "it has authenticated by more identities (addauth) than are kept to be repeated: 64, or 64 KiB";
+/// The lines about clients with too many of them.
+static LINES: Seldom = Seldom::of(1);
 const BY_SASL: &str = "it has authenticated by SASL, which only the client itself can repeat";
 
 /// What the lists of watches are called in the metrics.
@@ -96,7 +98,6 @@ impl Session {
             if self.auths.len() > AUTHS || self.auths.iter().map(Bytes::len).sum::<usize>() > AUTH_BYTES {
                 // They are not kept, then: its connection ends with its server's.
                 (self.auths, self.unrepeatable) = (Vec::new(), Some(TOO_MANY));
-                static LINES: Seldom = Seldom::of(1);
                 if LINES.may() {
                     let session = self.identity.as_ref().map_or(0, |identity| identity.session);
                     tracing::warn!(session = format_args!("{session:#x}"), "{TOO_MANY}");
