@@ -87,7 +87,7 @@ pub enum Clients {
 }
 
 /// Where tokens are handed out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Whether it is https.
     pub encrypted: bool,
@@ -104,7 +104,7 @@ impl Endpoint {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let wrong = |what: &str| {
             let example = "https://login.example.net/oauth2/token";
-            format!("{} {what}; write an address such as \"{example}\"", units::quote(text))
+            format!("{} {what}; write an address such as \"{example}\"", units::quote(&harmless(text)))
         };
         let (encrypted, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
             (Some(rest), _) => (true, rest),
@@ -131,12 +131,31 @@ impl Endpoint {
     }
 }
 
+/// An address without what may be a secret in it: what stands before its host, and its query.
+fn harmless(text: &str) -> String {
+    let (hidden, rest) = text.rsplit_once('@').map_or(("", text), |(hidden, rest)| (hidden, rest));
+    let open = rest.split(['?', '#']).next().unwrap_or_default();
+    match (hidden.contains('?'), hidden.is_empty()) {
+        (true, _) => "\u{2026}".to_owned(), // all of it may be of the query
+        (false, true) => open.to_owned(),
+        (false, false) => format!("\u{2026}@{open}"),
+    }
+}
+
 impl fmt::Display for Endpoint {
+    /// Without its query, which may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.encrypted { "https" } else { "http" };
         let host = &self.host;
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        write!(f, "{scheme}://{host}:{}{}", self.port, self.path)
+        let path = self.path.split('?').next().unwrap_or_default();
+        write!(f, "{scheme}://{host}:{}{path}", self.port)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 
@@ -266,6 +285,30 @@ mod tests {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
         assert_eq!(Endpoint::parse("https://[::1]/t").unwrap().to_string(), "https://[::1]:443/t");
+    }
+
+    #[test]
+    fn an_address_shows_no_secret() {
+        for (text, shown) in [
+            ("https://me:s3cret@a.test/t", "\u{2026}@a.test/t"),
+            ("https://me:s3/cret@a.test/t", "\u{2026}@a.test/t"),
+            ("me:s3cret@a.test", "\u{2026}@a.test"),
+            ("https://me:s3?cret@a.test/t", "\u{2026}"),
+            ("https://a.test:0/t?client_secret=s3cret", "https://a.test:0/t"),
+            ("https://a.test:0/t?client_secret=s3@cret", "\u{2026}"),
+            ("https://a.test/t?client_secret=s3 cret", "https://a.test/t"),
+            ("https://a.test/t#s3cret", "https://a.test/t"),
+        ] {
+            let told = Endpoint::parse(text).unwrap_err();
+            assert!(told.starts_with(&format!("\"{shown}\" ")), "{text}: {told}");
+            assert!(!told.contains("s3") && !told.contains("cret "), "{text}: {told}");
+            let told = problems(&format!("mechanism = 'OAUTHBEARER'\ntoken_endpoint = '{text}'")).join("\n");
+            assert!(told.contains(shown) && !told.contains("s3"), "{text}: {told}");
+        }
+        let endpoint = Endpoint::parse("https://a.test/t?client_secret=s3cret").unwrap();
+        assert_eq!(endpoint.to_string(), "https://a.test:443/t");
+        assert_eq!(endpoint.path, "/t?client_secret=s3cret", "it is asked with it all the same");
+        assert!(!format!("{endpoint:?}").contains("s3cret"));
     }
 
     /// What is said of the keys of `[kafka.sasl]`, each problem by its path.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::config::Limits;
 use crate::metrics::{ClientRefusal, ClientRefusals};
 
-/// So many lines of one kind are logged in a second, at most.
+/// So many lines of one kind are logged in a second, at most, where nothing else is said.
 const LINES: u32 = 20;
 
 /// Who is here.
@@ -81,22 +81,30 @@ impl Entrance {
 
 /// Lines that anyone can bring about, kept from filling the log.
 #[derive(Debug)]
-pub struct Seldom(Mutex<Option<(Instant, u32)>>);
+pub struct Seldom {
+    most: u32,
+    said: Mutex<Option<(Instant, u32)>>,
+}
 
 impl Seldom {
     /// None yet.
     pub const fn new() -> Self {
-        Self(Mutex::new(None))
+        Self::of(LINES)
+    }
+
+    /// The same for lines of which there are `most` in a second.
+    pub const fn of(most: u32) -> Self {
+        Self { most, said: Mutex::new(None) }
     }
 
     /// Whether another one may be logged now.
     pub fn may(&self) -> bool {
         let now = Instant::now();
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *last {
             Some((since, lines)) if now.saturating_duration_since(*since) < Duration::from_secs(1) => {
                 *lines = lines.saturating_add(1);
-                *lines <= LINES
+                *lines <= self.most
             }
             _ => {
                 *last = Some((now, 1));
@@ -132,9 +140,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn lines_are_few_in_a_second() {
-        let seldom = Seldom::new();
+        let (seldom, one) = (Seldom::new(), Seldom::of(1));
         for _ in 0..2 {
             assert_eq!((0..1000).filter(|_| seldom.may()).count(), 20);
+            assert_eq!((0..1000).filter(|_| one.may()).count(), 1);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
     }

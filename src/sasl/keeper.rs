@@ -16,11 +16,16 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
+use tokio::task::AbortHandle;
 
 /// A token is got anew when so much of its life is over.
 const RENEWED_AT: f64 = 0.8;
 /// The pauses between attempts to get a token anew.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// While a token lasts, no pause is longer than so much of what is left of it.
+const PAUSE_OF_REST: u32 = 4;
+/// How often a token is given up that servers refuse: they may mean more than this token, and would refuse the next one, too.
+const REFUSED_EVERY: Duration = Duration::from_secs(10);
 /// A token that lasts for less is got anew not earlier than this.
 const RENEWED_LEAST: Duration = Duration::from_millis(200);
 
@@ -34,8 +39,13 @@ pub struct Keeper {
     cache: KeyCache,
     tls: Tls,
     token: Mutex<Option<Lasting>>,
+    /// When a token was last given up because a server had refused it.
+    refused: Mutex<Option<Instant>>,
     /// Held by whoever gets a token, so that all who need one share it.
     fetching: tokio::sync::Mutex<()>,
+    failed: Mutex<Option<Failed>>,
+    /// What gets the next token.
+    fresh: Mutex<Option<AbortHandle>>,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +65,16 @@ struct Lasting {
     ends: Instant,
     /// What it was got with: another configuration needs another.
     of: Sasl,
+}
+
+/// Why there was no token the last time, which everybody is told until the next attempt.
+#[derive(Debug)]
+struct Failed {
+    error: SaslError,
+    /// What it was tried with: another configuration is tried at once.
+    of: Sasl,
+    until: Instant,
+    pause: Duration,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -79,7 +99,10 @@ impl Keeper {
             cache: KeyCache::default(),
             tls: Tls::new(),
             token: Mutex::default(),
+            refused: Mutex::default(),
             fetching: tokio::sync::Mutex::default(),
+            failed: Mutex::default(),
+            fresh: Mutex::default(),
         })
     }
 
@@ -155,9 +178,13 @@ impl Keeper {
         Ok(Server::scram(mechanism, known.clone()))
     }
 
-    /// A server has refused the token: the next exchange begins with another, if there is one to be got.
+    /// A server has refused the token: the next exchange begins with another, if there is one to be got, and if not another one
+    /// was given up a moment ago.
     pub fn refused(&self) {
-        *lock(&self.token) = None;
+        let (mut token, mut refused) = (lock(&self.token), lock(&self.refused));
+        if token.is_some() && refused.is_none_or(|at| now().saturating_duration_since(at) >= REFUSED_EVERY) {
+            (*token, *refused) = (None, Some(now()));
+        }
     }
 
     fn lasting(&self, options: &Sasl) -> Option<Secret> {
@@ -174,9 +201,43 @@ impl Keeper {
         if let Some(token) = self.lasting(options) {
             return Ok(token);
         }
-        let (secret, lasts) = self.fetch(options).await?;
-        tokio::spawn(keep_fresh(Arc::downgrade(self), options.clone(), lasts, secret.clone()));
+        let (secret, lasts) = self.attempt(options).await?;
+        let fresh = tokio::spawn(keep_fresh(Arc::downgrade(self), options.clone(), lasts, secret.clone()));
+        if let Some(before) = lock(&self.fresh).replace(fresh.abort_handle()) {
+            before.abort();
+        }
         Ok(secret)
+    }
+
+    /// Gets a token, unless that failed a moment ago. Whoever calls it has `fetching`.
+    async fn attempt(&self, options: &Sasl) -> Result<(Secret, Duration), SaslError> {
+        let last = lock(&self.failed)
+            .as_ref()
+            .filter(|failed| failed.of == *options)
+            .map(|failed| (failed.pause, (now() < failed.until).then(|| failed.error.clone())));
+        if let Some((_, Some(error))) = last {
+            return Err(error);
+        }
+        let got = self.fetch(options).await;
+        let Err(error) = &got else {
+            *lock(&self.failed) = None;
+            return got;
+        };
+        let next = last.map_or(PAUSES.0, |(pause, _)| (pause * 2).min(PAUSES.1));
+        let rest = lock(&self.token).as_ref().map(|token| token.ends.saturating_duration_since(now()));
+        // The token that there is ends, and sessions with it: the closer that is, the sooner it is tried again.
+        let soon = rest.filter(|rest| !rest.is_zero()).map_or(next, |rest| rest / PAUSE_OF_REST);
+        let pause = next.min(soon.max(PAUSES.0));
+        tracing::warn!(%error, ?pause, "no token; the one before, if there is one, is used for as long as it lasts");
+        let (error, of, until) = (error.clone(), options.clone(), now() + pause);
+        *lock(&self.failed) = Some(Failed { error, of, until, pause });
+        got
+    }
+
+    /// For how long nobody needs to try.
+    fn rest(&self) -> Duration {
+        let failed = lock(&self.failed);
+        failed.as_ref().map_or(Duration::ZERO, |failed| failed.until.saturating_duration_since(now()))
     }
 
     async fn fetch(&self, options: &Sasl) -> Result<(Secret, Duration), SaslError> {
@@ -207,7 +268,7 @@ impl Keeper {
 /// Gets a token anew before it ends, for as long as it is the one that is used.
 async fn keep_fresh(keeper: Weak<Keeper>, options: Sasl, lasts: Duration, first: Secret) {
     let renewed = |lasts: Duration| lasts.mul_f64(RENEWED_AT).max(RENEWED_LEAST);
-    let (mut pause, mut wait, mut last) = (PAUSES.0, renewed(lasts), first);
+    let (mut wait, mut last) = (renewed(lasts), first);
     loop {
         tokio::time::sleep(wait).await;
         let Some(keeper) = keeper.upgrade() else { return };
@@ -217,17 +278,14 @@ async fn keep_fresh(keeper: Weak<Keeper>, options: Sasl, lasts: Duration, first:
             return;
         }
         let _one = keeper.fetching.lock().await;
-        match keeper.fetch(&options).await {
+        wait = match keeper.attempt(&options).await {
             Ok((secret, lasts)) => {
-                (last, pause, wait) = (secret, PAUSES.0, renewed(lasts));
                 tracing::debug!(?lasts, "a token was got anew");
+                last = secret;
+                renewed(lasts)
             }
-            Err(error) => {
-                tracing::warn!(%error, "a token can't be got anew; the one before is used for as long as it lasts");
-                wait = pause;
-                pause = (pause * 2).min(PAUSES.1);
-            }
-        }
+            Err(_) => keeper.rest().max(RENEWED_LEAST),
+        };
     }
 }
 

@@ -38,7 +38,7 @@ pub enum SaslError {
     #[error("its message makes no sense: {0}")]
     Malformed(&'static str),
     /// A server's offer that is not safe, or would cost too much.
-    #[error("it asks for {0} iterations; from 4096 to 1000000 are taken")]
+    #[error("it asks for {0} iterations; from 4096 to 65536 are taken")]
     Iterations(u32),
     /// The server says no.
     #[error("it says: {0}")]

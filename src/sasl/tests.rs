@@ -17,6 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
+mod outage;
+
 const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
 const FIRST: &str = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
 
@@ -61,6 +63,7 @@ fn servers_that_do_not_keep_to_the_rules_get_no_proof() {
         (format!("r={NONCE}x,{salt},i=4095"), "asks for 4095 iterations"),
         (format!("r={NONCE}x,{salt},i=1"), "asks for 1 iterations"),
         (format!("r={NONCE}x,{salt},i=0"), "asks for 0 iterations"),
+        (format!("r={NONCE}x,{salt},i=65537"), "asks for 65537 iterations"),
         (format!("r={NONCE}x,{salt},i=4000000000"), "asks for 4000000000 iterations"),
         (format!("r={NONCE}x,{salt},i=99999999999"), "wants a nonce"),
         (format!("r={NONCE}x,{salt}"), "wants a nonce"),

@@ -10,6 +10,10 @@ pub struct Asks {
     pub mechanisms: Vec<String>,
     /// The first messages that it is content with.
     pub takes: Vec<Vec<u8>>,
+    /// The first messages on which it closes the connection without a word, as on one that is too long.
+    pub closes_on: Vec<Vec<u8>>,
+    /// The first messages that it never judges.
+    pub silent_on: Vec<Vec<u8>>,
     /// How long a session lasts, as it says; zero: as long as its connection.
     pub lasts: Duration,
 }
@@ -22,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(1);
 impl Asks {
     pub fn plain(pairs: &[(&str, &str)]) -> Self {
         let takes = pairs.iter().map(|(user, password)| shown(user, password)).collect();
-        Self { mechanisms: vec!["PLAIN".to_owned()], takes, lasts: Duration::ZERO }
+        Self { mechanisms: vec!["PLAIN".to_owned()], takes, ..Self::default() }
     }
 }
 
@@ -60,6 +64,8 @@ pub enum Turn {
     Answer(Box<Struct>),
     /// This is the answer, and the connection ends behind it.
     Last(Box<Struct>),
+    /// There is none, ever.
+    Silence,
     Close,
 }
 
@@ -90,6 +96,12 @@ impl Asked {
             36 if self.shaken => {
                 self.shaken = false;
                 let message = request.bytes_field("auth_bytes").unwrap();
+                if asks.closes_on.iter().any(|closes| closes == message) {
+                    return Turn::Close;
+                }
+                if asks.silent_on.iter().any(|silent| silent == message) {
+                    return Turn::Silence;
+                }
                 if !asks.takes.iter().any(|taken| taken == message) {
                     let mut answer = error(36, 58);
                     answer.set_str("error_message", "Authentication failed: who are you?");

@@ -64,6 +64,7 @@ pub async fn connection(world: Arc<Mutex<World>>, node: i32, mut stream: TcpStre
                 later.clone_from(&world.lock().unwrap().brokers[&node].slow_handshakes);
                 match asked_for {
                     Some(Turn::Answer(answer) | Turn::Last(answer)) => Reply::Answer(answer),
+                    Some(Turn::Silence) => Reply::Silence,
                     _ => Reply::Close,
                 }
             }

@@ -55,6 +55,7 @@ mod limits;
 mod members;
 mod operations;
 mod order;
+mod own;
 mod produce;
 mod sasl;
 mod showing;

@@ -238,6 +238,33 @@ async fn authentications_go_along() {
     bed.end(client).await;
 }
 
+/// What is kept of them has a bound; a client with more has its server's answers, and its connection ends with its server's.
+#[tokio::test]
+async fn more_authentications_than_are_kept_end_with_their_server() {
+    let many: Vec<String> = (0..65).map(|n| format!("u{n}:1")).collect();
+    let large: Vec<String> = (0..2).map(|n| format!("u{n}:{}", "x".repeat(40_000))).collect();
+    for (identities, is_kept) in [(&many[..64], true), (&many, false), (&large[..1], true), (&large, false)] {
+        let (bed, mut client) = two().await;
+        for who in identities.iter().chain(&identities[..1]) {
+            client.send_as(-4, AUTH, &auth(who)).await;
+        }
+        let count = identities.len() + 1;
+        client.until("all answers", |client| client.authenticated.len() == count).await;
+        client.did(GET_DATA, &read("/", false)).await;
+        bed.fake.forget();
+        bed.fake.script(2, GET_DATA, Act::Close);
+        if is_kept {
+            client.did(GET_DATA, &read("/", false)).await;
+            assert_eq!(bed.fake.seen(AUTH).len(), identities.len());
+        } else {
+            client.send(GET_DATA, &read("/", false)).await;
+            client.closed().await;
+            assert!(bed.fake.seen(AUTH).is_empty());
+        }
+        bed.end(client).await;
+    }
+}
+
 /// One that was in flight goes again, for one answer.
 #[tokio::test]
 async fn an_authentication_in_flight_goes_again() {

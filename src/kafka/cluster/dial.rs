@@ -17,6 +17,7 @@ use crate::metrics::ConnectOutcome;
 use crate::net::{ConnectError, ConnectOptions, FrameError, Secure, Stream, connect};
 use crate::time::now;
 use crate::{config, tls};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ const DESCRIBE_CONFIGS_VERSION: i16 = 4;
 const API_VERSIONS_VERSION: i16 = 3;
 /// `INVALID_REQUEST`: what `DescribeConfigs` answers for another broker's id (`ConfigHelper.describeConfigs`).
 const INVALID_REQUEST: i16 = 42;
+/// For so long a connection with a client's own credentials keeps others waiting at the most.
+const OWN_TURN: Duration = Duration::from_millis(500);
 
 /// Why there is no connection to a node.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +69,14 @@ pub enum DialError {
         address: String,
         /// Why.
         why: Box<Failure>,
+    },
+    /// What a client has shown itself got no answer: that says nothing of the broker.
+    #[error("{address}: no verdict on what a client has shown: {error}")]
+    Showing {
+        /// Where.
+        address: String,
+        /// Why.
+        error: ChannelError,
     },
     /// Another node, or another cluster's, answers there.
     #[error("{address}: {what}; the connection is dropped and its name resolved anew")]
@@ -116,7 +127,19 @@ pub async fn dial(cluster: &Arc<Cluster>, node: i32, credentials: &Credentials) 
     if turn.as_ref().is_some_and(|turn| turn.waited) && cluster.read(|view| view.is_down(node)) {
         return Err(DialError::Down(node));
     }
-    let opened = open_node_as(cluster, node, credentials).await?;
+    let mut opening = pin!(open_node_as(cluster, node, credentials));
+    let (opened, turn) = match credentials {
+        Credentials::Held(_) => (opening.await, turn),
+        // Who shows what its broker is slow to judge makes nobody else wait for longer.
+        Credentials::Shown(..) => match tokio::time::timeout(OWN_TURN, &mut opening).await {
+            Ok(opened) => (opened, turn),
+            Err(_) => {
+                drop(turn);
+                (opening.await, None)
+            }
+        },
+    };
+    let opened = opened?;
     if let Some(turn) = turn {
         turn.succeeded();
     }
@@ -169,13 +192,22 @@ async fn open_node_as(
             cluster.node_is_up(node, &opened.versions);
         }
         // That a client's own credentials are refused says nothing of the broker.
-        Err(DialError::Sasl { .. }) if matches!(credentials, Credentials::Shown(..)) => {}
+        Err(DialError::Sasl { .. }) if is_shown(credentials) => {}
+        // Nor does a broker that closes on them, is late to judge them, or makes their user wait for its quota. It is asked with our own.
+        Err(error @ (DialError::Showing { .. } | DialError::Handshake { .. })) if is_shown(credentials) => {
+            tracing::debug!(node, %error, "a client's own exchange with a broker came to nothing");
+            cluster.suspect(node);
+        }
         Err(error) => {
             cluster.node_is_down(node, error);
             cluster.say_unready(outcome(error));
         }
     }
     result
+}
+
+fn is_shown(credentials: &Credentials) -> bool {
+    matches!(credentials, Credentials::Shown(..))
 }
 
 /// Connects to whatever listens at `host:port` and checks the cluster, and the node if one is expected. `told`: how far it has come, for
@@ -202,8 +234,10 @@ pub(super) async fn open(
     let address = format!("{host}:{port} ({})", connected.addr);
     let mut channel = Channel::new(connected.stream, settings.net.max_frame, &settings.kafka.client_id);
     let asked = now();
+    let mut is_showing = is_shown(credentials);
     let answers = async {
         channel.authenticate(credentials, settings.net.connect_timeout).await?;
+        is_showing = false;
         ask(&mut channel, &settings, node).await
     };
     let answers = answers.await;
@@ -219,6 +253,7 @@ pub(super) async fn open(
                 why: Box::new(why),
             });
         }
+        Err(error) if is_showing => return Err(DialError::Showing { address, error }),
         Err(error) if is_silent(&error) && may_be_asked(cluster, &settings) => {
             return Err(why_closed(cluster, &settings, (host, port), address).await);
         }
@@ -376,7 +411,7 @@ fn check_node(node: i32, configs: &Struct) -> Result<(), String> {
 pub(super) fn outcome(error: &DialError) -> ConnectOutcome {
     match error {
         DialError::WrongNode { .. } => ConnectOutcome::WrongNode,
-        DialError::Sasl { .. } => ConnectOutcome::Sasl,
+        DialError::Sasl { .. } | DialError::Showing { .. } => ConnectOutcome::Sasl,
         DialError::Tls { .. } => ConnectOutcome::Tls,
         DialError::Connect(error) => error.outcome(),
         DialError::Handshake { error: ChannelError::Timeout(_), .. } => ConnectOutcome::Timeout,

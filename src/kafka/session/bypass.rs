@@ -136,8 +136,13 @@ impl Session {
 
     /// The client's connection ends behind the answers that are there, as its broker's has.
     pub(super) fn lose_client(&mut self, reason: &str) {
+        self.lose_client_behind(self.base, reason);
+    }
+
+    /// The same, but what came before the request `first` is answered still.
+    pub(super) fn lose_client_behind(&mut self, first: u64, reason: &str) {
         self.lost = Some(reason.to_owned());
-        for number in self.base..self.base + self.slots.len() as u64 {
+        for number in first..self.base + self.slots.len() as u64 {
             if let Some(slot) = self.slot(number).filter(|slot| !matches!(slot.state, State::Done(_))) {
                 self.closes(slot);
                 self.set_state(number, State::Done(Answer::Close(reason.to_owned())));

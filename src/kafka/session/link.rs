@@ -353,7 +353,9 @@ impl Link {
                 Renewed::GoesOn => Event::GoesOn,
                 Renewed::Done(lasts) => Event::Renewed(lasts),
                 Renewed::Failed(failure) => {
-                    tracing::warn!(node = self.node, %failure, "the session at a broker can't be renewed");
+                    if renew::REFUSED.may() {
+                        tracing::warn!(node = self.node, %failure, "the session at a broker can't be renewed");
+                    }
                     self.disconnect(failure.to_string())
                 }
             };

@@ -45,7 +45,7 @@ impl Session {
     /// A node can't be connected: what waits for it is routed anew.
     pub(super) fn on_refused(&mut self, node: i32, error: &DialError) {
         tracing::debug!(client = %self.client_id, node, %error, "no connection to a broker");
-        self.on_not_taken(error);
+        self.on_not_taken(node, error);
         if self.is_passing() && self.home.node == Some(node) {
             self.lose_client("its broker can't be connected, and nobody else can repeat its SASL exchange");
             return;

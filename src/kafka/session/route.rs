@@ -52,7 +52,8 @@ impl Session {
             return false;
         }
         self.links.iter().any(|link| link.node == node && link.is_open())
-            || self.cluster.read(|view| view.nodes.contains_key(&node) && !view.is_down(node))
+            || !self.showing.rests()
+                && self.cluster.read(|view| view.nodes.contains_key(&node) && !view.is_down(node))
     }
 
     /// Where a waiting request goes now.

@@ -11,7 +11,8 @@ use crate::kafka::authenticate::{
 use crate::kafka::cluster::DialError;
 use crate::kafka::wire::{self, Struct};
 use crate::metrics::ClientSasl;
-use crate::sasl::{Served, Server};
+use crate::sasl::{Exchange, Served, Server};
+use crate::time::now;
 use bytes::{Bytes, BytesMut};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,17 @@ use std::time::{Duration, Instant};
 const REPEATABLE: [Mechanism; 2] = [Mechanism::Plain, Mechanism::OauthBearer];
 /// How soon a broker is looked for again that can be asked.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// The longest message that goes to a broker, in bytes: brokers close the connection on a longer one without a word
+/// (`sasl.server.max.receive.size`, 524288 unless it is set, KIP-684).
+const LONGEST: usize = 512 * 1024;
+/// What a client is told whose message is longer.
+const TOO_LONG: &str = "Authentication failed: a message of more than 512 KiB, which brokers don't take";
+/// What a client is told that would go on as somebody else. Brokers say it so (`SaslServerAuthenticator.ReauthInfo`).
+const ANOTHER: &str = "Cannot change principals during re-authentication";
+/// The pause before what brokers gave no verdict on is shown again: the first, doubled each time up to the longest.
+const REST: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
+/// So often a login is tried that a broker, which is up, gives no verdict on: each attempt may count where passwords are locked.
+const TRIES: u32 = 2;
 /// What a client is told whose proof is wrong. It says no more than a broker does.
 const NOT_HELD: &str =
     "Authentication failed: these are not the username and password that Evenkeel holds for this cluster";
@@ -36,12 +48,20 @@ pub(super) struct Showing {
     raw: bool,
     /// Whether what it shows is what its connections are opened with (`sasl.clients = "own"`).
     own: bool,
+    /// How often in a row brokers have given no verdict on it, and until when it rests.
+    unjudged: u32,
+    rests_until: Option<Instant>,
 }
 
 impl Showing {
     /// Nothing yet.
     pub(super) fn new(sasl: &Sasl) -> Self {
         Self { own: sasl.mechanism.is_some() && sasl.clients == SaslClients::Own, ..Self::default() }
+    }
+
+    /// Whether no connection is opened with what the client has shown, for a moment.
+    pub(super) fn rests(&self) -> bool {
+        self.rests_until.is_some_and(|until| now() < until)
     }
 }
 
@@ -187,6 +207,8 @@ impl Session {
                 Ok(Served::Refused) => self.turn_away(number, NOT_HELD),
                 Err(error) => self.turn_away(number, &format!("Authentication failed: {error}")),
             },
+            Step::Due(_) if message.len() > LONGEST => self.turn_away(number, TOO_LONG),
+            Step::Due(mechanism) if self.is_another(mechanism, message) => self.turn_away(number, ANOTHER),
             Step::Due(mechanism) => {
                 self.showing.shown = Some((mechanism, Secret::new(message.to_vec())));
                 self.showing.step = Step::Asked(number);
@@ -262,8 +284,20 @@ impl Session {
         self.links.iter().any(|link| Some(link.node) == home && link.is_renewable())
     }
 
+    /// Whether a message is of another user than the client has been so far: what it has under way would go on as that one.
+    fn is_another(&self, mechanism: Mechanism, message: &[u8]) -> bool {
+        let user = |mechanism, message| {
+            let exchange = Exchange::shown(mechanism, message)?;
+            exchange.identity().1.map(str::to_owned)
+        };
+        let Some((before, first)) = &self.showing.shown else { return false };
+        let before = user(*before, first.clone());
+        before.zip(user(mechanism, Secret::new(message))).is_some_and(|(before, now)| before != now)
+    }
+
     /// A broker has taken what the client has shown, and its session lasts for so long.
     pub(super) fn on_taken(&mut self, node: i32, lasts: Option<Duration>) {
+        (self.showing.unjudged, self.showing.rests_until) = (0, None);
         if Some(node) != self.home.node {
             return;
         }
@@ -275,8 +309,15 @@ impl Session {
     }
 
     /// A broker can't be connected. If that is for what the client has shown, it is told.
-    pub(super) fn on_not_taken(&mut self, error: &DialError) {
-        let (DialError::Sasl { why, .. }, Some(_)) = (error, &self.showing.shown) else { return };
+    pub(super) fn on_not_taken(&mut self, node: i32, error: &DialError) {
+        if self.showing.shown.is_none() {
+            return;
+        }
+        let why = match error {
+            DialError::Sasl { why, .. } => why,
+            DialError::Showing { .. } | DialError::Handshake { .. } => return self.rest(node),
+            _ => return,
+        };
         if let Step::Asked(number) = self.showing.step {
             self.showing.step = Step::Nothing;
             let said = match &**why {
@@ -289,6 +330,23 @@ impl Session {
         }
     }
 
+    /// A broker has given no verdict. It may be on its way down, which its probe finds out meanwhile; else this is the client's affair.
+    fn rest(&mut self, node: i32) {
+        if self.cluster.read(|view| view.is_down(node)) {
+            return;
+        }
+        let showing = &mut self.showing;
+        let pause = REST.0 * (1 << showing.unjudged.min(4));
+        showing.unjudged += 1;
+        showing.rests_until = Some(now() + pause.min(REST.1));
+        if let Step::Asked(number) = showing.step
+            && showing.unjudged >= TRIES
+        {
+            showing.step = Step::Nothing;
+            self.lose_client_behind(number, "its broker gives no verdict on what it has shown");
+        }
+    }
+
     fn turn_away(&mut self, number: u64, why: &str) {
         self.cluster.metrics.kafka_client_sasl.inc(ClientSasl::Refused);
         let body = answer_of(AUTHENTICATE, |answer| {
@@ -296,7 +354,8 @@ impl Session {
             answer.set_str("error_message", why);
         });
         self.answer_sasl(number, body);
-        self.lost = Some(format!("it is not let in: {why}"));
+        // Nothing behind it goes out: that would show it again.
+        self.lose_client_behind(number + 1, &format!("it is not let in: {why}"));
     }
 
     fn answer_message(&mut self, number: u64, message: &[u8], lasts: Option<Duration>) {
@@ -346,7 +405,9 @@ fn names(mechanisms: &[Mechanism]) -> Vec<&'static str> {
 impl Session {
     /// Begins to connect a link, with what the client has shown or what is held. Answers whether it was begun.
     pub(super) fn open_link(&mut self, node: i32) -> bool {
-        if self.is_out_of_reach(node) {
+        // Before its broker's verdict it is shown to no other.
+        let is_early = matches!(self.showing.step, Step::Asked(_)) && self.home.node != Some(node);
+        if self.is_out_of_reach(node) || is_early {
             return false;
         }
         let (passing, credentials) = (self.is_passing(), self.credentials());

@@ -6,7 +6,7 @@ use super::{End, KEEP_SLOTS, Moment, Phase, Session};
 use crate::config::HostPort;
 use crate::metrics::ReleaseOutcome;
 use crate::metrics::zookeeper::{CloseReason, WatchKind};
-use crate::net::Stream;
+use crate::net::{Seldom, Stream};
 use crate::retry::Verdict;
 use crate::zookeeper::config_node;
 use crate::zookeeper::ensemble::Ensemble;
@@ -18,6 +18,16 @@ use crate::zookeeper::wire::{
 };
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+
+/// So many authentications of a client (`addauth`) are kept to be repeated, and so many bytes of them.
+const AUTHS: usize = 64;
+const AUTH_BYTES: usize = 64 * 1024;
+/// Why only the client itself can repeat what it has done.
+const TOO_MANY: &str =
+    "it has authenticated by more identities (addauth) than are kept to be repeated: 64, or 64 KiB";
+/// The lines about clients with too many of them.
+static LINES: Seldom = Seldom::of(1);
+const BY_SASL: &str = "it has authenticated by SASL, which only the client itself can repeat";
 
 /// What the lists of watches are called in the metrics.
 const KINDS: [WatchKind; 5] = [
@@ -83,11 +93,23 @@ impl Session {
         let (wrote, mut watched) = (slot.lease_frame() == Frame::Write, false);
         slot.upstream += at.now.saturating_duration_since(slot.sent);
         let known = |auth: &Bytes| request_payload(auth) == slot.payload();
-        if code == opcode::AUTH && header.err == 0 && !self.auths.iter().any(known) {
+        let is_new = code == opcode::AUTH
+            && header.err == 0
+            && self.unrepeatable.is_none()
+            && !self.auths.iter().any(known);
+        if is_new {
             // Kept on its own: the frame may be a slice of a large buffer.
             self.auths.push(Bytes::copy_from_slice(&slot.frame));
+            if self.auths.len() > AUTHS || self.auths.iter().map(Bytes::len).sum::<usize>() > AUTH_BYTES {
+                // They are not kept, then: its connection ends with its server's.
+                (self.auths, self.unrepeatable) = (Vec::new(), Some(TOO_MANY));
+                if LINES.may() {
+                    let session = self.identity.as_ref().map_or(0, |identity| identity.session);
+                    tracing::warn!(session = format_args!("{session:#x}"), "{TOO_MANY}");
+                }
+            }
         }
-        if code == opcode::SASL && !std::mem::replace(&mut self.sasl, true) {
+        if code == opcode::SASL && self.unrepeatable.replace(BY_SASL) != Some(BY_SASL) {
             self.ensemble.count_passed_sasl();
         }
         if slot.op.is_some_and(|op| !matches!(op.watches, Watches::None | Watches::Lists)) {

@@ -60,9 +60,9 @@ impl Session {
         if self.ensemble.is_bypassed() {
             return self.close("bypass is on, and its server was lost");
         }
-        if self.sasl {
+        if let Some(why) = self.unrepeatable {
             self.lease_close(CloseReason::Auth);
-            return self.close("it has authenticated by SASL, which only the client itself can repeat");
+            return self.close(why);
         }
         if self.may_miss_events() {
             return self.close_for_watches();

@@ -145,8 +145,8 @@ pub struct Session {
     counted: [usize; 5],
     /// The client's authentications that succeeded, to be repeated elsewhere.
     auths: Vec<Bytes>,
-    /// It has authenticated by SASL to its server, which can't be repeated.
-    sasl: bool,
+    /// Why it can't be authenticated on another server: what it has done, which only the client itself can repeat.
+    unrepeatable: Option<&'static str>,
     /// The challenge that it was given here, by SASL.
     offer: Option<Offer>,
     upstream: Option<Upstream>,
@@ -213,7 +213,7 @@ impl Session {
             watches: Watches::default(),
             counted: [0; 5],
             auths: Vec::new(),
-            sasl: false,
+            unrepeatable: None,
             offer: None,
             upstream: None,
             attached_at: now(),

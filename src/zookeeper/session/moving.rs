@@ -159,11 +159,15 @@ impl Session {
         if !self.ensemble.is_left(upstream.place().at()) {
             return false;
         }
-        if self.sasl && !self.ensemble.is_drained(upstream.place().at()) {
+        if self.unrepeatable.is_some() && !self.ensemble.is_drained(upstream.place().at()) {
             return false; // it can't be authenticated elsewhere
         }
         // Who has to be closed goes last: behind all that had turns to wait for by then.
-        let last = if self.sasl { LAST.mul_f64(rand::random_range(0.5..=1.0)) } else { Duration::ZERO };
+        let last = if self.unrepeatable.is_some() {
+            LAST.mul_f64(rand::random_range(0.5..=1.0))
+        } else {
+            Duration::ZERO
+        };
         let ensemble = Arc::clone(&self.ensemble);
         self.turn = Some(Box::pin(async move {
             if !last.is_zero() {
@@ -174,11 +178,12 @@ impl Session {
         true
     }
 
-    /// It has authenticated by SASL to a server that is drained. Nobody can repeat that elsewhere, and that server's end would close its
+    /// It has authenticated to a server that is drained in a way that nobody can repeat elsewhere, and that server's end would close its
     /// connection: so does the drain, when what was under way is answered, or there will be no end to it.
     fn close_for_drain(&mut self) -> bool {
         self.lease_close(CloseReason::Auth);
-        self.close("its server is drained, and it has authenticated by SASL, which only the client itself can repeat");
+        let why = self.unrepeatable.unwrap_or_default();
+        self.close(format!("its server is drained, and {why}"));
         true
     }
 
@@ -191,7 +196,7 @@ impl Session {
     fn begin_move(&mut self, turn: ensemble::Turn, at: Moment) -> bool {
         self.unlooked = true;
         let (Phase::Serving, Some(upstream)) = (&self.phase, &self.upstream) else { return false };
-        let at_most_closed = self.sasl && !self.ensemble.is_drained(upstream.place().at());
+        let at_most_closed = self.unrepeatable.is_some() && !self.ensemble.is_drained(upstream.place().at());
         if !self.ensemble.is_left(upstream.place().at()) || at_most_closed {
             return true;
         }
@@ -218,12 +223,12 @@ impl Session {
         match &mut moving.step {
             Step::Quiet { told_since, ask } => {
                 let Some(upstream) = self.upstream.as_mut().filter(|upstream| upstream.is_idle()) else {
-                    if self.sasl && moving.deadline <= at.now {
+                    if self.unrepeatable.is_some() && moving.deadline <= at.now {
                         return self.close_for_drain();
                     }
                     return self.give_up_if_late(at);
                 };
-                if self.sasl {
+                if self.unrepeatable.is_some() {
                     return self.close_for_drain();
                 }
                 // What is told from here on is told again, and known for what it is.

@@ -98,7 +98,7 @@ impl Stage {
                 ConnectStage::Tls => Self::Tls,
             },
             DialError::Tls { .. } => Self::Tls,
-            DialError::Sasl { .. } => Self::Sasl,
+            DialError::Sasl { .. } | DialError::Showing { .. } => Self::Sasl,
             // Nothing else goes out before the broker is content.
             DialError::Handshake { .. }
                 if settings.kafka.sasl.mechanism.is_some() && told.identity.is_none() =>

@@ -13,7 +13,7 @@ pub(super) fn remedy(error: &DialError, kafka: &Kafka, node: Option<i32>, host: 
         DialError::Connect(error) => connect(error, node),
         DialError::Tls { why, .. } => why.remedy().to_owned(),
         DialError::Sasl { why, .. } => sasl(why, kafka),
-        DialError::Handshake { error, .. } => handshake(error, kafka),
+        DialError::Handshake { error, .. } | DialError::Showing { error, .. } => handshake(error, kafka),
         DialError::WrongNode { .. } => match node {
             Some(node) => format!(
                 "mend the listener that node {node} advertises (advertised.listeners), or what {host} resolves to: it leads elsewhere"

@@ -4,6 +4,7 @@
 use super::Open;
 use crate::kafka::authenticate::{Credentials, Failure, Identity, Say, Talk, note};
 use crate::metrics::SaslRenewal;
+use crate::net::Seldom;
 use crate::sasl::Exchange;
 use crate::time::now;
 use bytes::Bytes;
@@ -19,6 +20,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// A broker doesn't begin with a renewal within a second of another (`KafkaChannel.MIN_REAUTH_INTERVAL_ONE_SECOND_NANOS`); it answers as one
 /// that asks for no SASL.
 const BETWEEN: Duration = Duration::from_secs(1);
+
+/// The lines about that: one that is true of all connections is said for a few of them.
+static CANNOT: Seldom = Seldom::of(1);
+pub(super) static REFUSED: Seldom = Seldom::of(1);
 
 type Preparing = Pin<Box<dyn Future<Output = Result<Option<Exchange>, Failure>> + Send>>;
 
@@ -171,7 +176,9 @@ impl Open {
                     }
                     Ok(None) => renewing.step = Step::Leaving,
                     Err(failure) => {
-                        tracing::warn!(%failure, "a connection to a broker can't be renewed yet");
+                        if CANNOT.may() {
+                            tracing::warn!(%failure, "a connection to a broker can't be renewed yet");
+                        }
                         renewing.rest(now() + AGAIN);
                     }
                 },
