@@ -7,7 +7,7 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::{RootCertStore, crypto};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Sessions that are kept to be resumed: more than a cluster has members.
@@ -93,6 +93,40 @@ pub(super) fn load_listener(options: &Options, shown: Shown) -> Result<Arc<Serve
     };
     let settings = builder.with_single_cert(certificates(certificate)?, private_key(key)?);
     Ok(Arc::new(settings.map_err(|error| wrong(key, pair(&error, certificate)))?))
+}
+
+/// What is wrong with each of the files towards a member: its key in `[….tls]`, and why.
+pub fn faults(options: &Options) -> Vec<(&'static str, TlsError)> {
+    faults_of(options, || load(options).err())
+}
+
+/// The same of a listener's files; `ca` is that of clients.
+pub fn listener_faults(options: &Options) -> Vec<(&'static str, TlsError)> {
+    faults_of(options, || load_listener(options, Shown::Must).err())
+}
+
+/// Each file for itself; if all of them are good, what is wrong with them `together`.
+fn faults_of(
+    options: &Options,
+    together: impl FnOnce() -> Option<TlsError>,
+) -> Vec<(&'static str, TlsError)> {
+    let of = |name, path: &Option<PathBuf>, wrong: fn(&Path) -> Option<TlsError>| {
+        path.as_deref().and_then(wrong).map(|error| (name, error))
+    };
+    let each = [
+        of("ca", &options.ca, |path| roots_of(path).err()),
+        of("certificate", &options.certificate, |path| certificates(path).err()),
+        of("key", &options.key, |path| private_key(path).err()),
+    ];
+    let all: Vec<_> = each.into_iter().flatten().collect();
+    if !all.is_empty() {
+        return all;
+    }
+    let name = |error: &TlsError| match error {
+        TlsError::File { path, .. } if Some(path) == options.key.as_ref() => "key",
+        _ => "ca",
+    };
+    together().map(|error| (name(&error), error)).into_iter().collect()
 }
 
 /// The authorities of a file.
