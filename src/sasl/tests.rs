@@ -298,15 +298,10 @@ async fn files_that_cannot_be_used_are_named() {
     assert!(keeper(options).exchange().await.is_err());
     assert!(keeper(config::Sasl::default()).exchange().await.unwrap().is_none());
     assert_eq!(faults(&config::Sasl::default()), []);
+    let (host, path) = ("login.test".to_owned(), "/".to_owned());
     let both = config::Sasl {
         mechanism: Some(Mechanism::OauthBearer),
-        token_endpoint: Some(config::Endpoint {
-            encrypted: true,
-            host: "login.test".to_owned(),
-            port: 443,
-            path: "/".to_owned(),
-        }),
-        client_id: Some("us".to_owned()),
+        token_endpoint: Some(config::Endpoint { encrypted: true, host, port: 443, path }),
         client_secret_file: Some(missing.clone()),
         token_ca: Some(missing),
         ..config::Sasl::default()

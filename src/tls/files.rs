@@ -10,6 +10,9 @@ use rustls::{RootCertStore, crypto};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Sections of PEM (RFC 7468) by whose names an unfinished one may be told: any other name may be anything.
+const LABELS: [&str; 4] = ["CERTIFICATE", "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
+
 /// Sessions that are kept to be resumed: more than a cluster has members.
 const SESSIONS: usize = 256;
 
@@ -185,7 +188,20 @@ fn pair(error: &rustls::Error, certificate: &Path) -> String {
 fn text(error: &PemError) -> String {
     match error {
         PemError::Io(error) => format!("can't be read: {error}"),
-        other => format!("is no whole PEM file: {other}"),
+        // What these carry is of the file, which may hold a key: it is not shown.
+        PemError::MissingSectionEnd { end_marker } => {
+            let section = std::str::from_utf8(end_marker).ok().filter(|label| LABELS.contains(label));
+            let section = section.map_or_else(|| "a section".to_owned(), |label| format!("its {label}"));
+            format!("is no whole PEM file: {section} has no end (-----END …-----); is it half-written?")
+        }
+        PemError::IllegalSectionStart { .. } => {
+            "is no whole PEM file: a line that begins with -----BEGIN does not end with -----".to_owned()
+        }
+        PemError::Base64Decode(_) => {
+            "is no whole PEM file: what stands between BEGIN and END is not base64".to_owned()
+        }
+        PemError::SectionTooLarge => "is no whole PEM file: a section is too long".to_owned(),
+        _ => "is no whole PEM file".to_owned(),
     }
 }
 
