@@ -159,7 +159,8 @@ fn every_file_that_can_not_be_used_is_named_and_a_secret_never_shown() {
         format!("sasl.password_file: {at}: holds more than one line; write the secret alone"),
         "tls.ca: /nonexistent/ca.pem: can't be read: No such file or directory (os error 2)".to_owned(),
     ];
-    let all: String = whys.iter().map(|why| format!("{}: kafka[0].{why}\n", file.display())).collect();
+    let all: Vec<String> = whys.iter().map(|why| format!("{}: kafka[0].{why}\n", file.display())).collect();
+    let all = all.concat();
     for command in ["check", "run"] {
         let output = once(&[command], &file);
         let text = String::from_utf8(output.stderr).unwrap();

@@ -249,19 +249,22 @@ fn known(hash: Hash, user: &str, password: &Secret) -> Result<Known, SaslError> 
     Ok(Known { user: user.to_owned(), keys, salt, iterations })
 }
 
+/// Reads a file of a secret.
+type Read = fn(&Path) -> Result<Secret, String>;
+
 /// What is wrong with each of the files of these options: its key in `[kafka.sasl]`, and why, in a line that names the file.
 pub fn faults(options: &Sasl) -> Vec<(&'static str, String)> {
-    let secrets: [(_, _, fn(&Path) -> Result<Secret, String>); 3] = [
-        ("password_file", &options.password_file, Secret::read),
-        ("token_file", &options.token_file, lasting),
-        ("client_secret_file", &options.client_secret_file, Secret::read),
-    ];
-    let wrong = |(key, path, read): (_, &Option<PathBuf>, fn(&Path) -> Result<Secret, String>)| {
+    let wrong = |key, path: &Option<PathBuf>, read: Read| {
         let path = path.as_deref()?;
         let why = read(path).err()?;
         Some((key, format!("{}: {why}", path.display())))
     };
-    let mut all: Vec<_> = secrets.into_iter().filter_map(wrong).collect();
+    let secrets = [
+        wrong("password_file", &options.password_file, Secret::read),
+        wrong("token_file", &options.token_file, lasting),
+        wrong("client_secret_file", &options.client_secret_file, Secret::read),
+    ];
+    let mut all: Vec<_> = secrets.into_iter().flatten().collect();
     let secure = secure(options);
     if secure.enabled && secure.ca.is_some() {
         all.extend(tls::faults(&secure).into_iter().map(|(_, error)| ("token_ca", error.to_string())));
