@@ -4,6 +4,7 @@
 
 pub mod check;
 mod doors;
+pub mod files;
 mod kafka;
 mod limits;
 mod zookeeper;
@@ -81,7 +82,7 @@ impl Exit {
     }
 }
 
-/// Reads the configuration again.
+/// Reads the configuration again, and looks at the files that it names ([`files::check`]).
 pub type Load = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
 
 /// What SIGHUP does.
@@ -303,7 +304,8 @@ async fn stop(signals: &mut Signals, clients: &DrainTrigger, admin: &DrainTrigge
     }
 }
 
-/// Takes over from a new configuration what can change live, and names the rest. A broken one changes nothing.
+/// Takes over from a new configuration what can change live, and names the rest. A broken one, or one that names a file that can't be
+/// used, changes nothing.
 async fn reload_config(
     live: &watch::Sender<Arc<Config>>,
     reload: &Reload,
@@ -316,8 +318,19 @@ async fn reload_config(
     };
     service.reloading();
     // A file may be on a slow disk.
-    match tokio::task::spawn_blocking(move || load()).await {
-        Ok(Ok(new)) => apply(live, &new, reload.telemetry.as_ref()),
+    let old = Arc::clone(&live.borrow());
+    let read = move || {
+        let new = load()?;
+        let warnings = config::warnings(&config::merge_live(&old, &new));
+        Ok::<_, Problems>((new, warnings))
+    };
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok((new, warnings))) => {
+            apply(live, &new, reload.telemetry.as_ref());
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
+        }
         Ok(Err(problems)) => {
             for problem in &problems {
                 tracing::error!("{problem}");

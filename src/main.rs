@@ -15,12 +15,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
-use evenkeel::admin::{Door, client, prestop};
-use evenkeel::app::{App, Exit, Reload};
+use evenkeel::admin::{client, prestop};
+use evenkeel::app::{App, Exit, Reload, files};
 use evenkeel::config::{self, Config, LogFormat, Problems};
 use evenkeel::lifecycle::Signals;
-use evenkeel::zookeeper::sasl as zookeeper_sasl;
-use evenkeel::{sasl, telemetry, tls};
+use evenkeel::telemetry;
 
 #[path = "main/check.rs"]
 mod check;
@@ -156,28 +155,6 @@ fn main() -> ExitCode {
         Command::Upgrade(upgrade) => upgrade.run(),
         Command::Status(status) => status.run(),
     }
-}
-
-/// Whether the files that a configuration names can be used. Errors: the first that can't, as text.
-fn usable(config: &Config) -> Result<(), String> {
-    let kafka = config.kafka.iter().map(|cluster| (&cluster.name, &cluster.tls));
-    let zookeeper = config.zookeeper.iter().map(|cluster| (&cluster.name, &cluster.tls));
-    for (name, options) in kafka.chain(zookeeper).filter(|(_, options)| options.enabled) {
-        tls::check(options).map_err(|error| format!("{name}: tls: {error}"))?;
-    }
-    for cluster in &config.kafka {
-        sasl::check(&cluster.sasl).map_err(|error| format!("{}: sasl: {error}", cluster.name))?;
-    }
-    let kafka = config.kafka.iter().map(|cluster| (&cluster.name, &cluster.listen_tls));
-    let zookeeper = config.zookeeper.iter().map(|cluster| (&cluster.name, &cluster.listen_tls));
-    for (name, files) in kafka.chain(zookeeper).filter_map(|(name, tls)| Some((name, tls.files()?))) {
-        tls::check_listener(&files).map_err(|error| format!("{name}: listen_tls: {error}"))?;
-    }
-    for cluster in &config.zookeeper {
-        zookeeper_sasl::check(&cluster.sasl)
-            .map_err(|error| format!("{}: sasl.password_file: {error}", cluster.name))?;
-    }
-    Door::control(&config.admin).map(drop)
 }
 
 /// A runtime and the address of the sidecar that runs, to ask it things.
@@ -333,8 +310,8 @@ fn admin_of(admin: &config::Admin) -> String {
 }
 
 fn run(path: &Path) -> ExitCode {
-    match load(path) {
-        Ok(config) => match usable(&config).and_then(|()| start(config, path)) {
+    match usable(path) {
+        Ok(config) => match start(config, path) {
             // Without waiting for what a runtime still does on other threads: everything that counts has ended.
             Ok(exit) => std::process::exit(i32::from(exit.code())),
             Err(text) => {
@@ -359,7 +336,7 @@ fn start(config: Config, path: &Path) -> Result<Exit, String> {
     let files = open_files();
     let runtime = runtime(config.worker_threads).map_err(|error| format!("no runtime: {error}"))?;
     let path = path.to_owned();
-    let reload = Reload { load: Some(Arc::new(move || load(&path))), telemetry: Some(telemetry.clone()) };
+    let reload = Reload { load: Some(Arc::new(move || usable(&path))), telemetry: Some(telemetry.clone()) };
     let result = runtime.block_on(async {
         // Before anything else: a signal that comes now must not be lost, nor kill.
         let signals = Signals::from_os().map_err(|error| format!("no signal handlers: {error}"))?;
@@ -402,6 +379,13 @@ fn load(path: &Path) -> Result<Config, Problems> {
     let env = std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
     config::load(path, env)
+}
+
+/// A configuration, with files that can be used.
+fn usable(path: &Path) -> Result<Config, Problems> {
+    let config = load(path)?;
+    files::check(&config, path)?;
+    Ok(config)
 }
 
 fn refuse(problems: &Problems) -> ExitCode {

@@ -15,7 +15,7 @@ use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode};
 
 use super::response::{Answer, problem};
-use super::tokens::Tokens;
+use super::tokens::{self, Tokens};
 use crate::config::{self, Tls};
 use crate::metrics::AdminRefusal;
 use crate::tls;
@@ -68,11 +68,8 @@ impl Door {
         let tokens = admin.token_file.as_deref().map(Tokens::new).transpose();
         let tokens = tokens.map_err(|error| format!("admin.token_file: {error}"))?;
         let files = &admin.tls;
-        let tls = files.certificate.as_ref().map(|certificate| {
-            let (certificate, key) = (Some(certificate.clone()), files.key.clone());
-            tls::Server::new(Tls { enabled: true, ca: files.ca.clone(), certificate, key })
-        });
-        let tls = tls.transpose().map_err(|error| format!("admin.tls: {error}"))?;
+        let tls = encrypted(files).map(tls::Server::new).transpose();
+        let tls = tls.map_err(|error| format!("admin.tls: {error}"))?;
         Ok(Self {
             face: Face::Control,
             tokens,
@@ -81,6 +78,15 @@ impl Door {
             trust_loopback: admin.trust_loopback,
             hosts: admin.hosts.clone(),
         })
+    }
+
+    /// What is wrong with each of the files of [`Door::control`]: the path of its key, and why.
+    pub fn faults(admin: &config::Admin) -> Vec<(String, String)> {
+        let tokens = admin.token_file.as_deref().and_then(|path| tokens::read(path).err());
+        let tokens = tokens.map(|why| ("admin.token_file".to_owned(), why));
+        let tls = encrypted(&admin.tls).map(|files| tls::listener_faults(&files)).unwrap_or_default();
+        let tls = tls.into_iter().map(|(key, error)| (format!("admin.tls.{key}"), error.to_string()));
+        tokens.into_iter().chain(tls).collect()
     }
 
     /// Of a listener that shows metrics and probes to everyone, and nothing else to anyone.
@@ -164,6 +170,12 @@ impl Door {
         let text = "without a credential the host must be an address, localhost, or a name of admin.hosts";
         refused(AdminRefusal::Host, StatusCode::MISDIRECTED_REQUEST, text)
     }
+}
+
+/// The files of a listener, if it is encrypted.
+fn encrypted(files: &config::AdminTls) -> Option<Tls> {
+    let certificate = Some(files.certificate.clone()?);
+    Some(Tls { enabled: true, ca: files.ca.clone(), certificate, key: files.key.clone() })
 }
 
 /// Whether a peer is on this host. An address of version 4 may come in the clothes of version 6.

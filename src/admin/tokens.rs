@@ -124,6 +124,7 @@ mod tests {
             ("hunter2", "line 1: a token has 16 or more"),
             ("one-token-of-many-letters\nhunter2 with spaces in it\n", "line 2: a token has 16 or more"),
             ("hunter2-hunter2-hünter2", "line 1"),
+            ("\u{feff}hunter2-hunter2-hunter2", "begins with a byte order mark"),
         ] {
             let path = file(text);
             let error = Tokens::new(&path).unwrap_err();

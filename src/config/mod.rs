@@ -29,6 +29,7 @@ mod types;
 mod units;
 mod unknown;
 mod validate;
+mod warnings;
 
 use std::path::Path;
 
@@ -40,9 +41,10 @@ pub use clusters::{
 };
 pub use problem::{Place, Problem, Problems};
 pub use reload::{Change, changes, merge_live};
-pub use sasl::{Clients as SaslClients, Endpoint, Mechanism, Sasl, warnings};
+pub use sasl::{Clients as SaslClients, Endpoint, Mechanism, Sasl};
 pub use secret::Secret;
 pub use types::{Admin, AdminTls, Config, Dns, HOLD_MAX, Hold, Limits, Log, LogFormat, Net, Retry, Shutdown};
+pub use warnings::warnings;
 
 /// Loads a configuration from a file, with the overrides found in `env` (pairs of name and value, of which
 /// only those that begin with `EVENKEEL_` are looked at; `std::env::vars` panics when any variable is not

@@ -8,7 +8,7 @@ use std::fmt;
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// The file as a whole.
+    /// The file as a whole; or it isn't known which line.
     File,
     /// A line of the file, counted from 1.
     Line(usize),
@@ -57,6 +57,13 @@ impl Problems {
         });
         problems.dedup();
         Self(problems)
+    }
+
+    /// Of files that a configuration names: the path of each one's key, and what is wrong with the file. Nothing, if there is nothing.
+    pub fn of_files(file: &str, faults: impl IntoIterator<Item = (String, String)>) -> Option<Self> {
+        let problem = |(path, text)| Problem { file: file.to_owned(), place: Place::File, path, text };
+        let all: Vec<Problem> = faults.into_iter().map(problem).collect();
+        (!all.is_empty()).then(|| Self::new(all))
     }
 
     /// How many.

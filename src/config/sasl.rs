@@ -1,5 +1,5 @@
-//! `[kafka.sasl]`: with which credentials connections to brokers are opened, the rules between its keys, and what is dangerous about
-//! them. Secrets stand in files; only their paths are here.
+//! `[kafka.sasl]`: with which credentials connections to brokers are opened, and the rules between its keys.
+//! Secrets stand in files; only their paths are here.
 //!
 //! Imports files of this folder only.
 
@@ -7,7 +7,6 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::report::Report;
-use super::types::Config;
 use super::units;
 
 /// How connections to brokers prove who they are from.
@@ -231,40 +230,6 @@ pub(super) fn check(base: &str, sasl: &Sasl, report: &mut Report) {
             }
         }
     }
-}
-
-/// What works and is dangerous, a sentence each.
-pub fn warnings(config: &Config) -> Vec<String> {
-    let mut all = Vec::new();
-    for kafka in &config.kafka {
-        let (name, sasl) = (&kafka.name, &kafka.sasl);
-        let shown = match sasl.mechanism {
-            Some(Mechanism::Plain) => Some("the password"),
-            Some(Mechanism::OauthBearer) => Some("the token"),
-            _ => None,
-        };
-        if let (Some(shown), Some(by), false) = (shown, sasl.mechanism, kafka.tls.enabled) {
-            all.push(format!(
-                "{name}: sasl.mechanism {by} without tls.enabled: everyone on the way to the brokers can read {shown}"
-            ));
-        }
-        if let Some(endpoint) = sasl.token_endpoint.as_ref().filter(|endpoint| !endpoint.encrypted) {
-            all.push(format!(
-                "{name}: sasl.token_endpoint {endpoint} is not https: everyone on the way to it can read the secret and the token"
-            ));
-        }
-    }
-    // The list has no `secureClientPort`.
-    for zookeeper in
-        config.zookeeper.iter().filter(|zookeeper| zookeeper.follow_config && zookeeper.tls.enabled)
-    {
-        all.push(format!(
-            "{}: follow_config with tls.enabled: /zookeeper/config names the servers' clientPort alone; unless that takes encrypted \
-             connections, too (client.portUnification), nobody on that list is reached, and servers is gone by",
-            zookeeper.name
-        ));
-    }
-    all
 }
 
 #[cfg(test)]

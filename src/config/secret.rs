@@ -14,6 +14,9 @@ use zeroize::Zeroizing;
 /// The longest file of a secret that is read, in bytes: a token with many claims has a few thousand.
 const LONGEST: usize = 64 * 1024;
 
+/// The marks that some editors write in front of text in UTF-8 and in UTF-16.
+const MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
+
 /// See the module. Cheap to clone: all clones are the same bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<Zeroizing<Vec<u8>>>);
@@ -27,7 +30,7 @@ impl Secret {
     /// What is in a file, without the end of its last line.
     ///
     /// # Errors
-    /// Why it can't be used, without a word of what is in it: unreadable, empty, of several lines, too long, or no UTF-8.
+    /// Why it can't be used, without a word of what is in it: unreadable, empty, of several lines, too long, no UTF-8, or with a byte order mark.
     pub fn read(path: &Path) -> Result<Self, String> {
         let bytes = Self::file(path)?;
         let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
@@ -47,7 +50,7 @@ impl Secret {
     /// All that is in a file of secrets, whatever their form.
     ///
     /// # Errors
-    /// It can't be read, or is too long.
+    /// It can't be read, is too long, or begins with a byte order mark, which editors don't show and would be part of the secret.
     pub fn file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
         let unread = |error: std::io::Error| format!("can't be read: {error}");
         // Roomy enough from the start: what is moved to make room is not overwritten where it was.
@@ -56,6 +59,9 @@ impl Secret {
         file.take(LONGEST as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
         if bytes.len() > LONGEST {
             return Err(format!("is longer than {LONGEST} bytes; is it the right file?"));
+        }
+        if MARKS.iter().any(|mark| bytes.starts_with(mark)) {
+            return Err("begins with a byte order mark; save it as UTF-8 without one".to_owned());
         }
         Ok(bytes)
     }
@@ -119,6 +125,8 @@ mod tests {
             (b"hunter2\nhunter3\n", "more than one line"),
             (b"hunter2\0", "more than one line"),
             (b"hunter2\xff\n", "is not UTF-8"),
+            (b"\xef\xbb\xbfhunter2\n", "begins with a byte order mark; save it as UTF-8 without one"),
+            (b"\xff\xfeh\0u\0", "begins with a byte order mark"),
             (&long, "is longer than 65536 bytes"),
         ] {
             let error = read(content).unwrap_err();

@@ -10,7 +10,7 @@ use evenkeel::app::check;
 use evenkeel::config::{self, Config};
 use evenkeel::findings::{Verdict, table};
 
-use super::{File, complain, load, refuse, runtime, summary, usable};
+use super::{File, complain, refuse, runtime, summary, usable};
 
 /// The exit code when something of a cluster can't be reached, or not used.
 const UNREACHED: u8 = 3;
@@ -28,15 +28,12 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(&self) -> ExitCode {
         let path = &self.file.config;
-        match load(path) {
-            Ok(config) => match usable(&config) {
-                Ok(()) if self.connect => connect(path, &config),
-                Ok(()) => {
-                    println!("{}", sound(path, &config));
-                    ExitCode::SUCCESS
-                }
-                Err(text) => complain(&text),
-            },
+        match usable(path) {
+            Ok(config) if self.connect => connect(path, &config),
+            Ok(config) => {
+                println!("{}", sound(path, &config));
+                ExitCode::SUCCESS
+            }
             Err(problems) => refuse(&problems),
         }
     }

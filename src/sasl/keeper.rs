@@ -14,6 +14,7 @@ use crate::tls::{self, Tls};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::fmt;
 use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
@@ -306,30 +307,34 @@ fn known(hash: Hash, user: &str, password: &Secret) -> Result<Known, SaslError> 
     Ok(Known { user: user.to_owned(), keys, salt, iterations })
 }
 
-/// Whether the files of these options can be used.
-///
-/// # Errors
-/// The first that can't.
-pub fn check(options: &Sasl) -> Result<(), SaslError> {
-    if options.mechanism.is_none() {
-        return Ok(());
+/// Reads a file of a secret.
+type Read = fn(&Path) -> Result<Secret, String>;
+
+/// What is wrong with each of the files of these options: its key in `[kafka.sasl]`, and why, in a line that names the file.
+pub fn faults(options: &Sasl) -> Vec<(&'static str, String)> {
+    let wrong = |key, path: &Option<PathBuf>, read: Read| {
+        let path = path.as_deref()?;
+        let why = read(path).err()?;
+        Some((key, format!("{}: {why}", path.display())))
+    };
+    let secrets = [
+        wrong("password_file", &options.password_file, Secret::read),
+        wrong("token_file", &options.token_file, lasting),
+        wrong("client_secret_file", &options.client_secret_file, Secret::read),
+    ];
+    let mut all: Vec<_> = secrets.into_iter().flatten().collect();
+    let secure = secure(options);
+    if secure.enabled && secure.ca.is_some() {
+        all.extend(tls::faults(&secure).into_iter().map(|(_, error)| ("token_ca", error.to_string())));
     }
-    for path in
-        [&options.password_file, &options.token_file, &options.client_secret_file].into_iter().flatten()
-    {
-        let wrong = |why| SaslError::File { path: path.clone(), why };
-        if Some(path) == options.token_file.as_ref() {
-            let token = token(path).map_err(wrong)?;
-            if bearer::lasts(&token, since_epoch()).is_some_and(|lasts| lasts.is_zero()) {
-                return Err(wrong("holds a token that has expired".to_owned()));
-            }
-        } else {
-            Secret::read(path).map_err(wrong)?;
-        }
+    all
+}
+
+/// A token that has not expired.
+fn lasting(path: &Path) -> Result<Secret, String> {
+    let token = token(path)?;
+    if bearer::lasts(&token, since_epoch()).is_some_and(|lasts| lasts.is_zero()) {
+        return Err("holds a token that has expired".to_owned());
     }
-    if let (Some(path), true) = (&options.token_ca, secure(options).enabled) {
-        let why = |error: tls::TlsError| SaslError::File { path: path.clone(), why: error.to_string() };
-        tls::check(&secure(options)).map_err(why)?;
-    }
-    Ok(())
+    Ok(token)
 }

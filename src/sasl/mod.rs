@@ -20,7 +20,7 @@ mod token;
 use std::path::PathBuf;
 
 pub use exchange::Exchange;
-pub use keeper::{Keeper, check};
+pub use keeper::{Keeper, faults};
 pub use serve::{Served, Server};
 
 /// Why an exchange can't go on, or can't begin. One line, without a secret.

@@ -288,18 +288,28 @@ async fn files_that_cannot_be_used_are_named() {
     let missing = folder.0.join("missing");
     let told = keeper(password(&missing, Mechanism::ScramSha256)).exchange().await.unwrap_err().to_string();
     assert!(told.contains("missing: can't be read"), "{told}");
-    assert!(check(&password(&missing, Mechanism::ScramSha256)).is_err());
+    let unread = format!("{}: can't be read: No such file or directory (os error 2)", missing.display());
+    assert_eq!(faults(&password(&missing, Mechanism::ScramSha256)), [("password_file", unread.clone())]);
     let token = folder.write("token", "two words\n");
     let options = config::Sasl {
         mechanism: Some(Mechanism::OauthBearer),
         token_file: Some(token),
         ..config::Sasl::default()
     };
-    let told = check(&options).unwrap_err().to_string();
-    assert!(told.contains("token: holds characters that no token has") && !told.contains("words"), "{told}");
+    let odd = format!("{}/token: holds characters that no token has", folder.0.display());
+    assert_eq!(faults(&options), [("token_file", odd)]);
     assert!(keeper(options).exchange().await.is_err());
     assert!(keeper(config::Sasl::default()).exchange().await.unwrap().is_none());
-    assert!(check(&config::Sasl::default()).is_ok());
+    assert_eq!(faults(&config::Sasl::default()), []);
+    let (host, path) = ("login.test".to_owned(), "/".to_owned());
+    let both = config::Sasl {
+        mechanism: Some(Mechanism::OauthBearer),
+        token_endpoint: Some(config::Endpoint { encrypted: true, host, port: 443, path }),
+        client_secret_file: Some(missing.clone()),
+        token_ca: Some(missing),
+        ..config::Sasl::default()
+    };
+    assert_eq!(faults(&both), [("client_secret_file", unread.clone()), ("token_ca", unread)]);
 }
 
 /// What an endpoint was asked.

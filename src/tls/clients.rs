@@ -66,14 +66,6 @@ impl Clients {
     }
 }
 
-/// Whether these files can be used for a listener.
-///
-/// # Errors
-/// The first that can't.
-pub fn check_listener(options: &Options) -> Result<(), TlsError> {
-    load(options).map(drop)
-}
-
 fn load(options: &Options) -> Result<Arc<ServerConfig>, TlsError> {
     load_listener(options, Shown::Must)
 }

@@ -7,8 +7,11 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::{RootCertStore, crypto};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Sections of PEM (RFC 7468) by whose names an unfinished one may be told: any other name may be anything.
+const LABELS: [&str; 4] = ["CERTIFICATE", "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
 
 /// Sessions that are kept to be resumed: more than a cluster has members.
 const SESSIONS: usize = 256;
@@ -95,6 +98,40 @@ pub(super) fn load_listener(options: &Options, shown: Shown) -> Result<Arc<Serve
     Ok(Arc::new(settings.map_err(|error| wrong(key, pair(&error, certificate)))?))
 }
 
+/// What is wrong with each of the files towards a member: its key in `[….tls]`, and why.
+pub fn faults(options: &Options) -> Vec<(&'static str, TlsError)> {
+    faults_of(options, || load(options).err())
+}
+
+/// The same of a listener's files; `ca` is that of clients.
+pub fn listener_faults(options: &Options) -> Vec<(&'static str, TlsError)> {
+    faults_of(options, || load_listener(options, Shown::Must).err())
+}
+
+/// Each file for itself; if all of them are good, what is wrong with them `together`.
+fn faults_of(
+    options: &Options,
+    together: impl FnOnce() -> Option<TlsError>,
+) -> Vec<(&'static str, TlsError)> {
+    let of = |name, path: &Option<PathBuf>, wrong: fn(&Path) -> Option<TlsError>| {
+        path.as_deref().and_then(wrong).map(|error| (name, error))
+    };
+    let each = [
+        of("ca", &options.ca, |path| roots_of(path).err()),
+        of("certificate", &options.certificate, |path| certificates(path).err()),
+        of("key", &options.key, |path| private_key(path).err()),
+    ];
+    let all: Vec<_> = each.into_iter().flatten().collect();
+    if !all.is_empty() {
+        return all;
+    }
+    let name = |error: &TlsError| match error {
+        TlsError::File { path, .. } if Some(path) == options.key.as_ref() => "key",
+        _ => "ca",
+    };
+    together().map(|error| (name(&error), error)).into_iter().collect()
+}
+
 /// The authorities of a file.
 fn roots_of(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
@@ -151,7 +188,20 @@ fn pair(error: &rustls::Error, certificate: &Path) -> String {
 fn text(error: &PemError) -> String {
     match error {
         PemError::Io(error) => format!("can't be read: {error}"),
-        other => format!("is no whole PEM file: {other}"),
+        // What these carry is of the file, which may hold a key: it is not shown.
+        PemError::MissingSectionEnd { end_marker } => {
+            let section = std::str::from_utf8(end_marker).ok().filter(|label| LABELS.contains(label));
+            let section = section.map_or_else(|| "a section".to_owned(), |label| format!("its {label}"));
+            format!("is no whole PEM file: {section} has no end (-----END …-----); is it half-written?")
+        }
+        PemError::IllegalSectionStart { .. } => {
+            "is no whole PEM file: a line that begins with -----BEGIN does not end with -----".to_owned()
+        }
+        PemError::Base64Decode(_) => {
+            "is no whole PEM file: what stands between BEGIN and END is not base64".to_owned()
+        }
+        PemError::SectionTooLarge => "is no whole PEM file: a section is too long".to_owned(),
+        _ => "is no whole PEM file".to_owned(),
     }
 }
 

@@ -23,7 +23,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 pub use certificate::{Certificate, Seen, finding, of_file, seen};
-pub use clients::{Clients, Fault, NoClient, ServedStream, check_listener};
+pub use clients::{Clients, Fault, NoClient, ServedStream};
+pub use files::{faults, listener_faults};
 pub use server::{Accepted, Server};
 pub use tokio_rustls::client::TlsStream;
 use why::is_loss;

@@ -170,7 +170,7 @@ async fn a_peer_that_can_not_be_trusted_is_told_in_one_line() {
         ),
         (
             authority.issue("other.test", 2099),
-            "its certificate is not for the name broker.test, but for DnsName(\"other.test\")".to_owned(),
+            "its certificate is not for the name broker.test, but for other.test".to_owned(),
         ),
         (authority.issue("broker.test", 2021), "its certificate has expired (2021-01-01)".to_owned()),
     ];
@@ -269,9 +269,23 @@ fn a_file_that_can_not_be_used_is_named() {
     let empty = folder.put("empty.pem", "nothing\n");
     let text = said(&trusting(&empty));
     assert!(text.starts_with(&format!("{}: holds no certificate in PEM", empty.display())), "{text}");
-    let torn = folder.put("torn.pem", &authority.pem[..80]);
-    let text = said(&trusting(&torn));
-    assert!(text.starts_with(&format!("{}: is no whole PEM file", torn.display())), "{text}");
+    // No byte of what is in them: they may hold keys.
+    let garbage = "-----BEGIN PRIVATE KEY----- hunter2 -----END PRIVATE KEY-----";
+    for (content, why) in [
+        (&authority.pem[..80], "its CERTIFICATE has no end (-----END …-----); is it half-written?"),
+        (&one.key[..80], "its PRIVATE KEY has no end (-----END …-----); is it half-written?"),
+        (garbage, "a section has no end (-----END …-----); is it half-written?"),
+        ("-----BEGIN hunter2\n", "a line that begins with -----BEGIN does not end with -----"),
+        (
+            "-----BEGIN CERTIFICATE-----\nhunter2!\n-----END CERTIFICATE-----\n",
+            "what stands between BEGIN and END is not base64",
+        ),
+    ] {
+        let torn = folder.put("torn.pem", content);
+        for options in [trusting(&torn), with(torn.clone())] {
+            assert_eq!(said(&options), format!("{}: is no whole PEM file: {why}", torn.display()));
+        }
+    }
     let text = said(&with(empty.clone()));
     assert!(text.starts_with(&format!("{}: holds no private key", empty.display())), "{text}");
     let other = folder.put("other.key", &two.key);
@@ -297,4 +311,100 @@ async fn files_that_change_are_read_again_and_a_bad_one_leaves_what_was() {
     open(&tls, &options, after).await.unwrap();
     folder.put("ca.pem", &new.pem);
     open(&tls, &options, before).await.expect_err("it is trusted no more");
+}
+
+/// A certificate that nobody else has signed, for this name or none.
+fn alone(name: Option<&str>, is_ca: IsCa) -> Pair {
+    let mut params = CertificateParams::new(name.map(str::to_owned).into_iter().collect::<Vec<_>>()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "broker.test");
+    params.is_ca = is_ca;
+    let key = KeyPair::generate().unwrap();
+    Pair { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+}
+
+/// What keytool and openssl make when nothing more is said, as many clusters have it.
+#[tokio::test]
+async fn certificates_as_tools_make_them_are_told_from_others() {
+    let folder = Folder::new();
+    let unconstrained = IsCa::Ca(BasicConstraints::Unconstrained);
+    for (pair, why, remedy) in [
+        (
+            alone(None, IsCa::NoCa),
+            "its certificate has no subjectAltName, so it is not for the name broker.test: its CN is not looked at",
+            "-ext SAN=dns:broker.test",
+        ),
+        (
+            alone(Some("broker.test"), unconstrained),
+            "its certificate is an authority's own (CA:TRUE), which is for issuing others and not for a server",
+            "basicConstraints = CA:FALSE and subjectAltName = DNS:broker.test",
+        ),
+    ] {
+        let options = trusting(&folder.put("ca.pem", &pair.certificate));
+        let addr = serve(&pair, None).await;
+        let error = open(&Tls::new(), &options, addr).await.expect_err("it can't be trusted");
+        assert_eq!(error.to_string(), format!("{addr}: {why}"));
+        assert!(error.remedy().contains(remedy), "{}", error.remedy());
+    }
+    // What the remedy is about is taken.
+    let pair = alone(Some("broker.test"), IsCa::ExplicitNoCa);
+    let options = trusting(&folder.put("ca.pem", &pair.certificate));
+    open(&Tls::new(), &options, serve(&pair, None).await).await.unwrap();
+}
+
+#[tokio::test]
+async fn names_of_every_kind_are_shown_as_they_are() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let mut params = CertificateParams::new(vec!["*.example.net".to_owned(), "10.0.0.1".to_owned()]).unwrap();
+    params.subject_alt_names.push(SanType::URI("spiffe://example.net/broker".try_into().unwrap()));
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &authority.issuer).unwrap().pem();
+    let addr = serve(&Pair { certificate, key: key.serialize_pem() }, None).await;
+    let said = refused(&trusting(&folder.put("ca.pem", &authority.pem)), addr).await;
+    let names = "*.example.net, 10.0.0.1, spiffe://example.net/broker";
+    assert_eq!(said, format!("{addr}: its certificate is not for the name broker.test, but for {names}"));
+}
+
+/// Servers of TLS 1.1 and before, or without a cipher in common, send one alert (RFC 8446, section 6.2) and close.
+#[tokio::test]
+async fn a_peer_without_a_safe_tls_is_told_from_one_that_does_not_know_the_name() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let options = trusting(&folder.put("ca.pem", &authority.pem));
+    let safe = "it speaks no TLS that is safe (1.2 or 1.3): TLS alert ";
+    let today = "let the member's listener speak TLS 1.2 or 1.3";
+    for (alert, why, remedy) in [
+        (70, format!("{safe}ProtocolVersion"), today),
+        (40, format!("{safe}HandshakeFailure"), today),
+        (40, format!("{safe}HandshakeFailure"), "wants a certificate of ours (tls.certificate)"),
+        (71, format!("{safe}InsufficientSecurity"), today),
+        (112, "it broke the TLS handshake off (alert UnrecognisedName)".to_owned(), "does it know the name"),
+    ] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            stream.write_all(&[21, 3, 1, 0, 2, 2, alert]).await.unwrap();
+        });
+        let error = open(&Tls::new(), &options, addr).await.expect_err("it was refused");
+        assert_eq!(error.to_string(), format!("{addr}: {why}"));
+        assert!(error.remedy().contains(remedy), "{}", error.remedy());
+    }
+}
+
+/// What `keytool -list -rfc` writes of a truststore: each authority among lines of text.
+#[tokio::test]
+async fn authorities_of_a_truststore_are_read_with_the_text_between_them() {
+    let (folder, one, two) = (Folder::new(), Authority::new(), Authority::new());
+    let entry = |alias: &str, pem: &str| {
+        let stars = "*".repeat(43);
+        format!(
+            "Alias name: {alias}\nCreation date: Jan 1, 2026\nEntry type: trustedCertEntry\n\n{pem}\n\n{stars}\n{stars}\n\n\n"
+        )
+    };
+    let head = "Keystore type: PKCS12\nKeystore provider: SUN\n\nYour keystore contains 2 entries\n\n";
+    let text = format!("{head}{}{}", entry("caroot", &one.pem), entry("other", &two.pem));
+    let options = trusting(&folder.put("ca.pem", &text));
+    for authority in [one, two] {
+        open(&Tls::new(), &options, serve(&authority.good(), None).await).await.unwrap();
+    }
 }

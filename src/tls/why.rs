@@ -92,12 +92,16 @@ pub fn explain(error: &io::Error, options: &Options, host: &str) -> Why {
         Error::InvalidCertificate(wrong) => certificate(wrong, options, host),
         Error::AlertReceived(alert) => refusal(*alert, options),
         Error::InvalidMessage(_) => Why::new("it doesn't speak TLS on this port", not_tls),
-        Error::PeerIncompatible(what) => Why::new(
-            format!("it speaks no TLS that is safe (1.2 or 1.3): {what:?}"),
-            "let the member's listener speak TLS 1.2 or 1.3 with a cipher that is in use today",
-        ),
+        Error::PeerIncompatible(what) => unsafe_tls(&format!("{what:?}"), ""),
         other => Why::new(format!("the TLS handshake failed: {other}"), "see the member's own log"),
     }
+}
+
+/// The two sides have no version or no cipher in common; `or`: what else it may be.
+fn unsafe_tls(what: &str, or: &str) -> Why {
+    let remedy =
+        format!("let the member's listener speak TLS 1.2 or 1.3 with a cipher that is in use today{or}");
+    Why::new(format!("it speaks no TLS that is safe (1.2 or 1.3): {what}"), remedy)
 }
 
 fn certificate(wrong: &CertificateError, options: &Options, host: &str) -> Why {
@@ -129,15 +133,57 @@ fn certificate(wrong: &CertificateError, options: &Options, host: &str) -> Why {
         CertificateError::NotValidForName => {
             Why::new(format!("its certificate is not for the name {host}"), another_name(host))
         }
-        CertificateError::NotValidForNameContext { presented, .. } => Why::new(
-            format!("its certificate is not for the name {host}, but for {}", presented.join(", ")),
-            another_name(host),
-        ),
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => nameless(host),
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            let names: Vec<String> = presented.iter().map(|name| bare(name)).collect();
+            let text = format!("its certificate is not for the name {host}, but for {}", names.join(", "));
+            Why::new(text, another_name(host))
+        }
+        // The check's own error has no type here, only its name.
+        CertificateError::Other(what) if what.to_string() == "CaUsedAsEndEntity" => authority_itself(host),
         other => Why::new(
             format!("its certificate can't be trusted: {other}"),
             "give the member a certificate for TLS servers that clients of today take",
         ),
     }
+}
+
+/// What `keytool -genkeypair` makes by itself: a common name, which has said nothing of hosts since RFC 9525.
+fn nameless(host: &str) -> Why {
+    Why::new(
+        format!(
+            "its certificate has no subjectAltName, so it is not for the name {host}: its CN is not looked at"
+        ),
+        format!(
+            "issue the member's certificate anew with the name: keytool … -ext SAN={}:{host}",
+            kind(host, ["dns", "ip"])
+        ),
+    )
+}
+
+/// What `openssl req -x509` makes by itself.
+fn authority_itself(host: &str) -> Why {
+    Why::new(
+        "its certificate is an authority's own (CA:TRUE), which is for issuing others and not for a server",
+        format!(
+            "issue the member a certificate that this authority has signed, and leave the authority's in tls.ca; or make one that is signed by \
+             itself for a server: openssl req -x509 -config FILE with basicConstraints = CA:FALSE and subjectAltName = {}:{host}",
+            kind(host, ["DNS", "IP"])
+        ),
+    )
+}
+
+/// How a name is introduced, or an address.
+fn kind(host: &str, [name, address]: [&'static str; 2]) -> &'static str {
+    if host.parse::<std::net::IpAddr>().is_ok() { address } else { name }
+}
+
+/// A name of a certificate as it is written there: `DnsName("a.test")` and the like are how the check shows them.
+fn bare(shown: &str) -> String {
+    let inner = ["DnsName", "IpAddress", "UniformResourceIdentifier"]
+        .into_iter()
+        .find_map(|kind| shown.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')'));
+    inner.map_or(shown, |name| name.trim_matches('"')).escape_debug().to_string()
 }
 
 fn another_name(host: &str) -> String {
@@ -152,6 +198,20 @@ fn date(moment: UnixTime) -> String {
 }
 
 fn refusal(alert: AlertDescription, options: &Options) -> Why {
+    let nothing_in_common = format!("TLS alert {alert:?}");
+    match alert {
+        AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity => {
+            return unsafe_tls(&nothing_in_common, "");
+        }
+        AlertDescription::HandshakeFailure => {
+            let or = match options.certificate {
+                None => "; one that wants a certificate of ours (tls.certificate) may say the same",
+                Some(_) => "; the member's own log says more",
+            };
+            return unsafe_tls(&nothing_in_common, or);
+        }
+        _ => {}
+    }
     let of_ours = matches!(
         alert,
         AlertDescription::BadCertificate

@@ -207,7 +207,7 @@ async fn rights_that_are_lacking_are_warnings_with_the_command_that_gives_them()
     for part in [
         "lacks DESCRIBE_CONFIGS on the cluster: whether a connection leads to the node",
         "lacks IDEMPOTENT_WRITE on the cluster, and WRITE on every topic that there is",
-        "remedy: kafka-acls --add --allow-principal PRINCIPAL --operation IdempotentWrite --cluster",
+        "remedy: kafka-acls.sh --bootstrap-server BROKER --command-config ADMIN.properties --add --allow-principal PRINCIPAL --operation IdempotentWrite --cluster",
         "whether it is node 1 may not be asked (CLUSTER_AUTHORIZATION_FAILED)",
     ] {
         assert!(text.contains(part), "{part}\n{text}");

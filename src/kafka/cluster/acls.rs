@@ -21,7 +21,7 @@ pub(super) enum Right {
 }
 
 impl Right {
-    /// The right in the words of `kafka-acls`, and what is not done without it.
+    /// The right in the words of `kafka-acls.sh`, and what is not done without it.
     pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Produce => (

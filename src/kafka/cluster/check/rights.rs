@@ -105,7 +105,7 @@ fn judge(allowed: &Allowed, kafka: &Kafka) -> Vec<Finding> {
     findings
 }
 
-/// The command that gives a right.
+/// The command that gives a right; it runs when the words in capitals are filled in.
 pub(super) fn grant(kafka: &Kafka, right: Right) -> String {
     match right {
         Right::Produce => acl(kafka, "IdempotentWrite", "--cluster"),
@@ -121,7 +121,8 @@ fn acl(kafka: &Kafka, operation: &str, on: &str) -> String {
         Some(user) => format!("User:{user}"),
         None => "PRINCIPAL".to_owned(),
     };
-    format!("kafka-acls --add --allow-principal {principal} --operation {operation} {on}")
+    let asks = "kafka-acls.sh --bootstrap-server BROKER --command-config ADMIN.properties";
+    format!("{asks} --add --allow-principal {principal} --operation {operation} {on}")
 }
 
 #[cfg(test)]
@@ -173,6 +174,8 @@ mod tests {
             answer.push_struct("topics", topic);
         }
         assert_eq!(Allowed::new(&answer), Allowed { cluster: 256, topics: 2, written: 1 });
-        assert_eq!(acl(&Kafka::default(), "Describe", "--cluster").split(' ').nth(3), Some("PRINCIPAL"));
+        let command = "kafka-acls.sh --bootstrap-server BROKER --command-config ADMIN.properties --add --allow-principal PRINCIPAL \
+                       --operation Describe --cluster";
+        assert_eq!(acl(&Kafka::default(), "Describe", "--cluster"), command);
     }
 }
