@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::errors::Refusal;
-use super::facts::{DrainState, Facts, Member, Reach};
+use super::facts::Facts;
 use super::gate::{self, Gate, Question, Verdict};
-use super::history::{Errors, Stable};
-use super::phase::{Phase, Seen};
+use super::history::Errors;
+use super::phase::Phase;
 use super::plan::{Pin, Plan};
+use super::turn::Turn;
 use super::version::is_same;
 
 /// What every order of a controller's carries.
@@ -76,23 +77,6 @@ struct Living {
     plan: Plan,
     began: Instant,
     heard: Instant,
-}
-
-/// A member's turn.
-#[derive(Clone, Debug, Default)]
-struct Turn {
-    phase: Phase,
-    /// When its drain was ordered, until it is drained.
-    ordered: Option<Instant>,
-    /// A plan ordered its drain.
-    by_plan: bool,
-    /// It was drained when it went down.
-    was_drained: bool,
-    /// It was drained, down, and is back.
-    rolled: bool,
-    /// Since when it serves again.
-    back: Option<Instant>,
-    stable: Stable,
 }
 
 /// See the module.
@@ -273,9 +257,9 @@ impl Roll {
         for member in &facts.members {
             let well = self.well(&plan, &member.id, facts, now);
             let turn = self.turns.entry(member.id.clone()).or_default();
-            turn.stable.note(well, now);
+            turn.note(well, now);
             // Without a plan nobody asks the cluster, so that nobody can tell: who is back serves.
-            step(turn, member, well || !lives, now, &mut actions);
+            turn.step(member, well == Some(true) || !lives, now, &mut actions);
         }
         actions
     }
@@ -288,14 +272,15 @@ impl Roll {
         if let Some(id) = member.filter(|id| facts.member(id).is_some()) {
             let well = self.well(&plan, id, facts, now);
             let turn = self.turns.entry(id.to_owned()).or_default();
-            turn.stable.note(well, now);
+            turn.note(well, now);
             stable_for = turn.stable.lasts(now);
         }
         let left = self.left(&plan, facts);
         gate::answer(gate, self.question(&plan, member, facts, &left, stable_for, now))
     }
 
-    fn well(&self, plan: &Plan, member: &str, facts: &Facts, now: Instant) -> bool {
+    /// Whether all but time is well; `None` where what is known is too old to say so.
+    fn well(&self, plan: &Plan, member: &str, facts: &Facts, now: Instant) -> Option<bool> {
         gate::is_well(self.question(plan, Some(member), facts, &[], Duration::ZERO, now))
     }
 
@@ -377,39 +362,5 @@ impl Roll {
             Phase::Draining | Phase::Drained | Phase::Verifying => true,
         };
         self.living.is_some() || self.turns.values().any(in_turn)
-    }
-}
-
-fn step(turn: &mut Turn, member: &Member, well: bool, now: Instant, actions: &mut Vec<Action>) {
-    let up = match member.reach {
-        Reach::Up => Some(true),
-        Reach::Untried => None,
-        Reach::Down(_) | Reach::Wrong(_) => Some(false),
-    };
-    let before = turn.phase;
-    turn.phase = before.next(Seen { up, drain: member.drain, good: well });
-    let drained = member.drain == DrainState::Drained;
-    if let Some(since) = turn.ordered {
-        if drained {
-            actions.push(Action::Drained(now.saturating_duration_since(since)));
-            turn.ordered = None;
-        } else if matches!(member.drain, DrainState::Off | DrainState::Expired) {
-            turn.ordered = None;
-        }
-    }
-    match (before, turn.phase) {
-        (_, Phase::Down) => turn.was_drained |= drained,
-        (Phase::Down, _) => {
-            turn.rolled |= turn.was_drained;
-            turn.was_drained = false;
-            if matches!(member.drain, DrainState::Draining { .. } | DrainState::Drained | DrainState::Expired)
-            {
-                // What it was drained for is over: clients may use it again.
-                (turn.ordered, turn.by_plan) = (None, false);
-                actions.push(Action::Undrain(member.id.clone()));
-            }
-        }
-        (Phase::Verifying, Phase::Serving) => turn.back = Some(now),
-        _ => {}
     }
 }

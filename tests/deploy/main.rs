@@ -11,6 +11,7 @@
 
 mod adapters;
 mod dashboard;
+mod flagger;
 mod promql;
 mod rules;
 mod script;
