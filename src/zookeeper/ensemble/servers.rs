@@ -263,11 +263,6 @@ impl Servers {
         self.all.iter().filter(serves).any(|server| server.at != *at)
     }
 
-    /// Whether some server is being drained.
-    pub fn any_drained(&self, now: Instant) -> bool {
-        self.all.iter().any(|server| server.is_drained(now))
-    }
-
     /// Whether no server is thought to serve, and since when: the moment at which the last one went.
     pub fn all_down_since(&self) -> Option<Instant> {
         let each = self.all.iter().map(|server| match server.health {
