@@ -158,6 +158,8 @@ codes! {
     ClusterSize = "cluster_size",
     /// The plan doesn't say how many members there are, or none lives.
     NoPlan = "no_plan",
+    /// Members have not had their turn.
+    TurnsLeft = "turns_left",
     /// Not all members have had their turn for long enough.
     Soaking = "soaking",
     /// The cluster refuses the new features.
