@@ -2,7 +2,7 @@
 //!
 //! Everything fails open: what nobody renews ends by itself, and with it every drain that it ordered. Nothing is kept on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -15,6 +15,9 @@ use super::phase::Phase;
 use super::plan::{Pin, Plan};
 use super::turn::Turn;
 use super::version::is_same;
+
+/// So many plans that have ended are remembered: their earlier generations stay stale.
+const REMEMBERED: usize = 16;
 
 /// What every order of a controller's carries.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -83,7 +86,8 @@ struct Living {
 #[derive(Clone, Debug, Default)]
 pub struct Roll {
     living: Option<Living>,
-    last: Option<(String, u64, Ended)>,
+    /// Plans that have ended, the last one at the back; each id once.
+    ended: VecDeque<(String, u64, Ended)>,
     turns: BTreeMap<String, Turn>,
     errors: Errors,
 }
@@ -115,38 +119,42 @@ impl Roll {
 
     fn judge(&self, plan: &Plan) -> Result<Put, Refusal> {
         let (plan_id, given) = (plan.plan_id.clone(), plan.generation);
-        if let Some(Living { plan: known, .. }) = &self.living {
+        let living = self.living.as_ref().map(|living| &living.plan);
+        if let Some(known) = living.filter(|known| known.plan_id == plan_id || given <= known.generation) {
             let (known_id, generation) = (known.plan_id.clone(), known.generation);
             return match (known_id == plan_id, given.cmp(&generation)) {
-                (_, std::cmp::Ordering::Greater) => Ok(Put::Replaced),
                 (false, _) => Err(Refusal::Other { plan_id: known_id, generation }),
+                (true, std::cmp::Ordering::Greater) => Ok(Put::Replaced),
                 (true, std::cmp::Ordering::Less) => Err(Refusal::Stale { plan_id, known: generation, given }),
                 (true, std::cmp::Ordering::Equal) if known == plan => Ok(Put::Renewed),
                 (true, std::cmp::Ordering::Equal) => Err(Refusal::Changed { plan_id, generation }),
             };
         }
-        match &self.last {
-            Some((id, known, _)) if *id == plan_id && given < *known => {
-                Err(Refusal::Stale { plan_id, known: *known, given })
-            }
+        match self.ended(&plan_id) {
+            Some((_, known, _)) if given < *known => Err(Refusal::Stale { plan_id, known: *known, given }),
             // One that expired has only been away.
-            Some((id, known, how)) if *id == plan_id && given == *known && *how != Ended::Expired => {
+            Some((_, known, how)) if given == *known && *how != Ended::Expired => {
                 Err(Refusal::Over { plan_id, generation: given, how: how.as_str() })
             }
+            _ if living.is_some() => Ok(Put::Replaced),
             _ => Ok(Put::Begun),
         }
     }
 
+    /// How a plan ended, if it has not been forgotten.
+    fn ended(&self, plan_id: &str) -> Option<&(String, u64, Ended)> {
+        self.ended.iter().find(|(id, ..)| id == plan_id)
+    }
+
     /// Whether an order is this plan's; renews it.
     fn check(&mut self, ticket: &Ticket, now: Instant) -> Result<&Plan, Refusal> {
-        let Some(living) = &mut self.living else {
-            return Err(match &self.last {
-                Some((plan_id, generation, how)) if *plan_id == ticket.plan_id => {
-                    Refusal::Over { plan_id: plan_id.clone(), generation: *generation, how: how.as_str() }
-                }
-                _ => Refusal::NoPlan,
-            });
-        };
+        if self.living.is_none()
+            && let Some((plan_id, generation, how)) = self.ended(&ticket.plan_id)
+        {
+            let (plan_id, generation, how) = (plan_id.clone(), *generation, how.as_str());
+            return Err(Refusal::Over { plan_id, generation, how });
+        }
+        let Some(living) = &mut self.living else { return Err(Refusal::NoPlan) };
         let (plan_id, known) = (living.plan.plan_id.clone(), living.plan.generation);
         if plan_id != ticket.plan_id {
             return Err(Refusal::Other { plan_id, generation: known });
@@ -224,16 +232,18 @@ impl Roll {
     }
 
     fn has_ended(&self, ticket: &Ticket, how: impl Fn(Ended) -> bool) -> bool {
-        let is_it = |(id, generation, ended): &(String, u64, Ended)| {
-            *id == ticket.plan_id && *generation == ticket.generation && how(*ended)
-        };
-        self.living.is_none() && self.last.as_ref().is_some_and(is_it)
+        let ended = self.ended(&ticket.plan_id).filter(|_| self.living.is_none());
+        ended.is_some_and(|(_, generation, ended)| *generation == ticket.generation && how(*ended))
     }
 
     fn end(&mut self, how: Ended) -> Vec<Action> {
         let Some(living) = self.living.take() else { return Vec::new() };
         let pinned = living.plan.pin == Pin::Lowest && !living.plan.dry_run;
-        self.last = Some((living.plan.plan_id, living.plan.generation, how));
+        self.ended.retain(|(id, ..)| *id != living.plan.plan_id);
+        self.ended.push_back((living.plan.plan_id, living.plan.generation, how));
+        if self.ended.len() > REMEMBERED {
+            self.ended.pop_front();
+        }
         let mut actions = Vec::new();
         for (id, turn) in self.turns.iter_mut().filter(|(_, turn)| turn.by_plan) {
             (turn.ordered, turn.by_plan) = (None, false);
@@ -293,7 +303,7 @@ impl Roll {
         stable_for: Duration,
         now: Instant,
     ) -> Question<'a> {
-        let finalized = matches!(&self.last, Some((_, _, Ended::Finalized))) && self.living.is_none();
+        let finalized = matches!(self.ended.back(), Some((_, _, Ended::Finalized))) && self.living.is_none();
         let all_back = self.all_back(plan, left);
         Question { plan, member, facts, left, all_back, errors: &self.errors, stable_for, finalized, now }
     }
@@ -341,7 +351,7 @@ impl Roll {
 
     /// The plan that ended last: its id, generation, and how.
     pub fn last(&self) -> Option<(&str, u64, Ended)> {
-        self.last.as_ref().map(|(id, generation, how)| (id.as_str(), *generation, *how))
+        self.ended.back().map(|(id, generation, how)| (id.as_str(), *generation, *how))
     }
 
     /// Where a member is in its turn.

@@ -1,11 +1,15 @@
 //! One member's turn, as it is seen from here. Pure; time is passed in.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::facts::{DrainState, Member, Reach};
 use super::history::Stable;
 use super::phase::{Phase, Seen};
 use super::roll::Action;
+
+/// Who was away for less was only out of reach: no broker and no server is stopped and back so soon (2 s and 1 s at the least were seen),
+/// and a look or two of those that find it out may be late.
+const GONE: Duration = Duration::from_millis(750);
 
 /// A member's turn.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +19,9 @@ pub(super) struct Turn {
     pub ordered: Option<Instant>,
     /// A plan ordered its drain.
     pub by_plan: bool,
-    /// It was drained when it went down.
+    /// Since when it has been down.
+    pub down: Option<Instant>,
+    /// It was drained when it went down, or a plan's drain of it had expired.
     pub was_drained: bool,
     /// It was drained, down, and is back.
     pub rolled: bool,
@@ -40,7 +46,8 @@ impl Turn {
             Reach::Down(_) | Reach::Wrong(_) => Some(false),
         };
         let before = self.phase;
-        self.phase = before.next(Seen { up, drain: member.drain, good: well });
+        let seen = Seen { up, drain: member.drain, good: well };
+        self.phase = before.next(seen);
         let drained = member.drain == DrainState::Drained;
         if let Some(since) = self.ordered {
             if drained {
@@ -51,10 +58,20 @@ impl Turn {
             }
         }
         match (before, self.phase) {
-            (_, Phase::Down) => self.was_drained |= drained,
+            (_, Phase::Down) => {
+                self.down.get_or_insert(now);
+                self.was_drained |= drained || (self.by_plan && member.drain == DrainState::Expired);
+            }
             (Phase::Down, _) => {
-                self.rolled |= self.was_drained;
-                self.was_drained = false;
+                let since = self.down.take().unwrap_or(now);
+                let away = member.was_away.unwrap_or_else(|| now.saturating_duration_since(since));
+                let was_drained = std::mem::take(&mut self.was_drained);
+                if was_drained && away < GONE {
+                    // Its drain goes on.
+                    self.phase = Phase::Verifying.next(seen);
+                    return;
+                }
+                self.rolled |= was_drained;
                 if matches!(
                     member.drain,
                     DrainState::Draining { .. } | DrainState::Drained | DrainState::Expired

@@ -29,6 +29,7 @@ fn facts(age: u32) -> Facts {
         zone: None,
         listed: Ok(true),
         reach: Reach::Up,
+        was_away: None,
         version: Ok("3.9.5".to_owned()),
         drain: DrainState::Off,
         in_flight: 0,

@@ -90,6 +90,7 @@ impl ClusterStatus for Orders {
             zone: None,
             listed: Ok(true),
             reach: Reach::Up,
+            was_away: None,
             version: Ok(self.version.lock().unwrap().clone()),
             drain: self.drain_state(id).unwrap(),
             in_flight: 0,
