@@ -13,6 +13,7 @@ mod adapters;
 mod dashboard;
 mod flagger;
 mod promql;
+mod rolled;
 mod rules;
 mod script;
 
