@@ -50,7 +50,7 @@ impl ClusterStatus for Orders {
     }
 
     fn status(&self) -> Value {
-        let members = MEMBERS.map(|id| json!({ "id": id, "phase": "serving" }));
+        let members = MEMBERS.map(|id| json!({ "id": id, "phase": "serving", "leaders_seen": 4 }));
         json!({ "name": "orders", "members": members })
     }
 
