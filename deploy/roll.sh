@@ -34,8 +34,8 @@ At the end it waits for the gate `finalize`, runs the command of --finalize, and
 Started again it goes on: a member that says it has the version --to, and could not say so of --from, is not restarted.
 Kafka brokers tell their release line (4.3) and no more; for a patch release say with --done who had a turn.
 
-Ends with 0: done. 1: an order was refused. 2: wrong usage. 3: a gate or drain took longer than --bound.
-4: COMMAND, or that of --before or --finalize, failed. However it ends, no member is left drained.
+Ends with 0: done. 1: an order was refused. 2: wrong usage. 3: a gate or drain took longer than --bound. 4: a command failed. However it ends,
+no member is left drained.
 END
 }
 
@@ -58,22 +58,11 @@ while [ $# -gt 0 ]; do
     esac
     [ $# -ge 2 ] || wrong "$1 needs a value"
     case $1 in
-    --cluster) cluster=$2 ;;
-    --plan) plan=$2 ;;
-    --members) member_list=$2 ;;
-    --command) command=$2 ;;
-    --sidecars) sidecar_list=$2 ;;
+    --cluster) cluster=$2 ;; --plan) plan=$2 ;; --members) member_list=$2 ;; --command) command=$2 ;;
+    --sidecars) sidecar_list=$2 ;; --generation) generation=$2 ;; --from) from=$2 ;; --to) to=$2 ;;
+    --done) done_list=$2 ;; --before) before=$2 ;; --finalize) finalize=$2 ;; --stable) stable=$2 ;;
+    --soak) soak=$2 ;; --pin) pin=$2 ;; --bound) bound=$2 ;;
     --token-file) read -r token <"$2" || [ -n "$token" ] || wrong "--token-file: $2 holds no token" ;;
-    --generation) generation=$2 ;;
-    --from) from=$2 ;;
-    --to) to=$2 ;;
-    --done) done_list=$2 ;;
-    --before) before=$2 ;;
-    --finalize) finalize=$2 ;;
-    --stable) stable=$2 ;;
-    --soak) soak=$2 ;;
-    --pin) pin=$2 ;;
-    --bound) bound=$2 ;;
     esac
     shift 2
 done
@@ -87,37 +76,41 @@ plain --plan "$plan"
 [ -z "$from" ] || plain --from "$from"
 [ -z "$to" ] || plain --to "$to"
 [[ $pin = lowest || $pin = off ]] || wrong "--pin: lowest or off"
-for name in generation stable soak bound; do number "--$name" "${!name}"; done
+for name in generation stable soak bound; do
+    number "--$name" "${!name}"
+    printf -v "$name" %d "$((10#${!name}))" # 08 is eight
+done
 command -v curl >/dev/null || wrong "curl is missing"
 
 IFS=, read -r -a members <<<"$member_list"
-IFS=, read -r -a skipped <<<"$done_list"
 IFS=, read -r -a sidecars <<<"$sidecar_list"
 [ ${#members[@]} -gt 0 ] || wrong "--members is missing"
 [ ${#sidecars[@]} -gt 0 ] || wrong "--sidecars is empty"
 for member in "${members[@]}"; do plain --members "$member"; done
-is_done() {
-    local one
-    for one in ${skipped[@]+"${skipped[@]}"}; do [ "$one" != "$1" ] || return 0; done
-    return 1
-}
 left=()
-for member in "${members[@]}"; do is_done "$member" || left+=("$member"); done
+for member in "${members[@]}"; do [[ ",$done_list," = *",$member,"* ]] || left+=("$member"); done
 sidecars=("${sidecars[@]%/}")
 
+again=60 # seconds after which a drain is said again while a command runs: it would end by itself
 folder=$(mktemp -d)
+helper=''  # the process that does it, until its file is gone: one that a signal meets at its very begin would run our own traps
+end_helper() {
+    rm -f -- "$folder/command"
+    [ -z "$helper" ] || wait "$helper" || true
+    helper=''
+}
 drained='' # the member whose drain this script has ordered and not ended
 ended() {
     local code=$?
     trap - EXIT INT TERM
+    end_helper
     # Nothing stays blocked: clients use the member again, if it is there.
     [ -z "$drained" ] || undrain "$drained" quietly || true
     rm -rf -- "$folder"
     exit "$code"
 }
 trap ended EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+trap 'exit 130' INT; trap 'exit 143' TERM
 
 # METHOD URL [BODY]: $status and $answer; status 000 when nobody answers.
 status='' answer=''
@@ -256,6 +249,12 @@ is_at_target() {
     ! says not_at_target version_unknown member_unreachable wrong_member
 }
 
+leave_out() {
+    local other rest=()
+    for other in "${left[@]}"; do [ "$other" = "$1" ] || rest+=("$other"); done
+    left=(${rest[@]+"${rest[@]}"})
+}
+
 # The next member: the first whose gate lets it be drained, on every sidecar. Who leads is put to the end.
 pick() {
     local since=$SECONDS one reasons
@@ -269,9 +268,8 @@ pick() {
             fi
             reasons+="${reasons:+ | }$one: $why"
             if says controller_comes_last leader_comes_last && [ "$one" != "${left[-1]}" ]; then
-                local others=() other
-                for other in "${left[@]}"; do [ "$other" = "$one" ] || others+=("$other"); done
-                left=("${others[@]}" "$one")
+                leave_out "$one"
+                left+=("$one")
                 break
             fi
         done
@@ -313,8 +311,7 @@ undrain() {
     local sidecar
     for sidecar in "${sidecars[@]}"; do
         ask DELETE "$sidecar/v1/clusters/$cluster/members/$1/drain" "{$ticket}"
-        case $status in 200 | 409) continue ;; esac
-        # Its plan has a time to live.
+        case $status in 200 | 409) continue ;; esac # its plan has a time to live
         [ -n "${2-}" ] || complain "$sidecar answers $status to the end of a drain: $answer"
     done
     drained=''
@@ -329,14 +326,49 @@ carry_out() {
     exit 4
 }
 
+# MEMBER: its drain lasts for as long as this runs, where it is drained still. Where it has gone and come back its drain has ended, and stays so.
+keep_drained() {
+    local next=$((SECONDS + again)) sidecar
+    while sleep 1 && [ -e "$folder/command" ] && kill -0 $$ 2>/dev/null; do
+        ((SECONDS >= next)) && next=$((SECONDS + again)) || continue
+        for sidecar in "${sidecars[@]}"; do
+            ask POST "$sidecar/v1/hooks/flagger" "{\"metadata\":{\"cluster\":\"$cluster\",\"gate\":\"stop\",\"member\":\"$1\"}}"
+            case $status$answer in 409*not_drained:* | 409*drain_expired:*) continue ;; 200* | 409*) ;; *) continue ;; esac
+            ask PUT "$sidecar/v1/clusters/$cluster/members/$1/drain" "{$ticket,\"deadline_s\":600}"
+        done
+    done
+}
+
+# MEMBER: waits until it may stop. $put_off: it has begun to lead meanwhile, and others come first.
+put_off=false
+wait_stop() {
+    local since=$SECONDS; put_off=false
+    while gate stop "$1"; [ -n "$codes" ]; do
+        if says controller_comes_last leader_comes_last; then
+            say "$1: put off: $why"
+            undrain "$1"
+            put_off=true && return
+        fi
+        tell "$1: stop waits: $why"
+        in_time "$since" "stop of $1 is closed"
+        # Clients use it again: it was not stopped in time. As soon as nothing else is in the way the drain is begun anew.
+        if says drain_expired not_drained && only_drain; then undrain "$1"; drain "$1"; fi
+        sleep 1
+    done
+}
+
 turn() {
     export MEMBER=$1
     if [ -n "$before" ]; then carry_out "--before for $1" "$before"; fi
     say "$1: clients leave it"
     drain "$1"
-    wait_gate stop "$1"
+    wait_stop "$1"
+    ! $put_off || return 0
     say "$1: nobody is there; the command runs"
+    : >"$folder/command"
+    keep_drained "$1" & helper=$!
     carry_out "the command for $1" "$command"
+    end_helper
     local since=$SECONDS
     # Until it is back as what it is to be, clients stay away.
     while gate next "$1"; says member_unreachable wrong_member not_at_target version_unknown member_not_listed facts_unknown; do
@@ -380,21 +412,29 @@ if ! $over; then
             say "$member: has $to already"
             undrain "$member"
             wait_gate next "$member"
-            rest=()
-            for other in "${left[@]}"; do [ "$other" = "$member" ] || rest+=("$other"); done
-            left=(${rest[@]+"${rest[@]}"})
+            leave_out "$member"
         fi
     done
 
     while [ ${#left[@]} -gt 0 ]; do
         pick
         turn "$member"
-        rest=()
-        for other in "${left[@]}"; do [ "$other" = "$member" ] || rest+=("$other"); done
-        left=(${rest[@]+"${rest[@]}"})
+        ! $put_off || continue
+        leave_out "$member"
     done
     unset MEMBER
-    wait_gate finalize
+    since=$SECONDS stands=false
+    while gate finalize; [ -n "$codes" ]; do
+        # A sidecar that was started meanwhile has not seen all turns: in a later generation one member stands for all.
+        if says turns_left && ! $stands; then
+            stands=true generation=$((generation + 1)) all_left=("${all_left[-1]}")
+            ticket="\"plan_id\":\"$plan\",\"generation\":$generation"
+            put_plan renew
+        fi
+        tell "finalize waits: $why"
+        in_time "$since" "finalize is closed"
+        sleep 1
+    done
     if [ -n "$finalize" ]; then carry_out "--finalize" "$finalize"; fi
 fi
 since=$SECONDS

@@ -14,8 +14,10 @@ use super::door::Refused;
 use super::response::{Answer, problem};
 use crate::metrics::AdminRefusal as Why;
 
-/// The longest body: a plan of a thousand members has less.
+/// The longest body, but for a plan's.
 const MAX_BODY: usize = 64 * 1024;
+/// The longest plan: one of a thousand members with the longest names and addresses has less.
+const MAX_PLAN: usize = 1024 * 1024;
 /// The time for a body.
 const BODY_BOUND: Duration = Duration::from_secs(5);
 
@@ -48,10 +50,13 @@ impl Ask {
         if body.is_end_stream() {
             return Ok(ask);
         }
+        let is_plan = ask.method == Method::PUT && ask.path.ends_with("/plan");
+        let (most, long) =
+            if is_plan { (MAX_PLAN, "a plan may have 1 MiB") } else { (MAX_BODY, "a body may have 64 KiB") };
         // A length that is told is judged before a byte is taken.
         let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        if told > MAX_BODY {
-            return refuse(Why::Length, StatusCode::PAYLOAD_TOO_LARGE, "a body may have 64 KiB");
+        if told > most {
+            return refuse(Why::Length, StatusCode::PAYLOAD_TOO_LARGE, long);
         }
         if takes_body(&ask.method) && !is_json(head.headers.get(CONTENT_TYPE)) {
             return refuse(
@@ -60,7 +65,7 @@ impl Ask {
                 "a body is JSON: content-type: application/json",
             );
         }
-        match tokio::time::timeout(BODY_BOUND, Limited::new(body, MAX_BODY).collect()).await {
+        match tokio::time::timeout(BODY_BOUND, Limited::new(body, most).collect()).await {
             Ok(Ok(body)) => {
                 if takes_body(&ask.method) {
                     ask.body = body.to_bytes();
@@ -68,7 +73,7 @@ impl Ask {
                 Ok(ask)
             }
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                refuse(Why::Length, StatusCode::PAYLOAD_TOO_LARGE, "a body may have 64 KiB")
+                refuse(Why::Length, StatusCode::PAYLOAD_TOO_LARGE, long)
             }
             Ok(Err(error)) => {
                 refuse(Why::Time, StatusCode::BAD_REQUEST, &format!("the body broke off: {error}"))

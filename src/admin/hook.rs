@@ -235,6 +235,13 @@ impl Hook {
         }
     }
 
+    /// How many partitions a member leads, as far as clients use them; nothing of an ensemble.
+    pub(super) fn leaders_seen(&self, member: &str) -> Option<Value> {
+        let status = self.cluster.status();
+        let mut members = status.get("members")?.as_array()?.iter();
+        members.find(|one| one.get("id") == Some(&json!(member)))?.get("leaders_seen").cloned()
+    }
+
     /// Whether there is a member of that id.
     pub(super) fn knows(&self, member: &str) -> bool {
         self.cluster.drain_state(member).is_some()

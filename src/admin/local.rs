@@ -56,7 +56,12 @@ impl Control for Hook {
             let waits =
                 matches!(first, Drained::Is(DrainState::Draining { .. })) && order.wait > Duration::ZERO;
             let state = if waits { self.drained(member, order.wait).await } else { first };
-            drain_said(self.cluster.name(), member, state)
+            let mut said = drain_said(self.cluster.name(), member, state)?;
+            // What it leads still is held until it is stopped.
+            if let (Some(leaders), Some(value)) = (self.leaders_seen(member), said.value.as_object_mut()) {
+                value.insert("leaders_seen".to_owned(), leaders);
+            }
+            Ok(said)
         })
     }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::is_fresh;
 use crate::admin::{Asked, ClusterStatus, ErrorCounts, Wish};
+use crate::config::HostPort;
 use crate::metrics::{UpgradeMetrics, UpgradePhase};
 use crate::time::now;
 use crate::upgrade::{self, DrainState, Facts, Hold, Known, Member, Reach, ZooKeeper};
@@ -105,11 +106,11 @@ impl ClusterStatus for Shown {
 impl Shown {
     fn members(&self, known: Option<&ensemble::Facts>) -> Vec<Member> {
         let servers: Vec<_> = self.ensemble.read(|servers| {
-            let each = servers.all().iter().map(|s| (s.at.clone(), s.health, s.version.clone(), s.sessions));
-            each.collect()
+            let each = servers.all().iter();
+            each.map(|s| ((s.at.clone(), s.health, s.was_away), s.version.clone(), s.sessions)).collect()
         });
         let member =
-            |(at, health, version, sessions): (crate::config::HostPort, _, Option<Box<str>>, usize)| {
+            |((at, health, was_away), version, sessions): ((HostPort, _, _), Option<Box<str>>, usize)| {
                 let id = at.to_string();
                 let said = known
                     .and_then(|known| known.servers.iter().find(|(other, _)| *other == at))
@@ -133,6 +134,7 @@ impl Shown {
                     zone: None,
                     listed: Ok(true),
                     reach,
+                    was_away,
                     version: version.ok_or_else(|| format!("{id} has not said its version")),
                     drain: self.ensemble.drain_state(&id).unwrap_or_default(),
                     in_flight: u64::try_from(in_flight).unwrap_or(0),

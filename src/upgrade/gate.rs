@@ -158,6 +158,8 @@ codes! {
     ClusterSize = "cluster_size",
     /// The plan doesn't say how many members there are, or none lives.
     NoPlan = "no_plan",
+    /// Members have not had their turn.
+    TurnsLeft = "turns_left",
     /// Not all members have had their turn for long enough.
     Soaking = "soaking",
     /// The cluster refuses the new features.
@@ -290,9 +292,16 @@ pub(super) fn answer(gate: Gate, ask: Question<'_>) -> Verdict {
     verdict
 }
 
-/// What `next` asks for at this moment: all but time.
-pub(super) fn is_well(ask: Question<'_>) -> bool {
-    next::now(ask).is_open()
+/// What `next` asks for at this moment: all but time. `None` where the cluster was asked too long ago to tell: without a plan nobody asks
+/// it between two gates. What is known without asking (who can't be reached, what is held, what clients saw) counts all the same.
+pub(super) fn is_well(ask: Question<'_>) -> Option<bool> {
+    use Code::{ClientErrors, Held, Unreachable, WrongMember};
+    let verdict = next::now(ask);
+    let seen = |reason: &Reason| matches!(reason.code, ClientErrors | Held | Unreachable | WrongMember);
+    if ask.facts.age.is_some_and(|age| age > FACTS_LAST) && !verdict.reasons.iter().any(seen) {
+        return None;
+    }
+    Some(verdict.is_open())
 }
 
 /// A few of many, and how many more there are.

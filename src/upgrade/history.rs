@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// With nothing known for longer than this, what was well before says nothing any more.
-const GAP: Duration = Duration::from_secs(30);
+/// With nothing known for longer than this, what was well before says nothing any more. Who asks every 30 s and a little is no gap.
+const GAP: Duration = Duration::from_secs(60);
 /// How far back errors are remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);
 /// Samples closer together than this are one.

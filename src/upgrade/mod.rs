@@ -10,6 +10,7 @@ mod history;
 mod phase;
 mod plan;
 mod roll;
+mod turn;
 mod version;
 
 #[cfg(test)]

@@ -2,18 +2,22 @@
 //!
 //! Everything fails open: what nobody renews ends by itself, and with it every drain that it ordered. Nothing is kept on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use super::errors::Refusal;
-use super::facts::{DrainState, Facts, Member, Reach};
+use super::facts::Facts;
 use super::gate::{self, Gate, Question, Verdict};
-use super::history::{Errors, Stable};
-use super::phase::{Phase, Seen};
+use super::history::Errors;
+use super::phase::Phase;
 use super::plan::{Pin, Plan};
+use super::turn::Turn;
 use super::version::is_same;
+
+/// So many plans that have ended are remembered: their earlier generations stay stale.
+const REMEMBERED: usize = 16;
 
 /// What every order of a controller's carries.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -78,28 +82,12 @@ struct Living {
     heard: Instant,
 }
 
-/// A member's turn.
-#[derive(Clone, Debug, Default)]
-struct Turn {
-    phase: Phase,
-    /// When its drain was ordered, until it is drained.
-    ordered: Option<Instant>,
-    /// A plan ordered its drain.
-    by_plan: bool,
-    /// It was drained when it went down.
-    was_drained: bool,
-    /// It was drained, down, and is back.
-    rolled: bool,
-    /// Since when it serves again.
-    back: Option<Instant>,
-    stable: Stable,
-}
-
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Roll {
     living: Option<Living>,
-    last: Option<(String, u64, Ended)>,
+    /// Plans that have ended, the last one at the back; each id once.
+    ended: VecDeque<(String, u64, Ended)>,
     turns: BTreeMap<String, Turn>,
     errors: Errors,
 }
@@ -131,38 +119,42 @@ impl Roll {
 
     fn judge(&self, plan: &Plan) -> Result<Put, Refusal> {
         let (plan_id, given) = (plan.plan_id.clone(), plan.generation);
-        if let Some(Living { plan: known, .. }) = &self.living {
+        let living = self.living.as_ref().map(|living| &living.plan);
+        if let Some(known) = living.filter(|known| known.plan_id == plan_id || given <= known.generation) {
             let (known_id, generation) = (known.plan_id.clone(), known.generation);
             return match (known_id == plan_id, given.cmp(&generation)) {
-                (_, std::cmp::Ordering::Greater) => Ok(Put::Replaced),
                 (false, _) => Err(Refusal::Other { plan_id: known_id, generation }),
+                (true, std::cmp::Ordering::Greater) => Ok(Put::Replaced),
                 (true, std::cmp::Ordering::Less) => Err(Refusal::Stale { plan_id, known: generation, given }),
                 (true, std::cmp::Ordering::Equal) if known == plan => Ok(Put::Renewed),
                 (true, std::cmp::Ordering::Equal) => Err(Refusal::Changed { plan_id, generation }),
             };
         }
-        match &self.last {
-            Some((id, known, _)) if *id == plan_id && given < *known => {
-                Err(Refusal::Stale { plan_id, known: *known, given })
-            }
+        match self.ended(&plan_id) {
+            Some((_, known, _)) if given < *known => Err(Refusal::Stale { plan_id, known: *known, given }),
             // One that expired has only been away.
-            Some((id, known, how)) if *id == plan_id && given == *known && *how != Ended::Expired => {
+            Some((_, known, how)) if given == *known && *how != Ended::Expired => {
                 Err(Refusal::Over { plan_id, generation: given, how: how.as_str() })
             }
+            _ if living.is_some() => Ok(Put::Replaced),
             _ => Ok(Put::Begun),
         }
     }
 
+    /// How a plan ended, if it has not been forgotten.
+    fn ended(&self, plan_id: &str) -> Option<&(String, u64, Ended)> {
+        self.ended.iter().find(|(id, ..)| id == plan_id)
+    }
+
     /// Whether an order is this plan's; renews it.
     fn check(&mut self, ticket: &Ticket, now: Instant) -> Result<&Plan, Refusal> {
-        let Some(living) = &mut self.living else {
-            return Err(match &self.last {
-                Some((plan_id, generation, how)) if *plan_id == ticket.plan_id => {
-                    Refusal::Over { plan_id: plan_id.clone(), generation: *generation, how: how.as_str() }
-                }
-                _ => Refusal::NoPlan,
-            });
-        };
+        if self.living.is_none()
+            && let Some((plan_id, generation, how)) = self.ended(&ticket.plan_id)
+        {
+            let (plan_id, generation, how) = (plan_id.clone(), *generation, how.as_str());
+            return Err(Refusal::Over { plan_id, generation, how });
+        }
+        let Some(living) = &mut self.living else { return Err(Refusal::NoPlan) };
         let (plan_id, known) = (living.plan.plan_id.clone(), living.plan.generation);
         if plan_id != ticket.plan_id {
             return Err(Refusal::Other { plan_id, generation: known });
@@ -240,16 +232,18 @@ impl Roll {
     }
 
     fn has_ended(&self, ticket: &Ticket, how: impl Fn(Ended) -> bool) -> bool {
-        let is_it = |(id, generation, ended): &(String, u64, Ended)| {
-            *id == ticket.plan_id && *generation == ticket.generation && how(*ended)
-        };
-        self.living.is_none() && self.last.as_ref().is_some_and(is_it)
+        let ended = self.ended(&ticket.plan_id).filter(|_| self.living.is_none());
+        ended.is_some_and(|(_, generation, ended)| *generation == ticket.generation && how(*ended))
     }
 
     fn end(&mut self, how: Ended) -> Vec<Action> {
         let Some(living) = self.living.take() else { return Vec::new() };
         let pinned = living.plan.pin == Pin::Lowest && !living.plan.dry_run;
-        self.last = Some((living.plan.plan_id, living.plan.generation, how));
+        self.ended.retain(|(id, ..)| *id != living.plan.plan_id);
+        self.ended.push_back((living.plan.plan_id, living.plan.generation, how));
+        if self.ended.len() > REMEMBERED {
+            self.ended.pop_front();
+        }
         let mut actions = Vec::new();
         for (id, turn) in self.turns.iter_mut().filter(|(_, turn)| turn.by_plan) {
             (turn.ordered, turn.by_plan) = (None, false);
@@ -273,9 +267,9 @@ impl Roll {
         for member in &facts.members {
             let well = self.well(&plan, &member.id, facts, now);
             let turn = self.turns.entry(member.id.clone()).or_default();
-            turn.stable.note(well, now);
+            turn.note(well, now);
             // Without a plan nobody asks the cluster, so that nobody can tell: who is back serves.
-            step(turn, member, well || !lives, now, &mut actions);
+            turn.step(member, well == Some(true) || !lives, now, &mut actions);
         }
         actions
     }
@@ -288,14 +282,15 @@ impl Roll {
         if let Some(id) = member.filter(|id| facts.member(id).is_some()) {
             let well = self.well(&plan, id, facts, now);
             let turn = self.turns.entry(id.to_owned()).or_default();
-            turn.stable.note(well, now);
+            turn.note(well, now);
             stable_for = turn.stable.lasts(now);
         }
         let left = self.left(&plan, facts);
         gate::answer(gate, self.question(&plan, member, facts, &left, stable_for, now))
     }
 
-    fn well(&self, plan: &Plan, member: &str, facts: &Facts, now: Instant) -> bool {
+    /// Whether all but time is well; `None` where what is known is too old to say so.
+    fn well(&self, plan: &Plan, member: &str, facts: &Facts, now: Instant) -> Option<bool> {
         gate::is_well(self.question(plan, Some(member), facts, &[], Duration::ZERO, now))
     }
 
@@ -308,7 +303,7 @@ impl Roll {
         stable_for: Duration,
         now: Instant,
     ) -> Question<'a> {
-        let finalized = matches!(&self.last, Some((_, _, Ended::Finalized))) && self.living.is_none();
+        let finalized = matches!(self.ended.back(), Some((_, _, Ended::Finalized))) && self.living.is_none();
         let all_back = self.all_back(plan, left);
         Question { plan, member, facts, left, all_back, errors: &self.errors, stable_for, finalized, now }
     }
@@ -356,7 +351,7 @@ impl Roll {
 
     /// The plan that ended last: its id, generation, and how.
     pub fn last(&self) -> Option<(&str, u64, Ended)> {
-        self.last.as_ref().map(|(id, generation, how)| (id.as_str(), *generation, *how))
+        self.ended.back().map(|(id, generation, how)| (id.as_str(), *generation, *how))
     }
 
     /// Where a member is in its turn.
@@ -377,39 +372,5 @@ impl Roll {
             Phase::Draining | Phase::Drained | Phase::Verifying => true,
         };
         self.living.is_some() || self.turns.values().any(in_turn)
-    }
-}
-
-fn step(turn: &mut Turn, member: &Member, well: bool, now: Instant, actions: &mut Vec<Action>) {
-    let up = match member.reach {
-        Reach::Up => Some(true),
-        Reach::Untried => None,
-        Reach::Down(_) | Reach::Wrong(_) => Some(false),
-    };
-    let before = turn.phase;
-    turn.phase = before.next(Seen { up, drain: member.drain, good: well });
-    let drained = member.drain == DrainState::Drained;
-    if let Some(since) = turn.ordered {
-        if drained {
-            actions.push(Action::Drained(now.saturating_duration_since(since)));
-            turn.ordered = None;
-        } else if matches!(member.drain, DrainState::Off | DrainState::Expired) {
-            turn.ordered = None;
-        }
-    }
-    match (before, turn.phase) {
-        (_, Phase::Down) => turn.was_drained |= drained,
-        (Phase::Down, _) => {
-            turn.rolled |= turn.was_drained;
-            turn.was_drained = false;
-            if matches!(member.drain, DrainState::Draining { .. } | DrainState::Drained | DrainState::Expired)
-            {
-                // What it was drained for is over: clients may use it again.
-                (turn.ordered, turn.by_plan) = (None, false);
-                actions.push(Action::Undrain(member.id.clone()));
-            }
-        }
-        (Phase::Verifying, Phase::Serving) => turn.back = Some(now),
-        _ => {}
     }
 }

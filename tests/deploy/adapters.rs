@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -154,6 +155,15 @@ fn stateful_sets_name_the_hooks_and_their_environment() {
 
 /// A listener that answers each request with the next of these statuses, the last one for good, and notes their paths.
 fn sidecar(statuses: &'static [u16]) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    answering(statuses, Duration::ZERO)
+}
+
+/// One at which somebody is left each time, which it says after so long.
+fn slow(after: Duration) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    answering(&[202], after)
+}
+
+fn answering(statuses: &'static [u16], after: Duration) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, asked) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
     let notes = Arc::clone(&asked);
@@ -169,6 +179,7 @@ fn sidecar(statuses: &'static [u16]) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
             let mut notes = notes.lock().unwrap();
             let status = statuses[notes.len().min(statuses.len() - 1)];
             notes.push(text.split(' ').nth(1).unwrap_or_default().to_owned());
+            std::thread::sleep(after);
             let _ =
                 write!(stream, "HTTP/1.1 {status} x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}");
         }
@@ -260,4 +271,40 @@ fn a_hook_fails_open_and_in_time() {
         assert_eq!(output.status.code(), Some(0), "{name}");
         assert!(said(&output).contains("PRESTOP_SIDECARS"), "{name}: {}", said(&output));
     }
+}
+
+/// The script that asks as the program does, however long it is to wait: a sidecar takes 240 s at most.
+#[test]
+fn the_script_waits_as_long_as_it_is_told_and_no_longer() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes/prestop.sh");
+    let run = |script: &Path, sidecar: SocketAddr, seconds: &str| {
+        let start = Instant::now();
+        let mut command = Command::new("sh");
+        let listener = sidecar.to_string();
+        command.arg(script).env("PRESTOP_CLUSTER", "orders").env("POD_NAME", "kafka-3");
+        let output =
+            command.env("PRESTOP_SIDECARS", listener).env("PRESTOP_TIMEOUT_S", seconds).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        start.elapsed()
+    };
+    for (seconds, asked_for) in
+        [("600", "240"), ("99999999999999999999", "240"), ("0", "25"), ("soon", "25"), ("008", "8")]
+    {
+        let (address, asked) = sidecar(&[200]);
+        run(&path, address, seconds);
+        let asked = asked.lock().unwrap();
+        assert_eq!(asked.len(), 1, "{seconds}: {asked:?}");
+        assert!(asked[0].ends_with(&format!("timeout_s={asked_for}")), "{seconds}: {asked:?}");
+    }
+    // Some are left after the longest answer: it is asked again until the time is over.
+    let text = read("deploy/kubernetes/prestop.sh");
+    assert!(text.contains("\nlongest=240 "));
+    let short = std::env::temp_dir().join(format!("evenkeel-prestop-{}.sh", std::process::id()));
+    std::fs::write(&short, text.replace("\nlongest=240 ", "\nlongest=1 ")).unwrap();
+    let (address, asked) = slow(Duration::from_millis(1100));
+    let took = run(&short, address, "4");
+    std::fs::remove_file(&short).unwrap();
+    let asked = asked.lock().unwrap();
+    assert!(asked.len() > 1 && took < Duration::from_secs(20), "{asked:?} {took:?}");
+    assert!(asked[0].ends_with("timeout_s=1"), "{asked:?}");
 }

@@ -11,7 +11,9 @@
 
 mod adapters;
 mod dashboard;
+mod flagger;
 mod promql;
+mod rolled;
 mod rules;
 mod script;
 

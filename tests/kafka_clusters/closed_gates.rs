@@ -90,26 +90,26 @@ fn a_broker_that_is_missing_and_one_in_the_place_of_another() {
     let controller = Controller::begin(&sidecar, &members(&cluster)).unwrap();
 
     controller.wait_gate("stop", Some("1"), &["not_drained", "another_member_down"]).unwrap();
-    controller.wait_gate("finalize", None, &["cluster_size", "member_not_listed"]).unwrap();
+    controller.wait_gate("finalize", None, &["cluster_size", "member_not_listed", "turns_left"]).unwrap();
     cluster.start_node(3).unwrap();
     cluster.wait_ready().unwrap();
     controller.wait_gate("stop", Some("1"), &["not_drained"]).unwrap();
     controller.wait_gate("next", Some("3"), &[]).unwrap();
-    controller.wait_gate("finalize", None, &[]).unwrap();
+    controller.wait_gate("finalize", None, &["turns_left"]).unwrap();
     cluster.stop(3).unwrap();
     controller.wait_gate("next", Some("3"), &["member_unreachable", "member_not_listed"]).unwrap();
-    controller.wait_gate("finalize", None, &["cluster_size", "member_not_listed"]).unwrap();
+    controller.wait_gate("finalize", None, &["cluster_size", "member_not_listed", "turns_left"]).unwrap();
 
     // It comes back, and its name leads to broker 2, which answers there.
     dns.set(&name(3), ip(&cluster, 2));
     cluster.start_node(3).unwrap();
     cluster.wait_ready().unwrap();
     controller.wait_gate("next", Some("3"), &["wrong_member"]).unwrap();
-    controller.wait_gate("finalize", None, &["wrong_member"]).unwrap();
+    controller.wait_gate("finalize", None, &["wrong_member", "turns_left"]).unwrap();
     controller.wait_gate("stop", Some("1"), &["not_drained", "another_member_down"]).unwrap();
     dns.set(&name(3), ip(&cluster, 3));
     controller.wait_gate("next", Some("3"), &[]).unwrap();
-    controller.wait_gate("finalize", None, &[]).unwrap();
+    controller.wait_gate("finalize", None, &["turns_left"]).unwrap();
     controller.wait_gate("stop", Some("1"), &["not_drained"]).unwrap();
 }
 

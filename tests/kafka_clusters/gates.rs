@@ -49,8 +49,8 @@ fn one_broker_has_its_turn(version: KafkaVersion, release: &str) {
     controller.wait_gate("stop", Some(second), &["not_drained"]).unwrap();
     // The other one and the controller are left.
     controller.wait_closed("stop", Some(&active), &["controller_comes_last"]).unwrap();
-    controller.wait_gate("finalize", None, &[]).unwrap();
-    controller.finalize().unwrap();
+    controller.wait_gate("finalize", None, &["turns_left"]).unwrap();
+    controller.finalize_with(&active, members.len()).unwrap();
     let drains = scene.sidecar.metric_sum("evenkeel_upgrade_drain_seconds_count", &[]).unwrap();
     assert!(testbed::scene::is(drains, 1.0), "{drains} drains counted");
 }

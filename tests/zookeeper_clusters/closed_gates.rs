@@ -30,7 +30,7 @@ fn a_follower_that_is_missing_and_one_that_is_not_in_sync() {
     sidecar.wait_ready(PATIENCE).unwrap();
     let controller = Controller::begin(&sidecar, &names(&ensemble)).unwrap();
     controller.wait_gate("stop", Some(&well), &["not_drained", "another_member_down"]).unwrap();
-    controller.wait_gate("finalize", None, &["cluster_size", "member_not_listed"]).unwrap();
+    controller.wait_gate("finalize", None, &["cluster_size", "member_not_listed", "turns_left"]).unwrap();
     let config = std::fs::read_to_string(sidecar.config()).unwrap();
     let whole = config.replace(&format!("\"{well}\""), &format!("\"{well}\", \"{behind}\""));
     assert_ne!(config, whole);
@@ -38,7 +38,7 @@ fn a_follower_that_is_missing_and_one_that_is_not_in_sync() {
     sidecar.signal(Signal::HUP).unwrap();
     controller.wait_gate("stop", Some(&well), &["not_drained"]).unwrap();
     controller.wait_gate("next", Some(&behind), &[]).unwrap();
-    controller.wait_gate("finalize", None, &[]).unwrap();
+    controller.wait_gate("finalize", None, &["turns_left"]).unwrap();
 
     ensemble.freeze(late).unwrap();
     controller.wait_gate("next", Some(&well), &["followers_not_synced"]).unwrap();

@@ -33,8 +33,8 @@ fn a_server_of_3_9_has_its_turn() {
     ensemble.wait_ready().unwrap();
     controller.wait_gate("next", Some(&first), &[]).unwrap();
     controller.wait_gate("stop", Some(&second), &["not_drained"]).unwrap();
-    controller.wait_gate("finalize", None, &[]).unwrap();
-    controller.finalize().unwrap();
+    controller.wait_gate("finalize", None, &["turns_left"]).unwrap();
+    controller.finalize_with(&leads, members.len()).unwrap();
     let drains = sidecar.metric_sum("evenkeel_upgrade_drain_seconds_count", &[]).unwrap();
     assert!(testbed::scene::is(drains, 1.0), "{drains} drains counted");
 }

@@ -121,3 +121,47 @@ async fn writes_do_not_wait_for_ever() {
     other.end(client2).await;
     bed.end(client).await;
 }
+
+/// A thousand sidecars look at each server: at those that are not drained no more often than else, but for the moment in which the
+/// drained leader has gone and nobody leads yet.
+#[tokio::test]
+async fn a_drain_makes_nobody_look_at_the_others_again_and_again() {
+    let (bed, mut client) = three(2, "", "").await;
+    let looks = |id: u8| bed.fake.server(id, |server| server.looks);
+    let watched = Duration::from_secs(3);
+    for drained in [3, 1] {
+        bed.drained(drained).await;
+        tokio::time::sleep(Duration::from_millis(300)).await; // the look that the order made
+        let before = [1, 2, 3].map(looks);
+        tokio::time::sleep(watched).await;
+        let seen = [0, 1, 2].map(|index| looks(u8::try_from(index + 1).unwrap()) - before[index]);
+        for id in 1..=3u8 {
+            let seen = seen[usize::from(id) - 1];
+            assert!(if id == drained { seen > 8 } else { seen <= 1 }, "{id} of {drained}: {seen}");
+        }
+        if drained == 3 {
+            bed.drain(3, false).await;
+        }
+    }
+    // The leader goes, and for a second nobody leads. Then the write that waited goes on soon.
+    client.send(SET_DATA, &set_data("/a", "x", -1)).await;
+    bed.holding(1).await;
+    bed.fake.server(2, |server| server.mode = "none");
+    bed.fake.server(3, |server| server.mode = "none");
+    bed.fake.down(1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    bed.fake.server(2, |server| server.mode = "follower");
+    bed.fake.server(3, |server| server.mode = "leader");
+    let led = std::time::Instant::now();
+    assert_eq!(client.answer().await.err, 0);
+    assert!(led.elapsed() < Duration::from_secs(2), "{:?}", led.elapsed());
+    // And then they are left alone, the one that has gone too.
+    tokio::time::sleep(Duration::from_millis(2200)).await;
+    let before = [2, 3].map(looks);
+    let gone = bed.metric("upstream_connect_total", "outcome=\"refused\"").await;
+    tokio::time::sleep(watched).await;
+    assert!(looks(2) - before[0] <= 1 && looks(3) - before[1] <= 1, "{} {}", looks(2), looks(3));
+    let gone = bed.metric("upstream_connect_total", "outcome=\"refused\"").await - gone;
+    assert!(gone <= 6.0, "{gone}");
+    bed.end(client).await;
+}

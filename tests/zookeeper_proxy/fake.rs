@@ -117,6 +117,8 @@ pub struct Server {
     pub always: Option<Attach>,
     /// Where it stands while it lags behind, and what it will tell when it has caught up.
     pub lag: Option<(i64, Vec<(u64, Bytes)>)>,
+    /// How often it was asked for `srvr`.
+    pub looks: usize,
     running: Option<(watch::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -249,6 +251,7 @@ impl Fake {
             attaches: VecDeque::new(),
             always: None,
             lag: None,
+            looks: 0,
             running: None,
         };
         self.world().servers.insert(id, server);

@@ -87,6 +87,7 @@ pub async fn connection(world: Shared, id: u8, stream: TcpStream) {
 fn word_answer(world: &Shared, id: u8, asked: &str) -> String {
     let mut world = world.lock().unwrap();
     if asked == "srvr" {
+        world.servers.get_mut(&id).unwrap().looks += 1;
         let mode = world.servers[&id].mode;
         return match mode {
             "none" => "This ZooKeeper instance is not currently serving requests\n".to_owned(),

@@ -50,7 +50,7 @@ impl ClusterStatus for Orders {
     }
 
     fn status(&self) -> Value {
-        let members = MEMBERS.map(|id| json!({ "id": id, "phase": "serving" }));
+        let members = MEMBERS.map(|id| json!({ "id": id, "phase": "serving", "leaders_seen": 4 }));
         json!({ "name": "orders", "members": members })
     }
 
@@ -90,6 +90,7 @@ impl ClusterStatus for Orders {
             zone: None,
             listed: Ok(true),
             reach: Reach::Up,
+            was_away: None,
             version: Ok(self.version.lock().unwrap().clone()),
             drain: self.drain_state(id).unwrap(),
             in_flight: 0,

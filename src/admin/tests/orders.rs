@@ -166,6 +166,8 @@ async fn a_drain_says_how_far_it_has_come() {
         server.orders.sessions.store(sessions, Relaxed);
         let (got, body) = order(&server, method, &drain_of(member), Value::Null).await;
         assert_eq!((got, &body["phase"], &body["sessions"]), (status, &json!(phase), &left));
+        let leaders = if method == "PUT" { json!(4) } else { Value::Null };
+        assert_eq!(body["leaders_seen"], leaders, "what it leads still is told with the order");
     }
     assert_eq!(
         server.orders.drains.lock().unwrap().values().collect::<Vec<_>>(),
@@ -187,6 +189,29 @@ async fn a_drain_says_how_far_it_has_come() {
         let field = body.as_object().unwrap().keys().next().unwrap().clone();
         assert!(answer["detail"].as_str().unwrap().contains(&field), "{answer}");
     }
+}
+
+/// As many members as a plan may have, with the longest names: only a plan is as long as that.
+#[tokio::test]
+async fn the_largest_plan_is_taken() {
+    let server = start(Limits::default()).await;
+    let (long, version) = ("x".repeat(128), format!("4{}", ".3".repeat(63)));
+    let member = |index: usize| {
+        let id = format!("{index:0>128}");
+        json!({ "id": id, "address": long, "zone": long, "from": version, "to": version })
+    };
+    let members: Vec<Value> = (0..1000).map(member).collect();
+    let plan =
+        json!({ "plan_id": long, "generation": u64::MAX, "members": members, "reason": "y".repeat(1000) });
+    assert!(plan.to_string().len() > 600 * 1024);
+    let (status, answer) = order(&server, "PUT", PLAN, plan).await;
+    let told = answer.to_string();
+    assert_eq!(status, 200, "{}", told.get(..200).unwrap_or(&told));
+    let longer = json!({ "plan_id": "z".repeat(1024 * 1024) });
+    let (status, answer) = order(&server, "PUT", PLAN, longer).await;
+    assert!(status == 413 && answer["detail"].as_str().unwrap().contains("1 MiB"), "{answer}");
+    let drain = json!({ "plan_id": "z".repeat(64 * 1024) });
+    assert_eq!(order(&server, "PUT", &drain_of("zk-1:2181"), drain).await.0, 413);
 }
 
 #[tokio::test]

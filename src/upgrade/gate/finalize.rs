@@ -1,8 +1,8 @@
 //! `finalize`: every member has the new version, none is missing, and nobody needs the old one.
 
 use super::common::{client_versions, reach, version};
-use super::{Code, Question, Verdict};
-use crate::upgrade::facts::Cluster;
+use super::{Code, Question, Reason, Verdict, some_of};
+use crate::upgrade::facts::{Cluster, ZooKeeper};
 use crate::upgrade::plan::PlanMember;
 use std::time::Duration;
 
@@ -31,6 +31,15 @@ pub(super) fn answer(ask: Question<'_>) -> Verdict {
             verdict.because(Code::NotListed, format!("the cluster doesn't list {}", planned.id));
         }
     }
+    // Where versions tell, they have spoken. One member alone may stand for all: a plan has one at least, also when nobody is left.
+    let untold = |reason: &Reason| matches!(reason.code, Code::NotAtTarget | Code::VersionUnknown);
+    if ask.plan.members.len() > 1 && !verdict.reasons.iter().any(untold) {
+        let left = ask.left.iter().filter(|id| listed.iter().any(|member| member.id == **id));
+        let left: Vec<String> = left.cloned().collect();
+        if !left.is_empty() {
+            verdict.because(Code::TurnsLeft, some_of(&left));
+        }
+    }
     soak(&mut verdict, &ask);
     if verdict.fresh(ask.facts)
         && let Cluster::Kafka(kafka) = &ask.facts.cluster
@@ -38,10 +47,22 @@ pub(super) fn answer(ask: Question<'_>) -> Verdict {
     {
         verdict.known(&kafka.upgrade_check, Code::FeaturesRefused);
         client_versions(&mut verdict, kafka, target.as_deref());
-    } else if let Cluster::ZooKeeper(ensemble) = &ask.facts.cluster {
-        verdict.known(ensemble, Code::FactsUnknown);
+    } else if let Cluster::ZooKeeper(ensemble) = &ask.facts.cluster
+        && let Some(ensemble) = verdict.known(ensemble, Code::FactsUnknown)
+    {
+        of_zookeeper(&mut verdict, &ask, ensemble);
     }
     verdict
+}
+
+/// Listed here is who stands in the configuration: the ensemble itself says whether it has more. Observers are no voters, so that it may say fewer.
+fn of_zookeeper(verdict: &mut Verdict, ask: &Question<'_>, ensemble: &ZooKeeper) {
+    if let Some(voters) = verdict.known(&ensemble.voters, Code::FactsUnknown)
+        && let Some(size) = ask.plan.size()
+        && *voters > size
+    {
+        verdict.because(Code::ClusterSize, format!("{voters} servers vote, the plan names {size}"));
+    }
 }
 
 fn soak(verdict: &mut Verdict, ask: &Question<'_>) {

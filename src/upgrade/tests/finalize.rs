@@ -1,6 +1,6 @@
 //! `finalize` and `rollback`.
 
-use super::make::{codes, kafka, plan, zookeeper};
+use super::make::{codes, kafka, plan, verdict, zookeeper};
 use crate::upgrade::*;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,26 @@ fn a_cluster_that_lost_members_is_not_finalized() {
     );
 }
 
+/// `/zookeeper/config` may name more than the configuration does.
+#[test]
+fn an_ensemble_is_as_large_as_it_says() {
+    let ask = |spoil: &dyn Fn(&mut ZooKeeper), size: Option<usize>| {
+        let mut facts = zookeeper();
+        spoil(facts.in_ensemble());
+        let plan = Plan { cluster_size: size, ..plan(&zookeeper(), "3.7.2", "3.8.7") };
+        codes(Gate::Finalize, Some(plan), None, &facts)
+    };
+    assert_eq!(ask(&|_| {}, None), NONE);
+    assert_eq!(ask(&|e| e.voters = Ok(5), None), ["cluster_size"], "five vote, three are listed");
+    assert_eq!(
+        ask(&|e| e.voters = Ok(5), Some(5)),
+        ["cluster_size"],
+        "three are listed, the plan names five"
+    );
+    assert_eq!(ask(&|e| e.voters = Ok(2), None), NONE, "one observes");
+    assert_eq!(ask(&|e| e.voters = Err("no answer".to_owned()), None), ["facts_unknown"]);
+}
+
 #[test]
 fn every_member_is_there_and_at_the_target() {
     assert_eq!(spoilt(|f| f.of("1").version = Ok("3.8".to_owned())), ["not_at_target"]);
@@ -63,6 +83,58 @@ fn the_cluster_takes_it_and_no_client_needs_the_old_one() {
         members: vec!["1".to_owned()],
     };
     assert_eq!(spoilt(|f| f.in_kafka().dropped = vec![row.clone()]), ["client_needs_dropped_version"]);
+}
+
+/// Where versions tell nothing, it counts that each was seen to have its turn.
+#[test]
+fn it_is_closed_before_anybody_had_a_turn() {
+    let silent = |facts: &Facts| {
+        let mut plan = plan(facts, "3.9.1", "3.9.2");
+        for member in &mut plan.members {
+            (member.from, member.to) = (None, None);
+        }
+        plan
+    };
+    let patch = plan(&kafka(), "3.9.1", "3.9.2");
+    for (plan, facts) in
+        [(silent(&kafka()), kafka()), (silent(&zookeeper()), zookeeper()), (patch.clone(), kafka())]
+    {
+        let verdict = verdict(Gate::Finalize, Some(plan.clone()), None, &facts);
+        assert_eq!(verdict.reasons.len(), 1, "{verdict:?}");
+        assert_eq!(verdict.reasons[0].code.as_str(), "turns_left");
+        let ids: Vec<String> = plan.members.into_iter().map(|member| member.id).collect();
+        assert_eq!(verdict.reasons[0].detail, ids.join(", "));
+    }
+    // One by one, by whatever order.
+    let (mut roll, mut facts, t0) = (Roll::default(), kafka(), Instant::now());
+    let second = Duration::from_secs(1);
+    roll.put(patch.clone(), t0).unwrap();
+    let left = |roll: &mut Roll, facts: &Facts| {
+        let verdict = roll.ask(Gate::Finalize, None, facts, t0);
+        verdict.reasons.iter().map(|r| format!("{}: {}", r.code.as_str(), r.detail)).collect::<Vec<_>>()
+    };
+    let ticket = |generation| Ticket { plan_id: "p".to_owned(), generation };
+    for (index, (id, rest)) in [("2", "1, 3"), ("3", "1")].into_iter().enumerate() {
+        let now = t0 + second * 10 * u32::try_from(index).unwrap();
+        roll.drain(id, Some(&ticket(1)), now).unwrap();
+        facts.of(id).drain = DrainState::Drained;
+        roll.observe(&facts, now);
+        facts.of(id).reach = Reach::Down("refused".to_owned());
+        roll.observe(&facts, now + second);
+        facts.of(id).reach = Reach::Up;
+        roll.observe(&facts, now + second * 3);
+        facts.of(id).drain = DrainState::Off;
+        assert_eq!(left(&mut roll, &facts), [format!("turns_left: {rest}")]);
+    }
+    assert!(matches!(roll.finalize(&ticket(1), &facts, t0), Err(Refusal::Closed { .. })));
+    // Its controller knows better of the last one: a plan that lists it alone stands for all.
+    let last = Plan { generation: 2, cluster_size: Some(3), members: patch.members[..1].to_vec(), ..patch };
+    roll.put(last.clone(), t0).unwrap();
+    assert_eq!(roll.finalize(&ticket(2), &facts, t0), Ok(Vec::new()));
+    // So it is at a sidecar that knows nothing of what was before.
+    let mut fresh = Roll::default();
+    fresh.put(last, t0).unwrap();
+    assert_eq!(fresh.finalize(&ticket(2), &kafka(), t0), Ok(Vec::new()));
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn facts(ids: [&str; 3], version: &str, cluster: Cluster) -> Facts {
         zone: Some(["a", "b", "c"][index].to_owned()),
         listed: Ok(true),
         reach: Reach::Up,
+        was_away: None,
         version: Ok(version.to_owned()),
         drain: DrainState::Off,
         in_flight: 0,

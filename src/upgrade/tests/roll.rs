@@ -216,3 +216,84 @@ fn a_drain_that_has_expired_ends_when_its_member_is_back() {
     facts.of("2").reach = Reach::Up;
     assert_eq!(roll.observe(&facts, t0 + SECOND), [Action::Undrain("2".to_owned())]);
 }
+
+/// Whose drain by a plan expired before it stopped had its turn all the same; a person's drain is no plan's.
+#[test]
+fn a_turn_counts_though_its_drain_had_expired() {
+    for (by, counts) in [(Some(ticket(1)), true), (None, false)] {
+        let (mut roll, mut facts, t0) = (Roll::default(), kafka(), Instant::now());
+        roll.put(plan(&kafka(), "3.9.1", "3.9.2"), t0).unwrap();
+        roll.drain("2", by.as_ref(), t0).unwrap();
+        for (drain, reach) in [
+            (DrainState::Drained, Reach::Up),
+            (DrainState::Expired, Reach::Up),
+            (DrainState::Expired, Reach::Down("refused".to_owned())),
+        ] {
+            (facts.of("2").drain, facts.of("2").reach) = (drain, reach);
+            roll.observe(&facts, t0 + SECOND);
+        }
+        facts.of("2").reach = Reach::Up;
+        assert_eq!(roll.observe(&facts, t0 + SECOND * 3), [Action::Undrain("2".to_owned())]);
+        assert_eq!(roll.had_turn("2"), counts);
+    }
+}
+
+/// Out of reach for a moment is not stopped: the drain goes on, and nothing has been done. Who knows how long it was says so.
+#[test]
+fn a_moment_out_of_reach_is_no_turn() {
+    let tenth = SECOND / 10;
+    for (seen_for, was_away, counts) in [
+        (tenth * 5, None, false),
+        (SECOND, None, true),
+        (SECOND, Some(tenth * 4), false),
+        (tenth * 5, Some(SECOND), true),
+    ] {
+        let (mut roll, mut facts, t0) = (Roll::default(), kafka().drained("2"), Instant::now());
+        roll.put(plan(&kafka(), "3.9.1", "3.9.2"), t0).unwrap();
+        roll.drain("2", Some(&ticket(1)), t0).unwrap();
+        roll.observe(&facts, t0);
+        facts.of("2").reach = Reach::Down("no route".to_owned());
+        roll.observe(&facts, t0 + SECOND);
+        (facts.of("2").reach, facts.of("2").was_away) = (Reach::Up, was_away);
+        let ended = roll.observe(&facts, t0 + SECOND + seen_for);
+        assert_eq!(roll.had_turn("2"), counts, "{seen_for:?} {was_away:?}");
+        if counts {
+            assert_eq!((ended, roll.phase("2")), (vec![Action::Undrain("2".to_owned())], Phase::Verifying));
+            continue;
+        }
+        assert_eq!((ended, roll.phase("2")), (Vec::new(), Phase::Drained));
+        // The stop that it was drained for comes, and counts.
+        facts.of("2").reach = Reach::Down("refused".to_owned());
+        roll.observe(&facts, t0 + SECOND * 5);
+        (facts.of("2").reach, facts.of("2").was_away) = (Reach::Up, Some(SECOND));
+        assert_eq!(roll.observe(&facts, t0 + SECOND * 6), [Action::Undrain("2".to_owned())]);
+        assert!(roll.had_turn("2"));
+    }
+}
+
+/// What was given up stays so, whatever came after it; the last sixteen are remembered.
+#[test]
+fn an_earlier_generation_is_stale_though_another_plan_came_between() {
+    let (mut roll, t0) = (Roll::default(), Instant::now());
+    let of = |plan_id: &str, generation| Plan { plan_id: plan_id.to_owned(), generation, ..first() };
+    let end = |roll: &mut Roll, plan_id: &str, generation| {
+        roll.put(of(plan_id, generation), t0).unwrap();
+        roll.abort(&Ticket { plan_id: plan_id.to_owned(), generation }, t0).unwrap();
+    };
+    end(&mut roll, "a", 5);
+    end(&mut roll, "b", 1);
+    let refused = roll.put(of("a", 3), t0).unwrap_err();
+    assert_eq!(refused.to_string(), "stale: plan a is at generation 5, not 3");
+    assert!(matches!(roll.put(of("a", 5), t0), Err(Refusal::Over { how: "aborted", .. })));
+    roll.put(of("c", 2), t0).unwrap();
+    assert!(matches!(roll.put(of("a", 3), t0), Err(Refusal::Stale { known: 5, .. })), "nor while one lives");
+    assert_eq!(roll.put(of("a", 6), t0).unwrap().0, Put::Replaced);
+    roll.abort(&Ticket { plan_id: "a".to_owned(), generation: 6 }, t0).unwrap();
+    assert_eq!(roll.last(), Some(("a", 6, Ended::Aborted)));
+    for number in 0..15 {
+        end(&mut roll, &format!("d{number}"), 1);
+    }
+    assert!(matches!(roll.put(of("a", 5), t0), Err(Refusal::Stale { known: 6, .. })));
+    end(&mut roll, "e", 1);
+    assert_eq!(roll.put(of("a", 3), t0).unwrap().0, Put::Begun, "memory has an end");
+}

@@ -1,6 +1,6 @@
 //! Drains: sessions leave a server before it stops.
 
-use super::servers::{Drain, Servers};
+use super::servers::{Drain, Health, Server, Servers};
 use super::{Ensemble, lock};
 use crate::config::HostPort;
 use crate::time::now;
@@ -51,7 +51,23 @@ impl Ensemble {
     }
 }
 
+/// A drained server that has gone is looked at often for so long yet: whether it was only out of reach is found out by that.
+const GONE: Duration = Duration::from_secs(2);
+
 impl Servers {
+    /// Whether a server is to be looked at again and again: it is drained (whether it leads decides who waits, and it is about to stop), or
+    /// writes wait (`quiet`) for the one that leads when a drained one has gone. Others have nothing to tell, and a thousand sidecars look.
+    pub(super) fn is_urgent(&self, at: &HostPort, quiet: bool, now: Instant) -> bool {
+        let gone = |server: &Server| match server.health {
+            Health::Down(since) => Some(now.saturating_duration_since(since)),
+            _ => None,
+        };
+        self.all().iter().filter(|server| server.is_drained(now)).any(|drained| match gone(drained) {
+            gone if drained.at == *at => gone.is_none_or(|gone| gone < GONE),
+            gone => quiet && gone.is_some(),
+        })
+    }
+
     /// How far the drain of a server has come; `writing`: sessions with writes that keep it open. Nothing if there is no such server.
     pub(super) fn drain_state(&self, at: &HostPort, writing: usize, now: Instant) -> Option<DrainState> {
         let server = self.get(at)?;
@@ -64,5 +80,49 @@ impl Servers {
         let leaving = if self.all().len() > 1 { server.sessions } else { 0 };
         let left = (leaving + writing).max(usize::from(unknown));
         Some(if left == 0 { DrainState::Drained } else { DrainState::Draining { left } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zookeeper::words::Mode;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    #[test]
+    fn only_who_has_something_to_tell_is_looked_at_again_and_again() {
+        let at = |port: u16| HostPort { host: "zk".to_owned(), port };
+        let (mut servers, start) =
+            (Servers::new(&[at(1), at(2), at(3)], (Duration::ZERO, Duration::ZERO)), Instant::now());
+        let (moment, longest) = (Duration::from_millis(10), Duration::from_secs(20));
+        for port in 1..=3 {
+            servers.is_up(&at(port), start);
+            servers.get_mut(&at(port)).unwrap().mode =
+                Some(if port == 1 { Mode::Leader } else { Mode::Follower });
+        }
+        let urgent = |servers: &Servers, now: Instant| -> Vec<u16> {
+            let quiet = servers.is_quiet(now, longest);
+            (1..=3).filter(|port| servers.is_urgent(&at(*port), quiet, now)).collect()
+        };
+        assert_eq!(urgent(&servers, start), [0; 0]);
+        // A follower takes nobody with it.
+        let drain = Some(Drain { since: start, until: start + longest * 9 });
+        servers.get_mut(&at(2)).unwrap().drained = drain;
+        assert_eq!(urgent(&servers, start), [2]);
+        servers.is_down(&at(2), start, &mut StdRng::seed_from_u64(1));
+        assert_eq!(urgent(&servers, start + moment), [2], "is it only out of reach?");
+        assert_eq!(urgent(&servers, start + GONE), [0; 0]);
+        servers.get_mut(&at(2)).unwrap().drained = None;
+        servers.is_up(&at(2), start);
+        // The leader: the others are asked who leads when it has gone, until one does.
+        servers.get_mut(&at(1)).unwrap().drained = drain;
+        assert_eq!(urgent(&servers, start), [1]);
+        servers.is_down(&at(1), start, &mut StdRng::seed_from_u64(1));
+        assert_eq!(urgent(&servers, start + moment), [1, 2, 3]);
+        assert_eq!(urgent(&servers, start + GONE), [2, 3]);
+        assert_eq!(urgent(&servers, start + longest), [0; 0], "its controller has changed its mind");
+        let next = servers.get_mut(&at(3)).unwrap();
+        (next.mode, next.looked) = (Some(Mode::Leader), Some(start + moment));
+        assert_eq!(urgent(&servers, start + moment * 2), [1]);
     }
 }

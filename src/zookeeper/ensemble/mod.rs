@@ -373,6 +373,10 @@ impl Ensemble {
         }
         tracing::warn!(server = %at, error, "server is down");
         self.metrics.member(&at.to_string()).up.set(0);
+        if self.is_quiet() {
+            // Who leads now is asked at once.
+            self.look_now();
+        }
         self.poke.notify_one();
     }
 

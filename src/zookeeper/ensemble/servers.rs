@@ -38,6 +38,8 @@ pub struct Server {
     pub at: HostPort,
     /// Whether it serves.
     pub health: Health,
+    /// How long it was down the last time.
+    pub was_away: Option<Duration>,
     /// What it is, as far as it has said.
     pub mode: Option<Mode>,
     /// When it was last asked what it is, whatever it said.
@@ -95,6 +97,7 @@ impl Servers {
                 self.all.push(Server {
                     at: at.clone(),
                     health: Health::Unknown,
+                    was_away: None,
                     mode: None,
                     looked: None,
                     version: None,
@@ -201,6 +204,7 @@ impl Servers {
             Health::Down(since) => Some(now.saturating_duration_since(since)),
             _ => None,
         };
+        server.was_away = down.or(server.was_away);
         Some((before, down))
     }
 
@@ -263,11 +267,6 @@ impl Servers {
                 && server.mode != Some(Mode::ReadOnly)
         };
         self.all.iter().filter(serves).any(|server| server.at != *at)
-    }
-
-    /// Whether some server is being drained.
-    pub fn any_drained(&self, now: Instant) -> bool {
-        self.all.iter().any(|server| server.is_drained(now))
     }
 
     /// Whether no server is thought to serve, and since when: the moment at which the last one went.

@@ -27,7 +27,7 @@ use tokio::task::{AbortHandle, JoinSet};
 const PAUSE: Duration = Duration::from_secs(10);
 /// Between looks at one that is not: sessions that wait try it themselves, with their own back-off.
 const PAUSE_DOWN: Duration = Duration::from_secs(1);
-/// Between looks at all, and while a server is drained: then what it is decides who waits.
+/// Between looks at all; and at a drained server, whose mode decides who waits, and at those that may lead when it has gone.
 const LEAST: Duration = Duration::from_millis(100);
 /// For one answer.
 const BOUND: Duration = Duration::from_secs(2);
@@ -103,8 +103,8 @@ async fn look(ensemble: Arc<Ensemble>, at: HostPort) {
             let why = failure.map_or_else(String::new, |failure| failure.to_string());
             ensemble.server_is_down(&at, &why);
         }
-        let drained = ensemble.read(|servers| servers.any_drained(now()));
-        let pause = match (drained, up) {
+        let quiet = ensemble.is_quiet();
+        let pause = match (ensemble.read(|servers| servers.is_urgent(&at, quiet, now())), up) {
             (true, _) => LEAST,
             (false, true) => PAUSE,
             (false, false) => PAUSE_DOWN,

@@ -139,6 +139,7 @@ impl Sidecar {
             zone: None,
             listed,
             reach,
+            was_away: None,
             version,
             drain: self.drain_state(id).unwrap_or_default(),
             in_flight: 0,
