@@ -42,14 +42,14 @@ pub enum Late {
 impl Late {
     /// Counts it, and says so unless much was said already.
     pub fn tell(self, peer: SocketAddr, refused: &ClientRefusals) {
-        static LINES: Seldom = Seldom::new();
+        static LINES: Seldom = Seldom::new(20, Duration::from_secs(1));
         refused.inc(match self {
             Self::FirstRequest => ClientRefusal::FirstRequest,
             Self::Stalled => ClientRefusal::Stall,
             Self::Idle => ClientRefusal::Idle,
         });
-        if LINES.may() {
-            tracing::info!(%peer, "client connection closed: {self}");
+        if let Some(untold) = LINES.may() {
+            tracing::info!(%peer, untold, "client connection closed: {self}");
         }
     }
 }

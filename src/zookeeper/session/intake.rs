@@ -105,8 +105,8 @@ impl Session {
                         name_of(header.opcode),
                         "a write that no server can decode is refused here: it would stop a 3.9 ensemble",
                     );
-                    if self.ensemble.may_warn() {
-                        tracing::warn!(operation, %fault, "{text}");
+                    if let Some(untold) = self.ensemble.may_warn() {
+                        tracing::warn!(operation, %fault, untold, "{text}");
                     } else {
                         tracing::debug!(operation, %fault, "{text}");
                     }
