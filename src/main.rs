@@ -16,7 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 use evenkeel::admin::{Door, client, prestop};
-use evenkeel::app::{App, Exit, Reload};
+use evenkeel::app::{self, App, Exit, Reload};
 use evenkeel::config::{self, Config, LogFormat, Problems};
 use evenkeel::lifecycle::Signals;
 use evenkeel::zookeeper::sasl as zookeeper_sasl;
@@ -353,7 +353,7 @@ fn start(config: Config, path: &Path) -> Result<Exit, String> {
         LogFormat::Json => telemetry::Format::Json,
     };
     let telemetry = telemetry::init(format, &config.log.level).map_err(|error| format!("log: {error}"))?;
-    for warning in config::warnings(&config) {
+    for warning in config::warnings(&config).into_iter().chain(app::check::warnings(&config)) {
         tracing::warn!("{warning}");
     }
     let files = open_files();

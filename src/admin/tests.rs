@@ -260,7 +260,8 @@ async fn those_that_are_waited_for_give_way() {
         let server = behind(door, Limits::default()).await;
         let mut idle = Vec::new();
         for round in 0..60 {
-            for said in [&b""[..], b"GET /hea", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\r\n"] {
+            for said in [&b""[..], b"GET /hea", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\r\n"]
+            {
                 let mut stream = TcpStream::connect(server.address).await.unwrap();
                 stream.write_all(said).await.unwrap();
                 idle.push(stream);

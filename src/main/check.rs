@@ -32,7 +32,11 @@ impl Check {
             Ok(config) => match usable(&config) {
                 Ok(()) if self.connect => connect(path, &config),
                 Ok(()) => {
-                    println!("{}", sound(path, &config));
+                    let text = sound(path, &config);
+                    for warning in check::warnings(&config) {
+                        eprintln!("evenkeel: warning: {warning}");
+                    }
+                    println!("{text}");
                     ExitCode::SUCCESS
                 }
                 Err(text) => complain(&text),

@@ -70,7 +70,13 @@ impl Entrance {
         };
         refused.inc(why);
         if let Some(untold) = TURNED_AWAY.may() {
-            tracing::warn!(cluster, limit, untold, "a client was turned away: limits.{} is reached", why.as_str());
+            tracing::warn!(
+                cluster,
+                limit,
+                untold,
+                "a client was turned away: limits.{} is reached",
+                why.as_str()
+            );
         }
         None
     }

@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use super::crowd::Seldom;
 use super::stream::Stream;
 use super::turns::Turns;
@@ -16,6 +15,7 @@ use crate::config::Tls as Options;
 use crate::lifecycle::Drain;
 use crate::metrics::{ClientHandshake, ClientHandshakes, TlsHandshake};
 use crate::tls::{Clients, Fault, NoClient};
+use tokio::net::TcpStream;
 
 /// A client that has not finished its handshake by then is let go.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -62,8 +62,8 @@ impl Door {
         metrics: &ClientHandshakes,
     ) -> Option<Stream> {
         let handshake = async {
-            // One that says nothing takes no turn. What else may be the matter with it the handshake finds.
-            let _ = stream.readable().await;
+            // One that says nothing takes no turn, and readiness alone may be a mistake. What else may be the matter the handshake finds.
+            let _ = stream.peek(&mut [0]).await;
             let turn = self.turns.take()?;
             tokio::select! {
                 biased;
@@ -175,7 +175,10 @@ mod tests {
             while gave_way() < 1 {
                 tokio::task::yield_now().await;
             }
-            assert_eq!((metrics.client_handshakes.get(ClientHandshake::NotTls).get(), gave_way()), (given, 1));
+            assert_eq!(
+                (metrics.client_handshakes.get(ClientHandshake::NotTls).get(), gave_way()),
+                (given, 1)
+            );
         }
         let ended = knocking.iter().filter(|(_, entering, _)| entering.is_finished()).count();
         assert_eq!(ended, 1, "the silent ones have lost nothing");
