@@ -15,8 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
-use evenkeel::admin::{client, prestop};
-use evenkeel::app::{App, Exit, Reload, files};
+use evenkeel::admin::{Door, client, prestop};
+use evenkeel::app::{self, App, Exit, Reload, files};
 use evenkeel::config::{self, Config, LogFormat, Problems};
 use evenkeel::lifecycle::Signals;
 use evenkeel::telemetry;
@@ -330,7 +330,7 @@ fn start(config: Config, path: &Path) -> Result<Exit, String> {
         LogFormat::Json => telemetry::Format::Json,
     };
     let telemetry = telemetry::init(format, &config.log.level).map_err(|error| format!("log: {error}"))?;
-    for warning in config::warnings(&config) {
+    for warning in config::warnings(&config).into_iter().chain(app::check::warnings(&config)) {
         tracing::warn!("{warning}");
     }
     let files = open_files();

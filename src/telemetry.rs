@@ -130,9 +130,24 @@ struct Sink {
     lost: Arc<AtomicU64>,
 }
 
+/// A line as it is written: control characters in it, which may be a client's or a server's own words, begin no other line and colour nothing.
+/// JSON has none to begin with.
+fn one_line(line: &[u8]) -> Vec<u8> {
+    let (text, end) = line.strip_suffix(b"\n").map_or((line, &b""[..]), |text| (text, b"\n"));
+    // Those above ASCII are U+0080 to U+009F.
+    if !text.iter().any(|byte| byte.is_ascii_control() || *byte == 0xc2) {
+        return line.to_vec();
+    }
+    let mut out = String::with_capacity(line.len());
+    for c in String::from_utf8_lossy(text).chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    [out.as_bytes(), end].concat()
+}
+
 impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.queue.try_send(Message::Line(line.to_vec())).is_err() {
+        if self.queue.try_send(Message::Line(one_line(line))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -190,6 +205,21 @@ mod tests {
         }
         assert_eq!(lost.load(Ordering::Relaxed), 2);
         assert!(matches!(lines.recv().unwrap(), Message::Line(line) if line == b"a\n"));
+    }
+
+    #[test]
+    fn nobody_writes_lines_of_his_own() {
+        let line = |text: &str| String::from_utf8(one_line(text.as_bytes())).unwrap();
+        assert_eq!(
+            line("path=/a\n2026 WARN x\r\x1b[31m\u{9b}é\u{7f}\n"),
+            "path=/a\\n2026 WARN x\\r\\u{1b}[31m\\u{9b}é\\u{7f}\n"
+        );
+        for same in ["a line with é and ü\n", "no end", "\n", "", "{\"a\":\"b\\n\"}\n"] {
+            assert_eq!(line(same), same);
+        }
+        let (queue, lines) = sync_channel(2);
+        Sink { queue, lost: Arc::default() }.write_all(b"a\nb\n").unwrap();
+        assert!(matches!(lines.recv().unwrap(), Message::Line(line) if line == b"a\\nb\n"));
     }
 
     #[test]

@@ -102,6 +102,10 @@ impl Door {
 
     /// Whether a request is let in.
     pub(super) fn judge(&self, caller: Caller, head: &Parts) -> Result<(), Refused> {
+        // Who is asked for must be one (RFC 9112, section 3.2): others on the way may go by the other line.
+        if head.headers.get_all(HOST).iter().nth(1).is_some() {
+            return refused(AdminRefusal::Host, StatusCode::BAD_REQUEST, "a request has one host");
+        }
         if self.face == Face::Metrics {
             return Ok(());
         }

@@ -21,13 +21,13 @@ use super::response::{Answer, problem};
 use super::routes::respond;
 use crate::lifecycle::Drain;
 use crate::metrics::AdminRefusal;
-use crate::net::accept;
+use crate::net::{Seldom, Turn, Turns, accept};
 
 /// Bounds on what a peer of the admin listener can take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections of this host that are served at once on each listener, and as many of elsewhere: neither can take the other's.
-    /// More are refused at once.
+    /// For one more the one gives way whose next request has been waited for longest; it is refused if all are being answered.
     pub connections: usize,
     /// Time for the handshake, and for the head of a request, so also for an idle connection that is kept open.
     pub head: Duration,
@@ -53,34 +53,49 @@ const TOLD: usize = 64;
 const FULL: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 1\r\nconnection: close\r\n\
                     content-length: 27\r\n\r\nall connections are in use\n";
 
+/// In 5 s so many lines about connections that came to nothing, at most.
+const TOLD_OF: u32 = 10;
+
 /// What all connections of a listener share.
 struct Shared {
     admin: Arc<Admin>,
     door: Arc<Door>,
     limits: Limits,
     drain: Drain,
+    /// Lines that anyone can bring about.
+    told: Seldom,
+}
+
+impl Shared {
+    fn tell(&self, peer: SocketAddr, why: &str, what: &'static str) {
+        match self.told.may() {
+            Some(untold) => tracing::info!(%peer, why, untold, "admin: {what}"),
+            None => tracing::debug!(%peer, why, "admin: {what}"),
+        }
+    }
 }
 
 /// Serves `listener` until the drain is signaled; then answers under way go out, and the holder is dropped.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>, door: Arc<Door>, limits: Limits, drain: Drain) {
-    let slots = || Arc::new(Semaphore::new(limits.connections));
-    let (near, far, told) = (slots(), slots(), Arc::new(Semaphore::new(TOLD)));
+    let turns = || Turns::new(limits.connections);
+    let (near, far, being_told) = (turns(), turns(), Arc::new(Semaphore::new(TOLD)));
     let mut signaled = pin!(drain.signaled());
-    let shared = Arc::new(Shared { admin, door, limits, drain: drain.clone() });
+    let told = Seldom::new(TOLD_OF, Duration::from_secs(5));
+    let shared = Arc::new(Shared { admin, door, limits, drain: drain.clone(), told });
     loop {
         let (stream, peer) = tokio::select! {
             biased;
             () = &mut signaled => return,
             accepted = accept(&listener) => accepted,
         };
-        let slots = if is_local(peer.ip()) { &near } else { &far };
-        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
-            tokio::spawn(connection(stream, peer, Arc::clone(&shared), slot));
+        let turns = if is_local(peer.ip()) { &near } else { &far };
+        if let Some(turn) = turns.take() {
+            tokio::spawn(connection(stream, peer, Arc::clone(&shared), turn));
             continue;
         }
         shared.admin.own.refused.inc(AdminRefusal::Full);
         if shared.door.tls.is_none()
-            && let Ok(slot) = Arc::clone(&told).try_acquire_owned()
+            && let Ok(slot) = Arc::clone(&being_told).try_acquire_owned()
         {
             tokio::spawn(turn_away(stream, slot));
         }
@@ -105,32 +120,36 @@ async fn turn_away(mut stream: TcpStream, _slot: OwnedSemaphorePermit) {
 }
 
 /// The life of one connection.
-async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, _slot: OwnedSemaphorePermit) {
+async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, turn: Turn) {
     // Answers are written at once and whole; waiting for more to send gains nothing. That it failed is no matter.
     let _ = stream.set_nodelay(true);
-    let own = &shared.admin.own;
+    let (own, turn) = (&shared.admin.own, Arc::new(turn));
     own.connections.inc();
-    match &shared.door.tls {
-        None => serve_http(stream, Caller { peer, certified: false }, &shared).await,
-        Some(tls) => match timeout(shared.limits.head, tls.accept(stream, peer)).await {
-            Ok(Ok(accepted)) => {
-                let caller = Caller { peer, certified: accepted.certified };
-                serve_http(accepted.stream, caller, &shared).await;
-            }
-            failed => {
-                own.refused.inc(AdminRefusal::Handshake);
-                let why = failed.map_or_else(
-                    |_| "not done in time".to_owned(),
-                    |result| match result {
-                        Ok(_) => String::new(),
-                        Err(error) => error.to_string(),
-                    },
-                );
-                tracing::info!(%peer, why, "admin: no TLS connection");
-            }
-        },
+    tokio::select! {
+        () = greet(stream, peer, &shared, &turn) => {}
+        () = turn.lost() => {
+            own.refused.inc(AdminRefusal::GaveWay);
+            tracing::debug!(%peer, "admin: a connection that was waited for gave way to another one");
+        }
     }
     own.connections.dec();
+}
+
+/// Encrypts a connection, if it is to be, and serves it.
+async fn greet(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, turn: &Arc<Turn>) {
+    let Some(tls) = &shared.door.tls else {
+        return serve_http(stream, Caller { peer, certified: false }, shared, turn).await;
+    };
+    let why = match timeout(shared.limits.head, tls.accept(stream, peer)).await {
+        Ok(Ok(accepted)) => {
+            let caller = Caller { peer, certified: accepted.certified };
+            return serve_http(accepted.stream, caller, shared, turn).await;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "not done in time".to_owned(),
+    };
+    shared.admin.own.refused.inc(AdminRefusal::Handshake);
+    shared.tell(peer, &why, "no TLS connection");
 }
 
 /// Lets a request in or not, reads it, and answers it.
@@ -138,25 +157,29 @@ async fn answer(
     request: hyper::Request<hyper::body::Incoming>,
     caller: Caller,
     shared: &Shared,
+    turn: &Turn,
 ) -> Result<Answer, Refused> {
     let (head, body) = request.into_parts();
     shared.door.judge(caller, &head)?;
     if !shared.door.shows(head.uri.path()) {
         return Ok(problem(hyper::StatusCode::NOT_FOUND, "only /metrics, /healthz and /readyz are here"));
     }
-    Ok(respond(&shared.admin, &Ask::read(head, body).await?).await)
+    let ask = Ask::read(head, body).await?;
+    // What is being answered gives way to nobody. One that has lost its turn is over at its next wait.
+    let _work = turn.work();
+    Ok(respond(&shared.admin, &ask).await)
 }
 
-async fn serve_http<S>(stream: S, caller: Caller, shared: &Arc<Shared>)
+async fn serve_http<S>(stream: S, caller: Caller, shared: &Arc<Shared>, turn: &Arc<Turn>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let peer = caller.peer;
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let shared = Arc::clone(shared);
+        let (shared, turn) = (Arc::clone(shared), Arc::clone(turn));
         async move {
             // What is left of a body that was refused is never read: the connection is closed then.
-            let answer = answer(request, caller, &shared).await.unwrap_or_else(|(why, answer)| {
+            let answer = answer(request, caller, &shared, &turn).await.unwrap_or_else(|(why, answer)| {
                 shared.admin.own.refused.inc(why);
                 tracing::debug!(%peer, reason = why.as_str(), "admin: a request was refused");
                 *answer
@@ -195,7 +218,7 @@ where
             if error.is_parse_too_large() {
                 shared.admin.own.refused.inc(AdminRefusal::Length);
             }
-            tracing::info!(%peer, %error, "admin: not HTTP, closed");
+            shared.tell(peer, &error.to_string(), "not HTTP, closed");
         }
         Err(error) => tracing::debug!(%peer, %error, "admin: the connection ended early"),
     }

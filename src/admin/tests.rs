@@ -241,34 +241,64 @@ async fn a_connection_is_kept_for_more_requests_and_others_are_served_beside_it(
 }
 
 #[tokio::test]
-async fn a_slow_head_is_cut_off_and_its_slot_is_free_again() {
+async fn a_slow_head_is_cut_off() {
     let head = Duration::from_millis(500);
-    let server = start(Limits { connections: 1, head, ..Limits::default() }).await;
+    let server = start(Limits { head, ..Limits::default() }).await;
     let began = Instant::now();
     let mut slow = TcpStream::connect(server.address).await.unwrap();
     slow.write_all(b"GET /healthz HTTP/1.1\r\nHost:").await.unwrap();
-    // The only slot is taken: whoever comes now is told so, until the slow one has been cut off.
-    let mut told = 0;
-    let free = loop {
-        let text =
-            raw(server.address, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                .await;
-        match text.split(' ').nth(1) {
-            Some("503") => {
-                assert!(
-                    text.contains("retry-after: 1") && text.ends_with("\r\n\r\nall connections are in use\n"),
-                    "{text}"
-                );
-                told += 1;
-            }
-            Some("200") => break began.elapsed(),
-            _ => panic!("{text:?}"),
-        }
-    };
-    assert!(told > 0 && free >= head, "{told} were told, free after {free:?}");
-    assert_eq!(server.admin.own.refused.get(AdminRefusal::Full).get(), told);
     let text = read_all(&mut slow).await;
     assert!(text.is_empty() || text.starts_with("HTTP/1.1 408"), "{text:?}");
+    assert!(began.elapsed() >= head);
+    assert_eq!(server.admin.own.refused.get(AdminRefusal::GaveWay).get(), 0);
+}
+
+/// Whoever asks is served, however many say nothing, or half a head, or have asked and stay.
+#[tokio::test]
+async fn those_that_are_waited_for_give_way() {
+    for door in [Door::control(&config::Admin::default()).unwrap(), Door::metrics()] {
+        let server = behind(door, Limits::default()).await;
+        let mut idle = Vec::new();
+        for round in 0..60 {
+            for said in [&b""[..], b"GET /hea", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\r\n"]
+            {
+                let mut stream = TcpStream::connect(server.address).await.unwrap();
+                stream.write_all(said).await.unwrap();
+                idle.push(stream);
+            }
+            assert_eq!(ask(server.address, "GET", "/healthz").await.0, 200, "{round}");
+        }
+        let refused = &server.admin.own.refused;
+        assert_eq!(refused.get(AdminRefusal::Full).get(), 0);
+        let gave_way = refused.get(AdminRefusal::GaveWay).get();
+        assert!((100..=240).contains(&gave_way), "{gave_way}");
+        assert!(server.admin.own.connections.get() <= 64 + 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_being_answered_gives_way_to_nobody() {
+    let server = start(Limits { connections: 1, ..Limits::default() }).await;
+    server.orders.sessions.store(1, Relaxed);
+    let mut hook = TcpStream::connect(server.address).await.unwrap();
+    let drain = "GET /v1/hooks/prestop?cluster=orders&member=zk-1:2181&timeout_s=60 HTTP/1.1\r\nHost: localhost\r\n\
+                 Evenkeel-Client: test\r\nConnection: close\r\n\r\n";
+    hook.write_all(drain.as_bytes()).await.unwrap();
+    while server.orders.drains.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let healthz = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    for told in 1..=3 {
+        let text = raw(server.address, healthz).await;
+        assert!(text.starts_with("HTTP/1.1 503") && text.contains("retry-after: 1"), "{text}");
+        assert!(text.ends_with("\r\n\r\nall connections are in use\n"), "{text}");
+        assert_eq!(server.admin.own.refused.get(AdminRefusal::Full).get(), told);
+    }
+    server.orders.sessions.store(0, Relaxed);
+    let text = read_all(&mut hook).await;
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    assert_eq!(ask(server.address, "GET", "/healthz").await.0, 200);
+    assert_eq!(server.admin.own.refused.get(AdminRefusal::GaveWay).get(), 0);
 }
 
 #[tokio::test]

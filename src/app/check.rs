@@ -1,5 +1,5 @@
 //! What `evenkeel check --connect` looks at: every cluster of a configuration, all at once, with no listener open, and the files of their
-//! certificates. Wiring: how a member is reached is the protocols' own affair.
+//! certificates and the admin listener's, which a plain `check` and the start look at, too. Wiring: how a member is reached is the protocols' own affair.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::{AppError, dns};
 use crate::config::{Config, ListenTls, Tls};
 use crate::dns::Resolver;
-use crate::findings::{Finding, Findings, Group};
+use crate::findings::{Finding, Findings, Group, Verdict};
 use crate::hold::Ledger;
 use crate::kafka::cluster::{self, Cluster};
 use crate::kafka::ports::Ports;
@@ -56,26 +56,51 @@ pub async fn connect(config: &Config) -> Result<Vec<Findings>, AppError> {
         findings.groups.splice(0..0, files);
         findings
     };
-    Ok(found.into_iter().map(with_files).collect())
+    let mut found: Vec<Findings> = found.into_iter().map(with_files).collect();
+    let admin = admin_files(config).map(|files| Findings { title: "admin".to_owned(), groups: vec![files] });
+    found.extend(admin);
+    Ok(found)
 }
 
-/// The certificates that the configuration names, if any. That the files can be used was seen before.
+/// What is to be looked after about the certificates that a configuration names, one line for each. Nobody is reached for it.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let kafka = config.kafka.iter().map(|one| (one.name.as_str(), files(&one.tls, &one.listen_tls)));
+    let zookeeper = config.zookeeper.iter().map(|one| (one.name.as_str(), files(&one.tls, &one.listen_tls)));
+    let all = kafka.chain(zookeeper).chain([("admin", admin_files(config))]);
+    let findings = all.flat_map(|(name, group)| {
+        group.into_iter().flat_map(|group| group.findings).map(move |finding| (name, finding))
+    });
+    let bad = findings.filter(|(_, finding)| finding.verdict != Verdict::Ok);
+    bad.map(|(name, Finding { text, remedy, .. })| format!("{name}: {text}; {remedy}")).collect()
+}
+
+fn admin_files(config: &Config) -> Option<Group> {
+    let files = &config.admin.tls;
+    certificates(&[(files.certificate.as_deref(), false), (files.ca.as_deref(), true)])
+}
+
+/// The certificates of a cluster, if it names any.
 fn files(members: &Tls, listeners: &ListenTls) -> Option<Group> {
-    let now = SystemTime::now();
     let listeners = listeners.files();
-    let mut findings = Vec::new();
-    for (path, of_authorities) in [
-        (members.certificate.as_ref().filter(|_| members.enabled), false),
-        (members.ca.as_ref().filter(|_| members.enabled), true),
-        (listeners.as_ref().and_then(|files| files.certificate.as_ref()), false),
-        (listeners.as_ref().and_then(|files| files.ca.as_ref()), true),
-    ] {
-        let Some(path) = path else { continue };
-        findings.push(match tls::of_file(path) {
+    let (members, listeners) = (Some(members).filter(|members| members.enabled), listeners.as_ref());
+    certificates(&[
+        (members.and_then(|files| files.certificate.as_deref()), false),
+        (members.and_then(|files| files.ca.as_deref()), true),
+        (listeners.and_then(|files| files.certificate.as_deref()), false),
+        (listeners.and_then(|files| files.ca.as_deref()), true),
+    ])
+}
+
+/// What is in these files, of which some are of authorities. That they can be used was seen before.
+fn certificates(files: &[(Option<&Path>, bool)]) -> Option<Group> {
+    let now = SystemTime::now();
+    let named = files.iter().filter_map(|(path, of_authorities)| path.map(|path| (path, *of_authorities)));
+    let findings: Vec<_> = named
+        .map(|(path, of_authorities)| match tls::of_file(path) {
             Ok(all) => certificate(path, &all, of_authorities, now),
             Err(error) => Finding::failed("certificate", error.to_string(), error.remedy()),
-        });
-    }
+        })
+        .collect();
     (!findings.is_empty()).then(|| Group::new("files", findings))
 }
 

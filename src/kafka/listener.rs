@@ -129,15 +129,14 @@ fn welcome(
                 stream
             }
         };
-        let metrics = Arc::clone(&cluster.metrics);
-        match Session::new(cluster, stream, port, host, drain).run().await {
+        match Session::new(Arc::clone(&cluster), stream, port, host, drain).run().await {
             End::Client | End::Drained => tracing::debug!(%peer, "client connection ended"),
             End::Broken(error) => tracing::debug!(%peer, %error, "client connection broke"),
             End::Rejected(reason) => {
-                tracing::warn!(%peer, reason, "client connection closed: not a Kafka client's bytes");
+                cluster.door.tell_closed(peer, &reason, ": not a Kafka client's bytes");
             }
-            End::Closed(reason) => tracing::warn!(%peer, reason, "client connection closed"),
-            End::Late(late) => late.tell(peer, &metrics.client_refused),
+            End::Closed(reason) => cluster.door.tell_closed(peer, &reason, ""),
+            End::Late(late) => late.tell(peer, &cluster.metrics.client_refused),
         }
     });
 }

@@ -31,6 +31,9 @@ impl Check {
         match usable(path) {
             Ok(config) if self.connect => connect(path, &config),
             Ok(config) => {
+                for warning in check::warnings(&config) {
+                    eprintln!("evenkeel: warning: {warning}");
+                }
                 println!("{}", sound(path, &config));
                 ExitCode::SUCCESS
             }

@@ -123,6 +123,8 @@ closed_set! {
         Distrust distrust = "distrust",
         /// It took too long.
         Timeout timeout = "timeout",
+        /// It was still under way when there was no room for another one.
+        GaveWay gave_way = "gave_way",
         /// It went, or anything else.
         Broken broken = "broken",
         /// The listener's own files can't be used.

@@ -24,6 +24,8 @@ closed_set! {
         Time time = "time",
         /// So many connections are served already.
         Full full = "full",
+        /// It was only waited for, and gave way to another one.
+        GaveWay gave_way = "gave_way",
         /// It could not be encrypted.
         Handshake handshake = "handshake",
     }
@@ -45,7 +47,8 @@ pub(super) const CATALOGUE: &[Spec] = &[
         Extra::Closed(&[("reason", |_| AdminRefusal::LABELS.to_vec())]),
         "Requests and connections that the admin listeners refused. `credential`: none, or a wrong one; `host`: asked for by a name that \
          isn't ours; `origin`: a change that a page of another site asked for; `length`: head, path or body too long; `type`: a body that \
-         isn't JSON; `time`: a body that didn't come in time; `full`: too many connections; `handshake`: it could not be encrypted.",
+         isn't JSON; `time`: a body that didn't come in time; `full`: too many connections; `gave_way`: closed while it was \
+         waited for, since another one came and there was no room; `handshake`: it could not be encrypted.",
     ),
     m(
         "all_client_connections",

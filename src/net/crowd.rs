@@ -11,9 +11,6 @@ use tokio::time::Instant;
 use crate::config::Limits;
 use crate::metrics::{ClientRefusal, ClientRefusals};
 
-/// So many lines of one kind are logged in a second, at most, where nothing else is said.
-const LINES: u32 = 20;
-
 /// Who is here.
 #[derive(Debug, Default)]
 pub struct Crowd(AtomicUsize);
@@ -55,7 +52,7 @@ pub struct Entrance {
 }
 
 /// The lines about clients that are turned away.
-static TURNED_AWAY: Seldom = Seldom::new();
+static TURNED_AWAY: Seldom = Seldom::new(20, Duration::from_secs(1));
 
 impl Entrance {
     /// `all`: the clients of all clusters.
@@ -72,51 +69,53 @@ impl Entrance {
             (_, None) => (ClientRefusal::Process, limits.connections),
         };
         refused.inc(why);
-        if TURNED_AWAY.may() {
-            tracing::warn!(cluster, limit, "a client was turned away: limits.{} is reached", why.as_str());
+        if let Some(untold) = TURNED_AWAY.may() {
+            tracing::warn!(
+                cluster,
+                limit,
+                untold,
+                "a client was turned away: limits.{} is reached",
+                why.as_str()
+            );
         }
         None
     }
 }
 
-/// Lines that anyone can bring about, kept from filling the log.
+/// Lines that anyone can bring about, kept from filling the log: so many in so long, at most.
 #[derive(Debug)]
 pub struct Seldom {
-    most: u32,
-    said: Mutex<Option<(Instant, u32)>>,
+    lines: u32,
+    within: Duration,
+    said: Mutex<Said>,
+}
+
+#[derive(Debug)]
+struct Said {
+    since: Option<Instant>,
+    lines: u32,
+    untold: u64,
 }
 
 impl Seldom {
-    /// None yet.
-    pub const fn new() -> Self {
-        Self::of(LINES)
+    /// None yet; so many `within` that time.
+    pub const fn new(lines: u32, within: Duration) -> Self {
+        Self { lines, within, said: Mutex::new(Said { since: None, lines: 0, untold: 0 }) }
     }
 
-    /// The same for lines of which there are `most` in a second.
-    pub const fn of(most: u32) -> Self {
-        Self { most, said: Mutex::new(None) }
-    }
-
-    /// Whether another one may be logged now.
-    pub fn may(&self) -> bool {
+    /// Whether another one may be logged now: then how many since the last one were not.
+    pub fn may(&self) -> Option<u64> {
         let now = Instant::now();
-        let mut last = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *last {
-            Some((since, lines)) if now.saturating_duration_since(*since) < Duration::from_secs(1) => {
-                *lines = lines.saturating_add(1);
-                *lines <= self.most
-            }
-            _ => {
-                *last = Some((now, 1));
-                true
-            }
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.since.is_none_or(|since| now.saturating_duration_since(since) >= self.within) {
+            (said.since, said.lines) = (Some(now), 0);
         }
-    }
-}
-
-impl Default for Seldom {
-    fn default() -> Self {
-        Self::new()
+        if said.lines >= self.lines {
+            said.untold = said.untold.saturating_add(1);
+            return None;
+        }
+        said.lines += 1;
+        Some(std::mem::take(&mut said.untold))
     }
 }
 
@@ -139,12 +138,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn lines_are_few_in_a_second() {
-        let (seldom, one) = (Seldom::new(), Seldom::of(1));
-        for _ in 0..2 {
-            assert_eq!((0..1000).filter(|_| seldom.may()).count(), 20);
-            assert_eq!((0..1000).filter(|_| one.may()).count(), 1);
-            tokio::time::advance(Duration::from_secs(1)).await;
+    async fn lines_are_few_and_say_how_many_were_left_out() {
+        let seldom = Seldom::new(20, Duration::from_secs(3));
+        for left_out in [0, 980, 980] {
+            assert_eq!(seldom.may(), Some(left_out));
+            let more: Vec<u64> = (1..1000).filter_map(|_| seldom.may()).collect();
+            assert_eq!(more, [0; 19]);
+            tokio::time::advance(Duration::from_secs(3)).await;
         }
     }
 }

@@ -1,47 +1,56 @@
 //! The door of a cluster's listeners: clients' connections are encrypted there, if they are to be. It stands behind the accepting, so that
-//! no client waits for another's handshake; each has a bound in time, and all of them one in number.
+//! no client waits for another's handshake; each has a bound in time, and all of them one in number. What is said of clients that are closed
+//! has a bound, too: anyone can bring it about.
 //!
 //! May import: `config`, `lifecycle`, `metrics`, `tls`. Must never: let a client in whose handshake has failed.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
-
+use super::crowd::Seldom;
 use super::stream::Stream;
+use super::turns::Turns;
 use crate::config::Tls as Options;
 use crate::lifecycle::Drain;
 use crate::metrics::{ClientHandshake, ClientHandshakes, TlsHandshake};
 use crate::tls::{Clients, Fault, NoClient};
+use tokio::net::TcpStream;
 
-/// A client that has not finished its handshake by then is let go, the wait for its turn included.
+/// A client that has not finished its handshake by then is let go.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Handshakes at once. Far more than are at work at any moment: most of them wait for the other side, and some are idle on purpose.
+/// Handshakes at once, of clients that have said something. Far more than are at work at any moment: most of them wait for the other side,
+/// and some are idle on purpose. For one more the oldest gives way: it had the longest time.
 const AT_ONCE: usize = 1024;
 
 /// Between two lines about clients that are not let in: one that tries again and again must not fill the log.
 const QUIET: Duration = Duration::from_secs(5);
+/// In the same time so many lines about clients that were let in and closed, at most: each may be another application's mistake.
+const CLOSED: u32 = 10;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Door {
     clients: Clients,
-    turns: Semaphore,
-    /// When one was told of last, and how many since then were not.
-    told: Mutex<(Option<Instant>, u64)>,
+    turns: Arc<Turns>,
+    told: Seldom,
+    closed: Seldom,
 }
 
 impl Default for Door {
     fn default() -> Self {
-        Self { clients: Clients::default(), turns: Semaphore::new(AT_ONCE), told: Mutex::default() }
+        Self::of(AT_ONCE)
     }
 }
 
 impl Door {
+    /// With so many handshakes at once.
+    fn of(at_once: usize) -> Self {
+        let (clients, turns) = (Clients::default(), Turns::new(at_once));
+        Self { clients, turns, told: Seldom::new(1, QUIET), closed: Seldom::new(CLOSED, QUIET) }
+    }
+
     /// Lets a client in, by a handshake with these files. Nothing if it isn't let in, which is counted and said, and nothing when the
     /// process drains.
     pub async fn enter(
@@ -53,16 +62,21 @@ impl Door {
         metrics: &ClientHandshakes,
     ) -> Option<Stream> {
         let handshake = async {
-            // It is never closed.
-            let _turn = self.turns.acquire().await.ok();
-            self.clients.accept(&options, stream).await
+            // One that says nothing takes no turn, and readiness alone may be a mistake. What else may be the matter the handshake finds.
+            let _ = stream.peek(&mut [0]).await;
+            let turn = self.turns.take()?;
+            tokio::select! {
+                biased;
+                accepted = self.clients.accept(&options, stream) => Some(accepted),
+                () = turn.lost() => None,
+            }
         };
         let ended = tokio::select! {
             () = drain.signaled() => return None,
             ended = tokio::time::timeout(HANDSHAKE, handshake) => ended,
         };
         let (outcome, why) = match ended {
-            Ok(Ok(stream)) => {
+            Ok(Some(Ok(stream))) => {
                 let stream = Stream::Served(stream);
                 metrics.inc(match stream.handshake() {
                     Some(TlsHandshake::Resumed) => ClientHandshake::Resumed,
@@ -70,8 +84,12 @@ impl Door {
                 });
                 return Some(stream);
             }
-            Ok(Err(NoClient::Files(error))) => (ClientHandshake::Files, error.to_string()),
-            Ok(Err(NoClient::Peer(fault, why))) => (of(fault), why),
+            Ok(Some(Err(NoClient::Files(error)))) => (ClientHandshake::Files, error.to_string()),
+            Ok(Some(Err(NoClient::Peer(fault, why)))) => (of(fault), why),
+            Ok(None) => (
+                ClientHandshake::GaveWay,
+                "its TLS handshake was the oldest of too many at once, and gave way".to_owned(),
+            ),
             Err(_) => (ClientHandshake::Timeout, format!("its TLS handshake took longer than {HANDSHAKE:?}")),
         };
         metrics.inc(outcome);
@@ -79,17 +97,19 @@ impl Door {
         None
     }
 
-    fn tell(&self, peer: SocketAddr, why: &str) {
-        let now = Instant::now();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.0.is_some_and(|last| now < last + QUIET) {
-            told.1 += 1;
-            tracing::debug!(%peer, why, "client not let in");
-            return;
+    /// Says that a client's connection was closed for what it sent or is: as a warning, unless there were many.
+    pub fn tell_closed(&self, peer: SocketAddr, reason: &str, what: &'static str) {
+        match self.closed.may() {
+            Some(untold) => tracing::warn!(%peer, reason, untold, "client connection closed{what}"),
+            None => tracing::debug!(%peer, reason, "client connection closed{what}"),
         }
-        let untold = std::mem::take(&mut told.1);
-        told.0 = Some(now);
-        tracing::warn!(%peer, why, untold, "client not let in");
+    }
+
+    fn tell(&self, peer: SocketAddr, why: &str) {
+        match self.told.may() {
+            Some(untold) => tracing::warn!(%peer, why, untold, "client not let in"),
+            None => tracing::debug!(%peer, why, "client not let in"),
+        }
     }
 }
 
@@ -99,5 +119,75 @@ fn of(fault: Fault) -> ClientHandshake {
         Fault::Certificate => ClientHandshake::Certificate,
         Fault::Distrust => ClientHandshake::Distrust,
         Fault::Other => ClientHandshake::Broken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::drain;
+    use crate::metrics::Metrics;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    /// The beginning of a record of TLS, and no more.
+    const HALF: &[u8] = &[22, 3, 1, 2, 0, 1];
+
+    /// Both ends of a connection.
+    async fn pair(listener: &TcpListener) -> (TcpStream, TcpStream, SocketAddr) {
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (ours, peer) = listener.accept().await.unwrap();
+        (client, ours, peer)
+    }
+
+    #[tokio::test]
+    async fn silent_ones_take_no_turn_and_the_oldest_handshake_gives_way() {
+        let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let folder = std::env::temp_dir().join(format!("evenkeel-door-turns-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (certificate, secret) = (folder.join("listen.pem"), folder.join("listen.key"));
+        std::fs::write(&certificate, key.cert.pem()).unwrap();
+        std::fs::write(&secret, key.signing_key.serialize_pem()).unwrap();
+        let options = Options { enabled: true, ca: None, certificate: Some(certificate), key: Some(secret) };
+        let metrics = Metrics::new().kafka("k");
+        let (_trigger, drain) = drain::new();
+        let door = Arc::new(Door::of(2));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut knocking = Vec::new();
+        for said in [&b""[..], HALF, b"", HALF, b""] {
+            let (mut client, ours, peer) = pair(&listener).await;
+            client.write_all(said).await.unwrap();
+            let (door, options, drain, metrics) =
+                (Arc::clone(&door), options.clone(), drain.clone(), Arc::clone(&metrics));
+            let entering = tokio::spawn(async move {
+                door.enter(ours, peer, options, &drain, &metrics.client_handshakes).await
+            });
+            knocking.push((client, entering, said.is_empty()));
+        }
+        let gave_way = || metrics.client_handshakes.get(ClientHandshake::GaveWay).get();
+        // Both turns are taken; two that say what isn't TLS are told so at once, and the two take turns no more.
+        for given in 1..=2 {
+            let (mut client, ours, peer) = pair(&listener).await;
+            client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+            let entered = door.enter(ours, peer, options.clone(), &drain, &metrics.client_handshakes);
+            let entered = tokio::time::timeout(HANDSHAKE / 2, entered).await.expect("it waits for its turn");
+            assert!(entered.is_none());
+            while gave_way() < 1 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(
+                (metrics.client_handshakes.get(ClientHandshake::NotTls).get(), gave_way()),
+                (given, 1)
+            );
+        }
+        let ended = knocking.iter().filter(|(_, entering, _)| entering.is_finished()).count();
+        assert_eq!(ended, 1, "the silent ones have lost nothing");
+        for (mut client, entering, is_silent) in knocking {
+            if entering.is_finished() {
+                assert!(!is_silent && client.read(&mut [0; 64]).await.is_ok_and(|read| read == 0));
+            }
+            entering.abort();
+        }
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! What it is: everything between the kernel and a protocol's session. [`mod@listen`] and [`mod@connect`] make sockets with
 //! the options that a sidecar needs, [`mod@door`] encrypts what came in, [`mod@stream`] hides what kind of byte stream it is, [`mod@frame`] cuts it into frames,
-//! [`mod@write`] sends frames back, `pool` keeps read buffers for the next read; [`mod@crowd`] bounds how many clients there are, and
-//! [`mod@patience`] how long one is waited for.
+//! [`mod@write`] sends frames back, `pool` keeps read buffers for the next read; [`mod@crowd`] bounds how many clients there are,
+//! [`mod@patience`] how long one is waited for, and [`mod@turns`] lets silent peers give way.
 //!
 //! May import: `config`, `metrics`, `telemetry`, `lifecycle`, `dns` and `tls`.
 //!
@@ -18,6 +18,7 @@ pub mod patience;
 mod pool;
 pub mod sockopt;
 pub mod stream;
+pub mod turns;
 pub mod write;
 
 pub use connect::{ConnectError, ConnectOptions, ConnectStage, Connected, Secure, connect, secured};
@@ -29,4 +30,5 @@ pub use patience::{Awaited, Late, Patience};
 pub use pool::recycle;
 pub use sockopt::SocketOptions;
 pub use stream::Stream;
+pub use turns::{Turn, Turns};
 pub use write::{FrameTooLong, WriteQueue};

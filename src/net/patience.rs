@@ -18,7 +18,7 @@ use crate::metrics::{ClientRefusal, ClientRefusals};
 /// What a client is waited for; the number is another one when it has gone on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
-    /// Its first request, whole, however slowly it comes.
+    /// Its first request, whole, however slowly it comes; where it has to show who it is, all that comes before that is done.
     FirstRequest,
     /// The rest of a frame, of which so many bytes are here.
     Frame(usize),
@@ -31,7 +31,7 @@ pub enum Awaited {
 /// Why a client's connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Late {
-    /// It sent no whole request in time.
+    /// It sent no whole request in time, or did not show who it is.
     FirstRequest,
     /// It stopped in the middle of a frame, or of taking an answer.
     Stalled,
@@ -42,14 +42,14 @@ pub enum Late {
 impl Late {
     /// Counts it, and says so unless much was said already.
     pub fn tell(self, peer: SocketAddr, refused: &ClientRefusals) {
-        static LINES: Seldom = Seldom::new();
+        static LINES: Seldom = Seldom::new(20, Duration::from_secs(1));
         refused.inc(match self {
             Self::FirstRequest => ClientRefusal::FirstRequest,
             Self::Stalled => ClientRefusal::Stall,
             Self::Idle => ClientRefusal::Idle,
         });
-        if LINES.may() {
-            tracing::info!(%peer, "client connection closed: {self}");
+        if let Some(untold) = LINES.may() {
+            tracing::info!(%peer, untold, "client connection closed: {self}");
         }
     }
 }
@@ -57,7 +57,7 @@ impl Late {
 impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::FirstRequest => "no whole request came within limits.first_request",
+            Self::FirstRequest => "no whole request, or no proof of who it is where one is wanted, came within limits.first_request",
             Self::Stalled => "half a frame, or an answer that isn't taken, stood still for limits.stall",
             Self::Idle => "no request came within limits.idle",
         })
@@ -72,6 +72,8 @@ pub struct Patience {
     idle: Duration,
     awaited: Option<Awaited>,
     since: Instant,
+    /// How long the first request was waited for before something else was.
+    first: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
 }
@@ -80,7 +82,16 @@ impl Patience {
     /// From now on. A bound of zero is none.
     pub fn new(limits: &Limits, now: Instant) -> Self {
         let Limits { first_request, stall, idle, .. } = *limits;
-        Self { first_request, stall, idle, awaited: None, since: now, timer: None, armed: None }
+        Self {
+            first_request,
+            stall,
+            idle,
+            awaited: None,
+            since: now,
+            first: Duration::ZERO,
+            timer: None,
+            armed: None,
+        }
     }
 
     fn bound(&self, awaited: Awaited) -> Duration {
@@ -94,9 +105,15 @@ impl Patience {
     /// Says what the client is waited for now, if it is; and whether that has taken too long. Wakes the task when it has.
     pub fn poll(&mut self, cx: &mut Context<'_>, awaited: Option<Awaited>, now: Instant) -> Option<Late> {
         if self.awaited != awaited {
-            // The first request counts from the accept.
-            if self.awaited.is_some() || awaited != Some(Awaited::FirstRequest) {
+            // The first request counts from the accept, and goes on where it was left.
+            if self.awaited == Some(Awaited::FirstRequest) {
+                self.first = now.saturating_duration_since(self.since);
+            }
+            if self.awaited.is_some() || awaited != Some(Awaited::FirstRequest) || !self.first.is_zero() {
                 self.since = now;
+            }
+            if awaited == Some(Awaited::FirstRequest) {
+                self.since = self.since.checked_sub(self.first).unwrap_or(self.since);
             }
             self.awaited = awaited;
         }
@@ -159,6 +176,15 @@ mod tests {
     async fn who_says_nothing_is_waited_for_so_long() {
         let found = late(&limits(30, 60, 0), |_| Some(Awaited::FirstRequest)).await;
         assert_eq!(found, (30 * SECOND, Late::FirstRequest));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_wait_goes_on_where_it_was_left() {
+        // Half of the time it is our turn.
+        let awaited = |at: Duration| (at.as_secs() % 10 < 5).then_some(Awaited::FirstRequest);
+        let (after, end) = late(&limits(30, 60, 0), awaited).await;
+        assert_eq!(end, Late::FirstRequest);
+        assert!((55 * SECOND..=60 * SECOND).contains(&after), "{after:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -88,14 +88,10 @@ fn welcome(
         match Session::new(Arc::clone(&ensemble), stream, drain).run().await {
             End::Client | End::Drained | End::Word => tracing::debug!(%peer, "client connection ended"),
             End::Broken(error) => tracing::debug!(%peer, %error, "client connection broke"),
-            // As often as somebody likes.
-            End::Rejected(reason) if ensemble.may_warn() => {
-                tracing::warn!(%peer, reason, "client connection closed: not a ZooKeeper client's bytes");
-            }
             End::Rejected(reason) => {
-                tracing::debug!(%peer, reason, "client connection closed: not a ZooKeeper client's bytes");
+                ensemble.door.tell_closed(peer, &reason, ": not a ZooKeeper client's bytes");
             }
-            End::Closed(reason) => tracing::warn!(%peer, %reason, "client connection closed"),
+            End::Closed(reason) => ensemble.door.tell_closed(peer, &reason, ""),
             End::Late(late) => late.tell(peer, &ensemble.metrics.client_refused),
         }
     });

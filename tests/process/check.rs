@@ -89,3 +89,31 @@ fn a_bootstrap_address_that_can_not_be_reached_is_said_once_and_tried_at_a_pace(
     let said = running.seen.iter().filter(|line| line.contains("no answer from this bootstrap address"));
     assert_eq!(said.count(), 1, "{:#?}", running.seen);
 }
+
+/// A certificate of our own that has expired is said by a plain `check`, by one that connects, and at the start.
+#[test]
+fn an_expired_certificate_of_our_own_is_said() {
+    let folder = Folder::new("expired");
+    let authority = testbed::keys::Authority::new("an authority").unwrap();
+    let pair = authority.expired("localhost", &[]).unwrap();
+    let (certificate, key) = (folder.0.join("own.pem"), folder.0.join("own.key"));
+    std::fs::write(&certificate, &pair.certificate).unwrap();
+    std::fs::write(&key, &pair.key).unwrap();
+    let keys = |table: &str| {
+        format!("{table}.certificate = '{}'\n{table}.key = '{}'\n", certificate.display(), key.display())
+    };
+    let text = config("info", "21120-21129");
+    let admin = text.replacen("[log]", &format!("{}[log]", keys("tls")), 1);
+    for (name, text) in [("orders", format!("{text}{}", keys("listen_tls"))), ("admin", admin)] {
+        let file = folder.write(&text);
+        let output = once(&["check"], &file);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(
+            said.contains(&format!("warning: {name}: ")) && said.contains("it has expired; renew"),
+            "{said}"
+        );
+        let connected = String::from_utf8(once(&["check", "--connect"], &file).stdout).unwrap();
+        assert!(connected.contains("it has expired"), "{connected}");
+    }
+}

@@ -215,3 +215,24 @@ async fn what_cannot_be_repeated_passes_and_ends_with_its_broker() {
     let unrepeatable = "evenkeel_kafka_client_sasl_total{cluster=\"k\",outcome=\"unrepeatable\"";
     assert_eq!(bed.metric(unrepeatable).await, 1.0);
 }
+
+/// `limits.first_request` bounds all that comes before a client has shown who it is.
+#[tokio::test]
+async fn who_has_to_show_who_it_is_and_does_not_is_closed() {
+    let password = Password::new("s3cret");
+    let fake = Fake::start(&[1]).await;
+    fake.topic("t", &[1]);
+    fake.ask(&Asks::plain(&[("held", "s3cret"), ("own", "0wn")]));
+    let bed = Bed::over(fake, "limits.first_request = \"700ms\"", &own(&password)).await;
+    bed.ready().await;
+    let mut good = bed.client_of(1).await;
+    assert_eq!(plain(&mut good, "own", "0wn").await.0, 0);
+    let (mut asked, mut begun) = (bed.client_of(1).await, bed.client_of(1).await);
+    asked.ask(API_VERSIONS, 3, &request(API_VERSIONS)).await;
+    assert_eq!(handshake(&mut begun, "PLAIN").await.0, 0);
+    asked.closed().await;
+    begun.closed().await;
+    let refused = "evenkeel_client_refused_total{cluster=\"k\",protocol=\"kafka\",reason=\"first_request\"}";
+    assert_eq!(bed.metric(refused).await, 2.0);
+    works(&mut good, "later").await;
+}

@@ -140,6 +140,23 @@ fn a_host_that_is_not_ours_is_for_those_with_a_credential() {
     }
 }
 
+#[tokio::test]
+async fn two_hosts_are_none() {
+    for door in [Door::control(&config::Admin::default()).unwrap(), Door::metrics()] {
+        let server = behind(door, Limits::default()).await;
+        for two in [
+            "localhost\r\nHost: evil.example",
+            "localhost\r\nhost: localhost",
+            "evil.example\r\nHost: 127.0.0.1",
+        ] {
+            let request = format!("GET /healthz HTTP/1.1\r\nHost: {two}\r\nConnection: close\r\n\r\n");
+            let text = raw(server.address, request.as_bytes()).await;
+            assert!(text.starts_with("HTTP/1.1 400"), "{two:?}: {text}");
+        }
+        assert_eq!(server.admin.own.refused.get(AdminRefusal::Host).get(), 3);
+    }
+}
+
 #[test]
 fn a_page_of_another_site_changes_nothing() {
     let file = File::new(TOKEN);

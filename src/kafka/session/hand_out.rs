@@ -38,6 +38,7 @@ impl Session {
             }
             if let State::Done(answer) = slot.state {
                 self.give(answer, now)?;
+                self.on_answered(slot.op.key);
             }
             recycle(slot.frame);
         }

@@ -55,7 +55,7 @@ impl Session {
             && let Some(id) = header.client_id(&frame)
             && (!id.is_empty() || (self.library == Library::Other && self.client_info.is_none()))
         {
-            self.client_id = String::from_utf8_lossy(id.get(..id.len().min(200)).unwrap_or(id)).into_owned();
+            self.client_id = shown(id);
             if self.client_info.is_none() {
                 self.library = library("", &self.client_id); // unless it has said its name
             }
@@ -248,5 +248,31 @@ impl Session {
         let version = request.str("client_software_version").unwrap_or_default();
         self.library = library(name, &self.client_id);
         self.client_info = Some(self.cluster.metrics.client(self.library, version));
+    }
+}
+
+/// So many characters of a client id are shown.
+const SHOWN: usize = 200;
+
+/// A client id as it is shown in the log and to people: anyone may choose it, and must not write lines or colours of their own with it. What
+/// goes to brokers is as it came.
+fn shown(id: &[u8]) -> String {
+    let all = String::from_utf8_lossy(id);
+    all.chars().take(SHOWN).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_id_writes_no_lines_of_its_own() {
+        assert_eq!(shown(b"billing-7"), "billing-7");
+        assert_eq!(
+            shown("b\n2026 WARN\r\x1b[31m\u{9b}\0é\u{7f}".as_bytes()),
+            "b\u{fffd}2026 WARN\u{fffd}\u{fffd}[31m\u{fffd}\u{fffd}é\u{fffd}"
+        );
+        assert_eq!(shown(b"a\xffb"), "a\u{fffd}b");
+        assert_eq!(shown("é".repeat(300).as_bytes()), "é".repeat(200));
     }
 }

@@ -353,8 +353,8 @@ impl Link {
                 Renewed::GoesOn => Event::GoesOn,
                 Renewed::Done(lasts) => Event::Renewed(lasts),
                 Renewed::Failed(failure) => {
-                    if renew::REFUSED.may() {
-                        tracing::warn!(node = self.node, %failure, "the session at a broker can't be renewed");
+                    if let Some(untold) = renew::REFUSED.may() {
+                        tracing::warn!(node = self.node, %failure, untold, "the session at a broker can't be renewed");
                     }
                     self.disconnect(failure.to_string())
                 }

@@ -83,7 +83,9 @@ impl Session {
 
     /// What the client is waited for: nothing while it waits for us.
     pub(super) fn awaited(&self) -> Option<Awaited> {
-        if self.base == 0 && self.slots.is_empty() {
+        let nothing_yet = self.base == 0 && self.slots.is_empty();
+        // Who has to show who it is, and doesn't, is nobody yet, whatever else it asks.
+        if nothing_yet || self.must_show() && (self.slots.is_empty() || !self.out.is_empty()) {
             return Some(Awaited::FirstRequest);
         }
         if !self.out.is_empty() {

@@ -51,6 +51,8 @@ pub(super) struct Showing {
     /// How often in a row brokers have given no verdict on it, and until when it rests.
     unjudged: u32,
     rests_until: Option<Instant>,
+    /// A broker has taken what it has shown, or has answered what none answers before that.
+    proved: bool,
 }
 
 impl Showing {
@@ -98,6 +100,17 @@ impl Session {
         matches!(key, 18 | HANDSHAKE | AUTHENTICATE)
             || !matches!(self.showing.step, Step::InVain)
                 && (self.showing.shown.is_some() || self.is_passing() || !self.showing.own)
+    }
+
+    /// Whether it has to show who it is, and has not yet.
+    pub(super) fn must_show(&self) -> bool {
+        (self.showing.own || matches!(self.showing.step, Step::InVain)) && !self.showing.proved
+    }
+
+    /// A request was answered. Where the exchange passes as it is, that of one that comes behind it proves it: brokers close the connection of a
+    /// client that asks before it has shown who it is.
+    pub(super) fn on_answered(&mut self, key: i16) {
+        self.showing.proved |= self.is_passing() && !matches!(key, 18 | HANDSHAKE | AUTHENTICATE);
     }
 
     /// Whether the client's exchange passed as it is: nobody can repeat it.
@@ -302,7 +315,7 @@ impl Session {
             return;
         }
         if let Step::Asked(number) = self.showing.step {
-            self.showing.step = Step::Taken;
+            (self.showing.step, self.showing.proved) = (Step::Taken, true);
             self.cluster.metrics.kafka_client_sasl.inc(ClientSasl::Accepted);
             self.answer_message(number, &[], lasts);
         }

@@ -29,7 +29,7 @@ use crate::hold::Ledger;
 use crate::lifecycle::Block;
 use crate::metrics::zookeeper::SaslFate;
 use crate::metrics::{ConnectOutcome, ServerMetrics, ZooKeeperMetrics};
-use crate::net::Door;
+use crate::net::{Door, Seldom};
 use crate::time::now;
 use crate::tls::Tls;
 use crate::zookeeper::sasl::Held;
@@ -93,8 +93,8 @@ pub struct Ensemble {
     followed: Notify,
     /// What the ensemble has said of its servers.
     heard: Mutex<follow::Heard>,
-    /// When something that clients bring about was warned of last.
-    warned: Mutex<Option<Instant>>,
+    /// Warnings that clients bring about.
+    warned: Seldom,
     bypassed: AtomicBool,
     not_ready: Mutex<Option<Block>>,
     facts: Mutex<Option<Arc<Facts>>>,
@@ -166,7 +166,7 @@ impl Ensemble {
             writing: AtomicUsize::new(0),
             followed: Notify::new(),
             heard: Mutex::default(),
-            warned: Mutex::default(),
+            warned: Seldom::new(1, Duration::from_secs(1)),
             bypassed: AtomicBool::new(false),
             not_ready: Mutex::new(Some(not_ready)),
             facts: Mutex::default(),
@@ -397,14 +397,9 @@ impl Ensemble {
         since.is_some_and(|since| now().saturating_duration_since(since) > lasts)
     }
 
-    /// Whether something that clients bring about as often as they like is worth a warning now: one a second is.
-    pub fn may_warn(&self) -> bool {
-        let (mut warned, now) = (lock(&self.warned), now());
-        let may = warned.is_none_or(|warned| now >= warned + Duration::from_secs(1));
-        if may {
-            *warned = Some(now);
-        }
-        may
+    /// Whether something that clients bring about as often as they like is worth a warning now: one a second is. Then how many were not.
+    pub fn may_warn(&self) -> Option<u64> {
+        self.warned.may()
     }
 
     /// A server's answer to a four-letter word; nothing if no server answers in time.

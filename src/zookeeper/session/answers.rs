@@ -26,7 +26,7 @@ const AUTH_BYTES: usize = 64 * 1024;
 const TOO_MANY: &str =
     "it has authenticated by more identities (addauth) than are kept to be repeated: 64, or 64 KiB";
 /// The lines about clients with too many of them.
-static LINES: Seldom = Seldom::of(1);
+static LINES: Seldom = Seldom::new(1, Duration::from_secs(1));
 const BY_SASL: &str = "it has authenticated by SASL, which only the client itself can repeat";
 
 /// What the lists of watches are called in the metrics.
@@ -103,9 +103,9 @@ impl Session {
             if self.auths.len() > AUTHS || self.auths.iter().map(Bytes::len).sum::<usize>() > AUTH_BYTES {
                 // They are not kept, then: its connection ends with its server's.
                 (self.auths, self.unrepeatable) = (Vec::new(), Some(TOO_MANY));
-                if LINES.may() {
+                if let Some(untold) = LINES.may() {
                     let session = self.identity.as_ref().map_or(0, |identity| identity.session);
-                    tracing::warn!(session = format_args!("{session:#x}"), "{TOO_MANY}");
+                    tracing::warn!(session = format_args!("{session:#x}"), untold, "{TOO_MANY}");
                 }
             }
         }
@@ -289,8 +289,8 @@ impl Session {
         let Some(here) = at.filter(|here| config_node::sends_clients_to(change, here)) else { return false };
         let text = "a reconfig is refused: it gives this sidecar's address, which stands in answers with /zookeeper/config, as a \
                     server's for its clients; name the servers' own, or reconfigure at a server itself";
-        if self.ensemble.may_warn() {
-            tracing::warn!(%here, "{text}");
+        if let Some(untold) = self.ensemble.may_warn() {
+            tracing::warn!(%here, untold, "{text}");
         } else {
             tracing::debug!(%here, "{text}");
         }

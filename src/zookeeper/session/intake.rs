@@ -201,8 +201,8 @@ impl Session {
             name_of(header.opcode),
             "a write that servers can't decode or apply is refused here: it would stop an ensemble",
         );
-        if self.ensemble.may_warn() {
-            tracing::warn!(operation, %fault, "{text}");
+        if let Some(untold) = self.ensemble.may_warn() {
+            tracing::warn!(operation, %fault, untold, "{text}");
         } else {
             tracing::debug!(operation, %fault, "{text}");
         }

@@ -33,8 +33,11 @@ impl Session {
             pace: None,
         };
         let lease = Lease::new(rules, told, grant, sent, at.boot);
-        if !lease.has_room() && self.ensemble.may_warn() {
+        if !lease.has_room()
+            && let Some(untold) = self.ensemble.may_warn()
+        {
             tracing::warn!(
+                untold,
                 timeout_ms = told.as_millis(),
                 tick_time_ms = zookeeper.tick_time.as_millis(),
                 "a session's time-out is so short that the ensemble can't be spoken for while a server is away: is tick_time the servers' own?"

@@ -22,8 +22,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const BETWEEN: Duration = Duration::from_secs(1);
 
 /// The lines about that: one that is true of all connections is said for a few of them.
-static CANNOT: Seldom = Seldom::of(1);
-pub(super) static REFUSED: Seldom = Seldom::of(1);
+static CANNOT: Seldom = Seldom::new(1, Duration::from_secs(1));
+pub(super) static REFUSED: Seldom = Seldom::new(1, Duration::from_secs(1));
 
 type Preparing = Pin<Box<dyn Future<Output = Result<Option<Exchange>, Failure>> + Send>>;
 
@@ -176,8 +176,8 @@ impl Open {
                     }
                     Ok(None) => renewing.step = Step::Leaving,
                     Err(failure) => {
-                        if CANNOT.may() {
-                            tracing::warn!(%failure, "a connection to a broker can't be renewed yet");
+                        if let Some(untold) = CANNOT.may() {
+                            tracing::warn!(%failure, untold, "a connection to a broker can't be renewed yet");
                         }
                         renewing.rest(now() + AGAIN);
                     }
