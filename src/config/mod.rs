@@ -43,6 +43,7 @@ pub use reload::{Change, changes, merge_live};
 pub use sasl::{Clients as SaslClients, Endpoint, Mechanism, Sasl, warnings};
 pub use secret::Secret;
 pub use types::{Admin, AdminTls, Config, Dns, HOLD_MAX, Hold, Limits, Log, LogFormat, Net, Retry, Shutdown};
+pub use units::problem_of_a_name;
 
 /// Loads a configuration from a file, with the overrides found in `env` (pairs of name and value, of which
 /// only those that begin with `EVENKEEL_` are looked at; `std::env::vars` panics when any variable is not
