@@ -142,7 +142,7 @@ pub fn table(all: &[Findings], width: Option<usize>) -> String {
 }
 
 /// A text in lines of at most `room` characters, at its spaces; a longer word stays whole. None for no text.
-fn folded(text: &str, room: usize) -> Vec<String> {
+pub fn folded(text: &str, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ').filter(|word| !word.is_empty()) {
         match lines.last_mut() {
@@ -157,7 +157,7 @@ fn folded(text: &str, room: usize) -> Vec<String> {
 }
 
 /// What peers say and files hold is shown on a terminal: nothing in it may steer that.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

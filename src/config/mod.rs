@@ -44,6 +44,7 @@ pub use reload::{Change, changes, merge_live};
 pub use sasl::{Clients as SaslClients, Endpoint, Mechanism, Sasl};
 pub use secret::Secret;
 pub use types::{Admin, AdminTls, Config, Dns, HOLD_MAX, Hold, Limits, Log, LogFormat, Net, Retry, Shutdown};
+pub use units::problem_of_a_name;
 pub use warnings::warnings;
 
 /// Loads a configuration from a file, with the overrides found in `env` (pairs of name and value, of which

@@ -147,6 +147,11 @@ pub(super) fn port_range(text: &str) -> Result<PortRange, String> {
     Ok(PortRange { first, last })
 }
 
+/// What is wrong with a cluster's name, if anything is.
+pub fn problem_of_a_name(text: &str) -> Option<String> {
+    cluster_name(text).err()
+}
+
 /// A cluster's name: it stands in metrics labels, logs and URLs.
 pub(super) fn cluster_name(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');

@@ -148,6 +148,14 @@ impl Real<'_> {
     }
 }
 
+/// What is known of a command that never begins any more.
+pub(super) fn revoked(run: u64, did: Option<(How, String)>) -> Event {
+    match did {
+        Some((how, output)) => Event::CommandEnded { run, ok: true, code: None, how, output },
+        None => Event::Again { run, why: "it had not begun".to_owned() },
+    }
+}
+
 impl World for Real<'_> {
     fn now_ms(&self) -> u64 {
         now_ms()
@@ -221,8 +229,8 @@ impl World for Real<'_> {
                 self.order(to, Question::order(Method::POST, at, self.ticket(progress))).await?;
                 Ok(Vec::new())
             }
-            Step::Revoke(run) => match self.commands.revoke(*run) {
-                Ok(true) => Ok(vec![Event::Again { run: *run, why: "it had not begun".to_owned() }]),
+            Step::Revoke { run, did } => match self.commands.revoke(*run) {
+                Ok(true) => Ok(vec![revoked(*run, did.clone())]),
                 Ok(false) => Err("it is just beginning".to_owned()),
                 Err(error) => Err(error.to_string()),
             },

@@ -2,7 +2,8 @@
 //!
 //! A command runs in a shell, in a process group of its own, with its output in a file. Around it a few lines of shell keep two
 //! files beside the journal: `JOURNAL.N.pid`, made before the command begins, and `JOURNAL.N.end` with its exit code. The first is
-//! made in a way that only one can make it (`O_EXCL`): whoever wants to be sure that the command never begins makes it himself.
+//! made in a way that only one can make it, whole (a link): whoever wants to be sure that the command never begins makes it himself.
+//! It is on the disk before the command begins, so that it outlasts a power cut like the journal's lines.
 //! Its process is recognised by what it has in its environment, not by its number alone.
 
 use std::fs::{self, File};
@@ -16,16 +17,23 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use super::core::RunSeen;
 
-/// What stands around a command. `set -C` makes `>` refuse a file that is there.
-const AROUND: &str = r#"set -C
-{ echo $$ > "$EVENKEEL_RUN.pid"; } 2>/dev/null || exit 111
-set +C
+/// What stands around a command. A `sync` that knows no files syncs everything.
+const AROUND: &str = r#"pid=$EVENKEEL_RUN.pid
+claim() {
+    { echo $$ > "$pid.$$"; } 2>/dev/null && { sync "$pid.$$" || sync || :; } 2>/dev/null && ln "$pid.$$" "$pid" 2>/dev/null
+}
+claim; claimed=$?
+rm -f "$pid.$$"
+[ $claimed = 0 ] || exit 111
+{ sync "${pid%/*}" || sync || :; } 2>/dev/null
 sh -c "$EVENKEEL_COMMAND"
 code=$?
 echo $code > "$EVENKEEL_RUN.end.new" && mv "$EVENKEEL_RUN.end.new" "$EVENKEEL_RUN.end"
 exit $code"#;
 /// So much of the end of a command's output is kept.
 const OUTPUT: u64 = 2000;
+/// What is there for so long and can't be read is not being written any more.
+const TORN: Duration = Duration::from_secs(5);
 /// What a killed command gets between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -73,7 +81,8 @@ impl Commands {
                 continue;
             };
             let earlier = number.parse::<u64>().is_ok_and(|number| number < run);
-            if earlier && ["pid", "pid.new", "end", "end.new", "out"].contains(&kind) {
+            let ours = ["pid", "end", "end.new", "out"].contains(&kind) || kind.starts_with("pid.");
+            if earlier && ours {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -86,11 +95,15 @@ impl Commands {
             Some((of, child)) if *of == run => matches!(child.try_wait(), Ok(None)),
             _ => false,
         };
-        let Some(pid) = read_number(&self.file(run, ".pid")).filter(|pid| *pid != 0) else {
-            return RunSeen::Unclaimed { ours };
+        let claim = self.file(run, ".pid");
+        let alive = match read_number(&claim) {
+            Some(0) => return RunSeen::Unclaimed { ours },
+            // In this order: it writes its end before it goes.
+            Some(pid) => ours || self.is_it(run, pid),
+            // Of a disk that was full, or a machine that lost its power: whether the command began can't be told from it.
+            None if !ours && is_torn(&claim) => false,
+            None => return RunSeen::Unclaimed { ours },
         };
-        // In this order: it writes its end before it goes.
-        let alive = ours || self.is_it(run, pid);
         match read_number(&self.file(run, ".end")) {
             Some(code) => RunSeen::Ended { code, output: self.output(run) },
             None if alive => RunSeen::Running,
@@ -180,6 +193,13 @@ pub(super) async fn ask(command: &str, env: &[(String, String)], bound: Duration
             }
         }
     }
+}
+
+/// A file that is there, and not since just now.
+fn is_torn(path: &Path) -> bool {
+    let written = fs::metadata(path).and_then(|of| of.modified());
+    // A clock that was set back makes it no newer.
+    written.is_ok_and(|written| written.elapsed().map_or(true, |age| age >= TORN))
 }
 
 fn read_number(path: &Path) -> Option<i32> {
@@ -274,6 +294,52 @@ mod tests {
         assert_eq!(child.wait().unwrap().code(), Some(111));
         assert!(!flag.exists());
         assert_eq!(commands.look(4), RunSeen::Unclaimed { ours: false });
+    }
+
+    #[test]
+    fn a_claim_that_cannot_be_read_is_of_one_that_vanished() {
+        let folder = Folder::new("torn");
+        let mut commands = Commands::beside(&folder.journal()).unwrap();
+        let claim = folder.0.join("plan.journal.3.pid");
+        for torn in ["", "12", "x\n"] {
+            fs::write(&claim, torn).unwrap();
+            assert_eq!(
+                commands.look(3),
+                RunSeen::Unclaimed { ours: false },
+                "{torn:?} may be just being written"
+            );
+            let file = File::options().write(true).open(&claim).unwrap();
+            file.set_modified(std::time::SystemTime::now() - TORN).unwrap();
+            assert_eq!(commands.look(3), RunSeen::Vanished { output: String::new() }, "{torn:?}");
+        }
+        // Its end tells more.
+        fs::write(folder.0.join("plan.journal.3.end"), "0\n").unwrap();
+        assert_eq!(commands.look(3), RunSeen::Ended { code: 0, output: String::new() });
+    }
+
+    #[test]
+    fn a_claim_is_on_the_disk_before_its_command_begins_and_nothing_else_is_left_of_it() {
+        let folder = Folder::new("synced");
+        let mut commands = Commands::beside(&folder.journal()).unwrap();
+        // What is asked to sync writes down what there is at that moment.
+        let tools = folder.0.join("tools");
+        fs::create_dir(&tools).unwrap();
+        let script = format!(
+            "#!/bin/sh\n[ -e {0}/plan.journal.5.pid ] && echo claimed \"$1\" >> {0}/synced || echo \"$1\" >> {0}/synced\n",
+            folder.0.display()
+        );
+        fs::write(tools.join("sync"), script).unwrap();
+        fs::set_permissions(tools.join("sync"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+        let command = format!("ls {0} > {0}/files; cat {0}/synced", folder.0.display());
+        commands.start(5, &command, &[("PATH".to_owned(), path)]).unwrap();
+        let RunSeen::Ended { code: 0, output } = wait(&mut commands, 5, ended) else { panic!("it failed") };
+        let lines: Vec<&str> = output.lines().collect();
+        assert!(lines[0].starts_with(&format!("{}.5.pid.", folder.journal().display())), "{output}");
+        assert_eq!(lines[1..], [format!("claimed {}", folder.0.display())], "{output}");
+        let files = fs::read_to_string(folder.0.join("files")).unwrap();
+        let claims: Vec<&str> = files.lines().filter(|file| file.contains(".pid")).collect();
+        assert_eq!(claims, ["plan.journal.5.pid"]);
     }
 
     #[tokio::test]

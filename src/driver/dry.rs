@@ -1,23 +1,92 @@
-//! `--dry-run`: what the driver would do, from what is there now. Asks, and changes nothing: no plan is put, nothing is written.
+//! `--dry-run`: what the driver would do, from what is there now. Nothing is written and nobody is drained. Gates are asked for the plan: it
+//! is put at sidecars that have none, as one that is only tried, and given up at the end.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
 
-use super::act::{gate, look};
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::act::{gate, look, now_ms, path};
 use super::core::{Asked, Sidecar, Want};
 use super::event::Line;
 use super::exit::{Exit, Halt};
 use super::leaders::Leaders;
 use super::plan::{Direction, PlanFile, Protocol};
 use super::progress::Progress;
-use crate::fleet::{Fleet, Status};
-use crate::upgrade::Gate;
+use crate::admin::client::Client;
+use crate::findings::plain;
+use crate::fleet::{Fleet, Merged, Question, Status, ask_all};
+use crate::lifecycle::Signals;
+use crate::upgrade::{Gate, Plan};
+
+/// A plan that is only tried lives for so long without a word: nothing is left of it for longer if this process is killed.
+const TRIED_S: u64 = 120;
+/// At first a sidecar knows nothing of its cluster: so often its gate is asked, a second apart.
+const LOOKS: usize = 20;
+
+/// A line, or several. Nobody may be there to read them, and nothing that was said by others steers the terminal.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    for line in text.lines() {
+        let _ = writeln!(out, "{}", plain(line));
+    }
+}
+
+/// The plan at sidecars that have none, until it is taken back.
+struct Tried<'a> {
+    client: &'a Client,
+    plan: &'a PlanFile,
+    ticket: Value,
+    at: Vec<String>,
+}
+
+impl<'a> Tried<'a> {
+    /// Puts it. Who refuses is named.
+    async fn put(
+        client: &'a Client,
+        plan: &'a PlanFile,
+        direction: Direction,
+        left: &[String],
+        to: &[String],
+    ) -> Self {
+        // A name of its own: it must not be in the way of the plan itself, nor that of it.
+        let plan_id = format!("{}.dry-{}", plan.plan_id, now_ms() / 1000);
+        let ticket = json!({ "plan_id": plan_id, "generation": 1 });
+        let order = plan.order(direction, 1, left, plan.soak_s);
+        let order = Plan { plan_id, dry_run: true, ttl_s: TRIED_S, ..order };
+        let mut at = Vec::new();
+        if !left.is_empty() && !to.is_empty() {
+            let body = serde_json::to_value(&order).unwrap_or_default();
+            let question = Question::order(Method::PUT, path(plan, "/plan"), body);
+            for (name, answer) in ask_all(client, to, &question).await {
+                match answer {
+                    Ok(_) => at.push(name),
+                    Err(why) => say(&format!("  {name}: the plan can't be tried there: {why}")),
+                }
+            }
+        }
+        Self { client, plan, ticket, at }
+    }
+
+    /// Takes it back.
+    async fn end(self) {
+        let question = Question::order(Method::POST, path(self.plan, "/plan/abort"), self.ticket);
+        for (name, answer) in ask_all(self.client, &self.at, &question).await {
+            if let Err(why) = answer {
+                say(&format!("  {name}: the plan that was tried ends within {TRIED_S} s: {why}"));
+            }
+        }
+    }
+}
 
 /// Says it.
 pub(super) async fn run(
     plan: &PlanFile,
     rollback: bool,
     lines: &[Line],
-    fleet: &mut Fleet,
+    (fleet, mut signals): (&mut Fleet, Signals),
     leaders: &Leaders,
 ) -> Halt {
     let mut progress = Progress::of(lines);
@@ -32,19 +101,19 @@ pub(super) async fn run(
         .iter()
         .filter_map(|sidecar| Some((sidecar.name.as_str(), sidecar.said.as_ref().ok()?)))
         .collect();
-    println!("{} of {} sidecars answer", says.len(), seen.len());
+    say(&format!("{} of {} sidecars answer", says.len(), seen.len()));
     for sidecar in &silent {
-        println!("  {} doesn't: {}", sidecar.name, sidecar.said.as_ref().err().map_or("", String::as_str));
+        let why = sidecar.said.as_ref().err().map_or("", String::as_str);
+        say(&format!("  {} doesn't: {why}", sidecar.name));
     }
     if says.is_empty() {
         return Halt::new(Exit::Silent, "no sidecar answers");
     }
     if progress.finalized {
-        println!("the journal says that everything is done");
+        say("the journal says that everything is done");
     } else if !lines.is_empty() {
-        println!("the journal goes on: done {}", joined(&progress.done));
+        say(&format!("the journal goes on: done {}", joined(&progress.done)));
     }
-    let of: Vec<String> = says.iter().map(|(name, _)| (*name).to_owned()).collect();
     let mut left: Vec<String> = match progress.direction {
         Direction::Forward => plan.members.iter().map(|member| member.id.clone()).collect(),
         Direction::Back => progress.going_back.clone(),
@@ -52,46 +121,93 @@ pub(super) async fn run(
     left.retain(|id| !progress.done.contains(id));
     let last = leads(plan, &says);
     left.sort_by_key(|id| Some(id.as_str()) == last);
-    for member in &left {
-        println!("{}", of_member(plan, &progress, member, &says));
-        if last == Some(member.as_str()) {
-            println!("  it leads the cluster, and comes last");
-        }
-        let want = Want { gate: Gate::Stop, member: Some(member.clone()), of: of.clone() };
-        let answers = gate(&fleet.client, plan, &want).await;
-        let merged = Asked { want, answers }.merged();
-        if merged.ok_to_drain {
-            println!("  gate stop: it could be drained now");
-        }
-        for reason in &merged.reasons {
-            let many = reason.sidecars.len();
-            println!("  gate stop: {}: {} ({many} sidecars)", reason.reason.code, reason.reason.detail);
-        }
-        if plan.move_leaders && plan.protocol == Protocol::Kafka {
-            match leaders.orders_of(member).await {
-                Ok(orders) => {
-                    println!("  leaders of {} partitions would be moved away, and back", orders.len());
-                }
-                Err(why) => println!("  leaders can't be looked up: {why}"),
+    let mut without = Vec::new();
+    for (name, status) in &says {
+        match &status.plan {
+            None => without.push((*name).to_owned()),
+            Some(other) if other.plan_id != plan.id(progress.direction) => {
+                say(&format!(
+                    "  {name}: plan {} lives there: its gates are answered for that",
+                    other.plan_id
+                ));
             }
+            Some(_) => {}
         }
-        println!(
-            "  clients would leave it, then: {}",
-            plan.command(progress.direction).unwrap_or("(no command)")
-        );
-        println!("  then all must be well for {} s", plan.stable_s);
+    }
+    let tried = Tried::put(&fleet.client, plan, progress.direction, &left, &without).await;
+    let told = tokio::select! {
+        () = turns(plan, &progress, (&left, last), &says, &fleet.client, leaders) => None,
+        signal = signals.next() => Some(signal.name()),
+    };
+    tried.end().await;
+    if let Some(signal) = told {
+        return Halt::new(Exit::Interrupted, format!("{signal}: nothing was changed"));
     }
     let end = match (progress.direction, plan.raise_features, &plan.finalize_command) {
         (Direction::Forward, true, _) => "metadata.version would be raised".to_owned(),
         (Direction::Forward, _, Some(command)) => command.clone(),
         _ => "sidecars are told".to_owned(),
     };
-    println!("at the end, {} s after the last member is back: {end}", plan.soak_s);
+    say(&format!("at the end, {} s after the last member is back: {end}", plan.soak_s));
     if silent.is_empty() {
         Halt::new(Exit::Done, "nothing was changed")
     } else {
         Halt::new(Exit::Silent, "a sidecar is silent; nothing was changed")
     }
+}
+
+/// The turns of those that are left, with what their gates say now.
+async fn turns(
+    plan: &PlanFile,
+    progress: &Progress,
+    (left, last): (&[String], Option<&str>),
+    says: &[(&str, &Status)],
+    client: &Client,
+    leaders: &Leaders,
+) {
+    let of: Vec<String> = says.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut looks = LOOKS;
+    for member in left {
+        say(&of_member(plan, progress, member, says));
+        if last == Some(member.as_str()) {
+            say("  it leads the cluster, and comes last");
+        }
+        let mut merged = stop(client, plan, member, &of).await;
+        while merged.has("facts_unknown") && looks > 0 {
+            looks -= 1;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            merged = stop(client, plan, member, &of).await;
+        }
+        if merged.ok_to_drain {
+            say("  gate stop: it could be drained now");
+        }
+        for reason in &merged.reasons {
+            let many = reason.sidecars.len();
+            say(&format!(
+                "  gate stop: {}: {} ({many} sidecars)",
+                reason.reason.code,
+                plain(&reason.reason.detail)
+            ));
+        }
+        if plan.move_leaders && plan.protocol == Protocol::Kafka {
+            match leaders.orders_of(member).await {
+                Ok(orders) => {
+                    let count = orders.len();
+                    say(&format!("  leaders of {count} partitions would be moved away, and back"));
+                }
+                Err(why) => say(&format!("  leaders can't be looked up: {why}")),
+            }
+        }
+        let command = plan.command(progress.direction).unwrap_or("(no command)");
+        say(&format!("  clients would leave it, then: {command}"));
+        say(&format!("  then all must be well for {} s", plan.stable_s));
+    }
+}
+
+async fn stop(client: &Client, plan: &PlanFile, member: &str, of: &[String]) -> Merged {
+    let want = Want { gate: Gate::Stop, member: Some(member.to_owned()), of: of.to_vec() };
+    let answers = gate(client, plan, &want).await;
+    Asked { want, answers }.merged()
 }
 
 /// Who leads the cluster now, as the first sidecar that knows says.

@@ -1,6 +1,7 @@
 //! Leaders of partitions, and features: what the driver asks of the Kafka cluster itself.
 
 use super::event::Order;
+use super::exit::{Exit, Halt};
 use super::plan::{PlanFile, split};
 use crate::config;
 use crate::dns::{DnsOptions, Resolver};
@@ -50,13 +51,13 @@ impl Leaders {
     ///
     /// # Errors
     /// Names can't be resolved on this host, or the configuration that says how brokers are connected can't be used.
-    pub(super) fn new(plan: &PlanFile) -> Result<Self, String> {
+    pub(super) fn new(plan: &PlanFile) -> Result<Self, Halt> {
         let (min_ttl, timeout) = (Duration::from_secs(2), Duration::from_secs(2));
         let resolver = Resolver::new(DnsOptions { servers: Vec::new(), min_ttl, timeout }, None);
-        let resolver = resolver.map_err(|error| format!("dns: {error}"))?;
+        let resolver = resolver.map_err(|error| Halt::new(Exit::Broken, format!("dns: {error}")))?;
         let named = plan.kafka.as_ref().map_or(&[][..], |kafka| &kafka.bootstrap);
         let brokers = named.iter().filter_map(|address| split(address));
-        let access = Access::new(resolver, &configured(plan)?);
+        let access = Access::new(resolver, &configured(plan).map_err(|text| Halt::new(Exit::Usage, text))?);
         Ok(Self { access, brokers: brokers.map(|(host, port)| (host.to_owned(), port)).collect() })
     }
 

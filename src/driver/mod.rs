@@ -71,12 +71,18 @@ async fn prepared(options: &Options) -> Result<Halt, Halt> {
         return Err(Halt::new(Exit::Usage, format!("the plan has no member {member}")));
     }
     let broken = |text: String| Halt::new(Exit::Broken, text);
-    let mut fleet = Fleet::new(source, plan.credentials(&options.credentials)).map_err(broken)?;
-    let leaders = Leaders::new(&plan).map_err(broken)?;
+    let credentials = plan.credentials(&options.credentials);
+    let problems = credentials.problems();
+    if !problems.is_empty() {
+        return Err(Halt::new(Exit::Usage, problems.join("\n")));
+    }
+    let mut fleet = Fleet::new(source, credentials).map_err(broken)?;
+    let leaders = Leaders::new(&plan)?;
     let path = options.journal.clone().unwrap_or_else(|| beside(&options.plan));
     if options.dry_run {
         let lines = Journal::look(&path, &plan).map_err(|error| refused(&error))?;
-        return Ok(dry::run(&plan, options.rollback, &lines, &mut fleet, &leaders).await);
+        let signals = Signals::from_os().map_err(|error| broken(format!("no signal handlers: {error}")))?;
+        return Ok(dry::run(&plan, options.rollback, &lines, (&mut fleet, signals), &leaders).await);
     }
     let mut signals = Signals::from_os().map_err(|error| broken(format!("no signal handlers: {error}")))?;
     let (journal, lines) = Journal::open(&path, &plan, now_ms()).map_err(|error| refused(&error))?;

@@ -8,7 +8,8 @@ use super::core::{RunSeen, Seen};
 use super::event::{Event, Line, Task};
 use super::plan::{Direction, PlanFile};
 use super::progress::Progress;
-use crate::fleet::Reason;
+use crate::findings::plain;
+use crate::fleet::{Reason, Screen};
 
 /// Reasons that are shown at once.
 const REASONS: usize = 6;
@@ -18,8 +19,7 @@ const MEMBERS: usize = 24;
 /// See the module.
 pub(super) struct View {
     live: bool,
-    /// Lines of the last drawing, to be drawn over.
-    drawn: usize,
+    screen: Screen,
     /// What was said last, of what is waited for.
     said: String,
     began_ms: u64,
@@ -28,19 +28,20 @@ pub(super) struct View {
 impl View {
     /// On standard output.
     pub(super) fn new(now_ms: u64) -> Self {
-        Self { live: io::stdout().is_terminal(), drawn: 0, said: String::new(), began_ms: now_ms }
+        Self {
+            live: io::stdout().is_terminal(),
+            screen: Screen::default(),
+            said: String::new(),
+            began_ms: now_ms,
+        }
     }
 
     /// A line that stays.
     pub(super) fn say(&mut self, text: &str) {
         let mut out = io::stdout().lock();
-        if self.drawn > 0 {
-            // Over the drawing, which comes again below.
-            let _ = write!(out, "\x1b[{}A\x1b[J", self.drawn);
-            self.drawn = 0;
-        }
-        // Nobody may be there to read it: the journal has it.
-        let _ = writeln!(out, "{text}");
+        // Over the drawing, which comes again below. Nobody may be there to read it: the journal has it.
+        let _ = self.screen.clear(&mut out);
+        let _ = writeln!(out, "{}", plain(text));
         let _ = out.flush();
     }
 
@@ -54,14 +55,7 @@ impl View {
     pub(super) fn show(&mut self, plan: &PlanFile, progress: &Progress, seen: &Seen, waits: &[Reason]) {
         if self.live {
             let text = draw(plan, progress, seen, waits, self.began_ms);
-            let mut out = io::stdout().lock();
-            if self.drawn > 0 {
-                let _ = write!(out, "\x1b[{}A\x1b[J", self.drawn);
-            }
-            // A line that is too long is cut, or the next drawing would miss its place.
-            let _ = write!(out, "\x1b[?7l{text}\x1b[?7h");
-            let _ = out.flush();
-            self.drawn = text.lines().count();
+            let _ = self.screen.draw(&mut io::stdout().lock(), &text);
             return;
         }
         // The same reason with another number of seconds is the same.
@@ -176,6 +170,14 @@ fn draw(plan: &PlanFile, progress: &Progress, seen: &Seen, waits: &[Reason], beg
         said.len(),
         seen.sidecars.len()
     );
+    if matches!(seen.run, Some(RunSeen::Running)) {
+        let _ = writeln!(out, "   its command runs");
+    }
+    // Before the members, which a short screen may not have lines for.
+    for reason in waits.iter().take(REASONS) {
+        let _ = writeln!(out, "   · {}: {}", reason.code, reason.detail);
+    }
+    let mut rows = Vec::new();
     for member in plan.members.iter().take(MEMBERS) {
         let mut phases: BTreeMap<&str, usize> = BTreeMap::new();
         let (mut sessions, mut requests, mut version) = (0, 0, "–");
@@ -193,21 +195,21 @@ fn draw(plan: &PlanFile, progress: &Progress, seen: &Seen, waits: &[Reason], beg
         } else {
             " "
         };
+        rows.push((mark, &member.id, version, phases.join(", "), sessions, requests));
+    }
+    let (mut id, mut is, mut has) = (0, 0, 0);
+    for (_, member, version, phases, ..) in &rows {
+        (id, is) = (id.max(member.chars().count()), is.max(phases.chars().count()));
+        has = has.max(version.chars().count());
+    }
+    for (mark, member, version, phases, sessions, requests) in rows {
         let _ = writeln!(
             out,
-            " {mark} {:<24} {version:<10} {:<32} {sessions:>6} sessions {requests:>6} requests",
-            member.id,
-            phases.join(", ")
+            " {mark} {member:<id$} {version:<has$} {phases:<is$} {sessions:>4} sessions {requests:>4} requests"
         );
     }
     if plan.members.len() > MEMBERS {
         let _ = writeln!(out, "   and {} more", plan.members.len() - MEMBERS);
-    }
-    if matches!(seen.run, Some(RunSeen::Running)) {
-        let _ = writeln!(out, "   its command runs");
-    }
-    for reason in waits.iter().take(REASONS) {
-        let _ = writeln!(out, "   · {}: {}", reason.code, reason.detail);
     }
     out
 }
@@ -261,5 +263,9 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert_eq!(text.lines().count(), 6);
+        assert!(
+            text.lines().filter(|line| line.contains(" requests")).all(|line| line.chars().count() < 80),
+            "{text}"
+        );
     }
 }

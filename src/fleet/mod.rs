@@ -11,6 +11,7 @@ mod find;
 mod merge;
 mod ordered;
 mod said;
+mod screen;
 mod serve;
 mod show;
 mod status;
@@ -29,6 +30,7 @@ pub use fan::{FanOut, Policy, Unheard};
 pub use find::{Fleet, Source};
 pub use merge::{FleetReason, Merged, merge};
 pub use said::{GateSaid, LastPlan, MemberSaid, PlanSaid, Reason, Status};
+pub(crate) use screen::Screen;
 pub use serve::{Serving, serve};
 pub use show::{Looking, show};
 

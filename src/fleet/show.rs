@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::screen::{Screen, without_seconds};
 use super::{Answer, FanOut, Fleet, Policy, Question, Source, ask_all};
 use crate::admin::Control as _;
 use crate::admin::client::Credentials;
+use crate::findings::plain;
 use crate::metrics::{FleetMetrics, Metrics};
 use crate::time::now;
 
@@ -58,22 +60,21 @@ const SILENT: u8 = 6;
 pub async fn show(looking: &Looking) -> Result<u8, String> {
     let mut fleet = Fleet::new(looking.source.clone(), looking.credentials.clone())?;
     let live = looking.watch && !looking.json && io::stdout().is_terminal();
-    let (mut drawn, mut last) = (0, String::new());
+    let (mut screen, mut last) = (Screen::default(), String::new());
     loop {
         let view = look(&mut fleet, looking).await?;
         let text = if looking.json { format!("{}\n", view.json()) } else { view.text() };
         // Nobody may be there to read it; elsewhere than in a terminal what hasn't changed is not said again.
         let mut out = io::stdout().lock();
         let written = if live {
-            let up = if drawn > 0 { format!("\x1b[{drawn}A\x1b[J") } else { String::new() };
-            write!(out, "{up}\x1b[?7l{text}\x1b[?7h")
-        } else if text != last {
+            screen.draw(&mut out, &text)
+        } else if looking.json && text != last || without_seconds(&text) != without_seconds(&last) {
+            last.clone_from(&text);
             write!(out, "{text}")
         } else {
             Ok(())
         };
         let gone = written.and_then(|()| out.flush()).is_err();
-        (drawn, last) = (text.lines().count(), text);
         drop(out);
         if !looking.watch || gone {
             return Ok(view.code());
@@ -137,8 +138,14 @@ fn clusters_of(answers: &[(String, Answer)]) -> BTreeSet<String> {
     answers.iter().flat_map(|(_, answer)| clusters_in(answer)).map(str::to_owned).collect()
 }
 
-fn word<'a>(value: &'a Value, key: &str) -> &'a str {
-    value.get(key).and_then(Value::as_str).unwrap_or("–")
+/// What a sidecar says there, which must not steer a terminal.
+fn word(value: &Value, key: &str) -> String {
+    value.get(key).and_then(Value::as_str).map_or_else(|| "–".to_owned(), plain)
+}
+
+/// The columns of a table: each as wide as its widest word.
+fn width<'a>(head: &'a str, words: impl Iterator<Item = &'a str>) -> usize {
+    words.chain([head]).map(|word| word.chars().count()).max().unwrap_or_default()
 }
 
 fn number(value: &Value, key: &str) -> i64 {
@@ -187,7 +194,7 @@ impl View {
     fn text(&self) -> String {
         let mut out = String::new();
         for problem in &self.problems {
-            let _ = writeln!(out, "! {problem}");
+            let _ = writeln!(out, "! {}", plain(problem));
         }
         for (status, gates) in &self.clusters {
             cluster(&mut out, status, gates.as_ref());
@@ -228,37 +235,22 @@ fn cluster(out: &mut String, status: &Value, gates: Option<&Value>) {
         let _ = writeln!(out, "  ! {}: {}", word(silent, "sidecar"), word(silent, "why"));
     }
     for without in list(&sidecars, "without_plan").filter_map(Value::as_str) {
-        let _ = writeln!(out, "  ! {without}: has no plan");
+        let _ = writeln!(out, "  ! {}: has no plan", plain(without));
     }
     let controller = word(status, "controller");
-    let _ = writeln!(
-        out,
-        "  {:<24} {:<28} {:<12} {:>9} {:>9}",
-        "MEMBER", "PHASE", "VERSION", "SESSIONS", "REQUESTS"
-    );
-    for member in list(status, "members") {
-        let phases = member.get("phases").and_then(Value::as_object).filter(|phases| phases.len() > 1);
-        let phase = phases.map_or_else(
-            || word(member, "phase").to_owned(),
-            |phases| {
-                phases.iter().map(|(phase, count)| format!("{phase} {count}")).collect::<Vec<_>>().join(", ")
-            },
-        );
-        let leads = word(member, "mode") == "leader" || word(member, "id") == controller;
-        let _ = writeln!(
-            out,
-            "  {:<24} {phase:<28} {:<12} {:>9} {:>9}{}",
-            word(member, "id"),
-            word(member, "version"),
-            number(member, "sessions"),
-            number(member, "in_flight"),
-            if leads { "  leads" } else { "" },
-        );
+    let rows: Vec<[String; 5]> = list(status, "members").map(|member| row(member, &controller)).collect();
+    let column = |k: usize| rows.iter().filter_map(move |row| row.get(k)).map(String::as_str);
+    let (id, phase) = (width("MEMBER", column(0)), width("PHASE", column(1)));
+    let version = width("VERSION", column(2));
+    let heads = ["MEMBER", "PHASE", "VERSION", "SESSIONS", "REQUESTS"].map(str::to_owned);
+    for [member, phases, has, sessions, requests] in std::iter::once(&heads).chain(&rows) {
+        let line = format!("  {member:<id$} {phases:<phase$} {has:<version$} {sessions:>8} {requests:>8}");
+        let _ = writeln!(out, "{}", line.trim_end());
     }
     for gate in gates.into_iter().flat_map(|gates| list(gates, "gates")) {
         let name = match gate.get("member").and_then(Value::as_str) {
-            Some(member) => format!("{} {member}", word(gate, "gate")),
-            None => word(gate, "gate").to_owned(),
+            Some(member) => format!("{} {}", word(gate, "gate"), plain(member)),
+            None => word(gate, "gate"),
         };
         let open = gate.get("ok") == Some(&json!(true));
         let _ = writeln!(out, "  gate {name}: {}", if open { "open" } else { "closed" });
@@ -266,6 +258,22 @@ fn cluster(out: &mut String, status: &Value, gates: Option<&Value>) {
             let _ = writeln!(out, "    {}: {}", word(reason, "code"), word(reason, "detail"));
         }
     }
+}
+
+/// A member's line of the table.
+fn row(member: &Value, controller: &str) -> [String; 5] {
+    let phases = member.get("phases").and_then(Value::as_object).filter(|phases| phases.len() > 1);
+    let phase = phases.map_or_else(
+        || word(member, "phase"),
+        |phases| {
+            let each = phases.iter().map(|(phase, count)| format!("{} {count}", plain(phase)));
+            each.collect::<Vec<_>>().join(", ")
+        },
+    );
+    let leads = word(member, "mode") == "leader" || word(member, "id") == controller;
+    let requests = format!("{:>8}{}", number(member, "in_flight"), if leads { "  leads" } else { "" });
+    let sessions = number(member, "sessions").to_string();
+    [word(member, "id"), phase, word(member, "version"), sessions, requests]
 }
 
 #[cfg(test)]
@@ -324,5 +332,26 @@ mod tests {
         assert!(silent.text().contains("! b:1: refused"));
         let lost = View { problems: vec!["b:1: refused".to_owned()], ..view() };
         assert_eq!(lost.code(), SILENT);
+    }
+
+    #[test]
+    fn eighty_columns_are_enough_and_nothing_that_was_said_steers_the_terminal() {
+        let mut view = view();
+        let evil = "\x1b]0;title\x07\x1b[2J\u{9b}2J";
+        view.problems.push(evil.to_owned());
+        view.clusters[0].0["members"] = json!([
+            { "id": "zk-1.example.net:2181", "phases": { "drained": 12, "serving": 288 }, "version": "3.8.4", "sessions": 123, "in_flight": 4,
+              "mode": "leader" },
+            { "id": evil, "phases": { evil: 1, "down": 2 }, "version": evil },
+        ]);
+        view.clusters[0].1.as_mut().unwrap()["gates"][0]["reasons"][0] =
+            json!({ "code": evil, "detail": evil });
+        let text = view.text();
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+        // What isn't evil fits.
+        view.clusters[0].0["members"].as_array_mut().unwrap().pop();
+        let text = view.text();
+        let row = text.lines().find(|line| line.contains("zk-1")).unwrap();
+        assert!(row.chars().count() <= 80 && row.ends_with("4  leads"), "{row:?}");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use evenkeel::findings::plain;
 use evenkeel::{config, driver, fleet, telemetry};
 
 use super::{Asking, Credentials, complain, open_files, runtime};
@@ -144,10 +145,15 @@ fn drive(upgrade: Upgrade) -> ExitCode {
     };
     // The terminal may be gone: what counts is in the journal, and the exit code.
     let _ = match halt.exit {
-        driver::Exit::Done => writeln!(io::stdout(), "{}", halt.text),
-        _ => writeln!(io::stderr(), "evenkeel: {}", halt.text),
+        driver::Exit::Done => writeln!(io::stdout(), "{}", shown(&halt.text)),
+        _ => writeln!(io::stderr(), "evenkeel: {}", shown(&halt.text)),
     };
     ExitCode::from(halt.exit.code())
+}
+
+/// Lines in which nothing that a sidecar has said steers the terminal.
+fn shown(text: &str) -> String {
+    text.lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
 fn misused(text: &str) -> ExitCode {
@@ -172,6 +178,9 @@ fn serve(upgrade: &Upgrade) -> ExitCode {
         Err(text) => return misused(&text),
     };
     let credentials = plan.credentials(&upgrade.credentials.clone().into());
+    if let Some(problem) = credentials.problems().first() {
+        return misused(problem);
+    }
     let serving = fleet::Serving { admin, cluster: plan.cluster, source, credentials, policy };
     let telemetry = match telemetry::init(telemetry::Format::Text, "info") {
         Ok(telemetry) => telemetry,
@@ -209,6 +218,9 @@ fn look(status: Status) -> ExitCode {
         Ok(source) => return misused(&source.problems().join("; ")),
         Err(text) => return misused(&text),
     };
+    if let Some(problem) = credentials.problems().first() {
+        return misused(problem);
+    }
     open_files();
     let looking = fleet::Looking { source, credentials, cluster, watch, json };
     let shown =

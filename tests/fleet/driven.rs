@@ -1,5 +1,6 @@
 //! A roll of thirty sidecars' cluster by the driver: directly, and through the fan-out.
 
+use std::process::Stdio;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use testbed::{Driven, drive, driven, process};
 
-use crate::bed::{BOUND, Bed, binary, until};
+use crate::bed::{BOUND, Bed, binary, evenkeel, text, until};
 
 const MEMBERS: &str = "plan_id = \"roll\"\nfrom = \"3.9\"\nto = \"4.3\"\nstable_s = 1\nmembers = [{ id = \"1\" }, { id = \"2\" }, { id = \"3\" }]\n\
     bounds = { gate_s = 120, settle_s = 1 }\n";
@@ -123,4 +124,67 @@ fn the_command_at_the_end_fails_and_then_outlives_its_driver() {
     }
     let raised = std::fs::read_to_string(path("raised")).unwrap();
     assert_eq!(raised, "4.3 of bed, member <>\n".repeat(2));
+}
+
+#[test]
+fn a_dry_run_tries_the_plan_and_leaves_nothing_of_it() {
+    let bed = Bed::new(2);
+    let plan = bed.write("dry.toml", &bed.plan(&format!("command = \"false\"\n{MEMBERS}")));
+    let run = || evenkeel().arg("upgrade").arg(&plan).arg("--dry-run").output().unwrap();
+    let said = run();
+    assert_eq!(said.status.code(), Some(0), "{}", text(&said));
+    // Only a plan says that others are left that the controller waits for.
+    for part in ["2: 3.9 to 4.3", "gate stop: it could be drained now", "gate stop: controller_comes_last: "]
+    {
+        assert!(text(&said).contains(part), "{part}\n{}", text(&said));
+    }
+    assert!(!text(&said).contains("facts_unknown"), "{}", text(&said));
+    for at in bed.fleet.addresses() {
+        let (_, status) = bed.get(at, "/v1/clusters/bed");
+        let tried = status["last_plan"]["plan_id"].as_str().unwrap().to_owned();
+        assert!(status["plan"].is_null() && tried.starts_with("roll.dry-"), "{status}");
+        assert_eq!(status["last_plan"]["phase"], "aborted");
+    }
+    assert!(!bed.folder.join("dry.toml.journal").exists());
+    // Somebody else's plan is left alone, and said.
+    let other = json!({ "plan_id": "other", "generation": 5, "members": [{ "id": "1" }] });
+    for at in bed.fleet.addresses() {
+        assert_eq!(bed.ask(at, Method::PUT, "/v1/clusters/bed/plan", &other).0, 200);
+    }
+    let said = run();
+    assert!(text(&said).contains("plan other lives there"), "{}", text(&said));
+    for at in bed.fleet.addresses() {
+        assert_eq!(bed.get(at, "/v1/clusters/bed").1["plan"]["plan_id"], "other");
+    }
+}
+
+#[test]
+fn a_dry_run_that_nobody_reads_ends_in_order() {
+    let bed = Bed::new(1);
+    let plan = bed.write("dry.toml", &bed.plan(&format!("command = \"false\"\n{MEMBERS}")));
+    let mut child =
+        evenkeel().arg("upgrade").arg(&plan).arg("--dry-run").stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let (_, status) = bed.get(bed.fleet.addresses()[0], "/v1/clusters/bed");
+    assert_eq!(status["last_plan"]["phase"], "aborted", "{status}");
+}
+
+#[test]
+fn what_the_plan_names_and_is_not_there_is_wrong_usage() {
+    let bed = Bed::new(1);
+    for (name, more) in [
+        ("token", "token_file = \"/nowhere/token\"\n"),
+        ("ca", "ca = \"/nowhere/ca.pem\"\n"),
+        ("config", "[kafka]\nbootstrap = [\"b:1\"]\nconfig = \"/nowhere/evenkeel.toml\"\n"),
+    ] {
+        let text_of = bed.plan(&format!("command = \"false\"\n{MEMBERS}")) + more;
+        let plan = bed.write(&format!("{name}.toml"), &text_of);
+        let said = evenkeel().arg("upgrade").arg(&plan).output().unwrap();
+        assert_eq!(said.status.code(), Some(2), "{name}: {}", text(&said));
+        assert!(text(&said).contains("/nowhere/"), "{}", text(&said));
+    }
+    let status = bed.write("s.toml", &(bed.plan("") + "token_file = \"/nowhere/token\"\n"));
+    let said = evenkeel().arg("status").arg("--plan").arg(&status).output().unwrap();
+    assert_eq!(said.status.code(), Some(2), "{}", text(&said));
 }

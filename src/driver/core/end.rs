@@ -48,6 +48,37 @@ impl Core<'_> {
         self.attempt("plan/finalize", self.plan.bounds.gate_s, seen, step)
     }
 
+    /// Whoever stops since something is not done leaves nobody drained whose command was not begun, and no leaders away.
+    pub(super) fn parting(&mut self, progress: &Progress, step: Step) -> Step {
+        let turn = progress.turn.as_ref().filter(|turn| turn.run.is_none());
+        match (&step, turn) {
+            (Step::Halt(halt), Some(turn)) if matches!(halt.exit, Exit::Closed | Exit::Silent) => {
+                self.parting = Some(halt.clone());
+                let why = "the driver stops".to_owned();
+                Step::Write(Event::GiveUp { member: turn.member.clone(), why })
+            }
+            _ => step,
+        }
+    }
+
+    /// … and then it stops.
+    pub(super) fn parted(&mut self, progress: &Progress, seen: &Seen, halt: Halt) -> Step {
+        let Some(turn) = progress.turn.as_ref().filter(|turn| turn.run.is_none()) else {
+            return Step::Halt(halt);
+        };
+        match self.give_up(progress, turn, seen) {
+            Step::Halt(why) => {
+                let member = &turn.member;
+                let text = format!(
+                    "{}. And {member} is still drained for up to 10 minutes, or its leaders are away: {}",
+                    halt.text, why.text
+                );
+                Step::Halt(Halt::new(halt.exit, text))
+            }
+            step => step,
+        }
+    }
+
     /// A roll that goes back before any command was begun is given up, and that is all.
     pub(super) fn nothing_to_go_back(&mut self, progress: &Progress, seen: &Seen) -> Option<Step> {
         if progress.direction == Direction::Back && progress.going_back.is_empty() {

@@ -9,6 +9,7 @@ mod plans;
 mod run;
 mod seen;
 mod turn;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,7 @@ use crate::fleet::{MemberSaid, Merged, Reason, Status};
 use crate::upgrade::{self, Gate};
 
 pub(super) use seen::{Asked, RunSeen, Seen, Sidecar, Step, Want};
+use waits::Waits;
 
 /// See the module.
 pub(super) struct Core<'a> {
@@ -30,9 +32,11 @@ pub(super) struct Core<'a> {
     /// The last line that an earlier process wrote.
     loaded: u64,
     /// What is being waited for, and since when.
-    waiting: Option<(String, u64)>,
+    waits: Waits,
     /// What looks settled, and since when.
     settled: Option<(String, u64)>,
+    /// How it is going to stop, when the turn that is not over is given up.
+    parting: Option<Halt>,
     /// When a drain was ordered last, by sidecar.
     ordered: BTreeMap<String, u64>,
     /// Sidecars that the roll goes on without.
@@ -47,7 +51,8 @@ impl<'a> Core<'a> {
             rollback,
             word,
             loaded,
-            waiting: None,
+            waits: Waits::default(),
+            parting: None,
             settled: None,
             ordered: BTreeMap::new(),
             without: BTreeSet::new(),
@@ -56,6 +61,15 @@ impl<'a> Core<'a> {
 
     /// What is to be done before any gate is asked.
     pub(super) fn first(&mut self, progress: &Progress, seen: &Seen) -> Option<Step> {
+        self.waits.came_to(progress);
+        if let Some(halt) = self.parting.clone() {
+            return Some(self.parted(progress, seen, halt));
+        }
+        let step = self.before_gates(progress, seen)?;
+        Some(self.parting(progress, step))
+    }
+
+    fn before_gates(&mut self, progress: &Progress, seen: &Seen) -> Option<Step> {
         if progress.finalized {
             let halt = if self.turns_back(progress) {
                 Halt::new(Exit::Closed, "it is too late to go back: the roll is finalized")
@@ -71,6 +85,9 @@ impl<'a> Core<'a> {
             return Some(step);
         }
         if let Some(step) = self.silence(seen) {
+            return Some(step);
+        }
+        if let Some(step) = self.unknown_member(progress, seen) {
             return Some(step);
         }
         if let Some(step) = self.nothing_to_go_back(progress, seen) {
@@ -114,6 +131,11 @@ impl<'a> Core<'a> {
 
     /// What is to be done, by what the gates say.
     pub(super) fn then(&mut self, progress: &Progress, seen: &Seen) -> Step {
+        let step = self.by_gates(progress, seen);
+        self.parting(progress, step)
+    }
+
+    fn by_gates(&mut self, progress: &Progress, seen: &Seen) -> Step {
         if self.turns_back(progress) {
             return self.begin_rollback(progress, seen);
         }
@@ -209,45 +231,6 @@ impl<'a> Core<'a> {
             (true, false) => Some(false),
             _ => None,
         }
-    }
-
-    /// Waits, or stops when that has lasted too long.
-    fn wait(&mut self, key: &str, bound_s: u64, seen: &Seen, reasons: Vec<Reason>, advice: &str) -> Step {
-        match self.exceeded(key, bound_s, seen) {
-            None => Step::Wait(reasons),
-            Some(waited) => {
-                let why: Vec<String> =
-                    reasons.iter().map(|reason| format!("{}: {}", reason.code, reason.detail)).collect();
-                let text = format!("{key}: not after {waited} s: {}. {advice}", why.join("; "));
-                Step::Halt(Halt::new(Exit::Closed, text))
-            }
-        }
-    }
-
-    /// Does something that may fail, until that has lasted too long.
-    fn attempt(&mut self, key: &str, bound_s: u64, seen: &Seen, step: Step) -> Step {
-        match self.exceeded(key, bound_s, seen) {
-            None => step,
-            Some(waited) => {
-                let why = seen.trouble.as_deref().unwrap_or("it is not done");
-                let text =
-                    format!("{key}: not after {waited} s: {why}. Cure that and start the driver again");
-                Step::Halt(Halt::new(Exit::Closed, text))
-            }
-        }
-    }
-
-    /// Whether this has been waited for too long: the seconds.
-    fn exceeded(&mut self, key: &str, bound_s: u64, seen: &Seen) -> Option<u64> {
-        let since = match &self.waiting {
-            Some((known, since)) if known == key => *since,
-            _ => {
-                self.waiting = Some((key.to_owned(), seen.now_ms));
-                seen.now_ms
-            }
-        };
-        let waited = seen.now_ms.saturating_sub(since) / 1000;
-        (waited >= bound_s).then_some(waited)
     }
 
     /// Whether something has looked so for `settle_s`.

@@ -1,5 +1,7 @@
 //! Sidecars: those that say nothing, and the plan that all others are to have.
 
+use std::collections::BTreeSet;
+
 use super::{Core, Seen, Step};
 use crate::driver::event::Event;
 use crate::driver::exit::{Exit, Halt};
@@ -29,6 +31,7 @@ impl Core<'_> {
             let advice = "Look at `sidecars` in the plan";
             return Some(self.wait("sidecars", self.plan.bounds.silent_s, seen, reason, advice));
         }
+        self.waits.over("sidecars");
         for sidecar in seen.sidecars.iter().filter(|sidecar| sidecar.said.is_ok()) {
             self.without.remove(&sidecar.name);
         }
@@ -60,6 +63,11 @@ impl Core<'_> {
     /// Every sidecar has the plan, in its last generation.
     pub(super) fn plans(&mut self, progress: &Progress, seen: &Seen) -> Option<Step> {
         let told = &progress.told;
+        if told.generation == 0
+            && let Some(halt) = self.unknown_roll(seen)
+        {
+            return Some(Step::Halt(halt));
+        }
         if told.generation == 0 || told.members.is_empty() {
             let why = if told.generation == 0 { "the roll begins" } else { "the roll goes back" };
             return Some(self.another_generation(progress, why));
@@ -90,6 +98,9 @@ impl Core<'_> {
             return Some(self.another_generation(progress, &why));
         }
         let only_renewed = lacking.is_empty() && !earlier;
+        if only_renewed {
+            self.waits.over("plan");
+        }
         to.extend(lacking);
         if to.is_empty() {
             return None;
@@ -100,6 +111,49 @@ impl Core<'_> {
             return Some(step); // it must not make other waits begin anew
         }
         Some(self.attempt("plan", self.plan.bounds.silent_s, seen, step))
+    }
+
+    /// A plan of our name that lives, while the journal has put none: a driver with another journal is at work, or was.
+    fn unknown_roll(&self, seen: &Seen) -> Option<Halt> {
+        let id = self.plan.id(Direction::Forward);
+        self.says(seen).find_map(|(name, status)| {
+            let plan = status.plan.as_ref().filter(|plan| plan.plan_id == id)?;
+            (plan.generation >= self.plan.generation).then(|| {
+                let text = format!(
+                    "{name}: a plan of this name lives there, {id} of generation {}, and this journal knows nothing of it: go on with \
+                     its journal (--journal), abort it (POST plan/abort), or raise `generation` in the plan",
+                    plan.generation
+                );
+                Halt::new(Exit::Refused, text)
+            })
+        })
+    }
+
+    /// The plan that lives there is the one that the journal has put last.
+    pub(super) fn is_ours(&self, progress: &Progress, status: &Status) -> bool {
+        matches!(self.has(progress, status), Has::Ours { .. })
+    }
+
+    /// A member that no sidecar knows is misspelt, most likely. One that is away can be unknown for a while.
+    pub(super) fn unknown_member(&mut self, progress: &Progress, seen: &Seen) -> Option<Step> {
+        if progress.turn.is_some() || self.turns_back(progress) {
+            return None; // whoever is away in the middle of a turn is known well enough
+        }
+        for member in self.left(progress) {
+            let key = format!("a sidecar that knows member {member}");
+            if self.says(seen).next().is_none() || self.said_of(&member, seen).next().is_some() {
+                self.waits.over(&key);
+                continue;
+            }
+            if self.waits.exceeded(&key, self.plan.bounds.silent_s, seen.now_ms).is_some() {
+                let said = self.says(seen).flat_map(|(_, status)| &status.members);
+                let known: BTreeSet<&str> = said.map(|said| said.id.as_str()).collect();
+                let known = known.into_iter().collect::<Vec<_>>().join(", ");
+                let text = format!("no sidecar knows member {member}; they know {known}");
+                return Some(Step::Halt(Halt::new(Exit::Usage, text)));
+            }
+        }
+        None
     }
 
     /// While a command runs nothing is decided, and the plan must outlive it all the same: where it lives it is said again in time.

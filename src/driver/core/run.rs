@@ -3,6 +3,8 @@
 //! A command tells its end by itself, in a file, whether or not the driver that started it still lives; so an end is lost only
 //! together with the command's own process: the machine went down, or somebody killed both. Then facts decide, in this order:
 //!
+//! (One that has not begun is made sure never to, and begins anew; but where 2. shows that its member was restarted, it had begun.)
+//!
 //! 1. what a person says (`--done`, `--again`);
 //! 2. the member's version at any sidecar, where it tells the one before from the one after; where it doesn't, a sidecar that saw
 //!    it drained, gone and back since the command was announced: it was restarted;
@@ -53,11 +55,14 @@ impl Core<'_> {
         match seen.run.as_ref()? {
             RunSeen::Unclaimed { ours: true } => waits("begins"),
             RunSeen::Unclaimed { ours: false } => {
-                Some(self.attempt("command to begin or not", command_s, seen, Step::Revoke(run.n)))
+                // Its claim may be what was lost, with the machine's power: what the member is says more than a file that isn't there.
+                let did = member.and_then(|member| self.begun_after_all(progress, run, member, seen));
+                let step = Step::Revoke { run: run.n, did };
+                Some(self.attempt("command to begin or not", command_s, seen, step))
             }
             RunSeen::Running if lasts_s >= command_s => Some(Step::Kill(run.n)),
             RunSeen::Running => {
-                let kept = member.and_then(|member| self.keep_drained(member, seen));
+                let kept = member.and_then(|member| self.keep_drained(progress, run, member, seen));
                 kept.or_else(|| self.renewed(progress, seen)).or_else(|| waits("runs"))
             }
             RunSeen::Ended { code, output } => Some(Step::Write(Event::CommandEnded {
@@ -80,6 +85,21 @@ impl Core<'_> {
                 })),
             },
         }
+    }
+
+    /// Whether a command that seems not to have begun has done its work all the same, and how that is known.
+    fn begun_after_all(
+        &self,
+        progress: &Progress,
+        run: &Run,
+        member: &str,
+        seen: &Seen,
+    ) -> Option<(How, String)> {
+        let how = self.how(member);
+        if how == How::Said && run.n <= self.loaded {
+            return Some((how, "a person says so".to_owned()));
+        }
+        Some((How::Judged, self.did(progress.direction, run, member, seen)?))
     }
 
     fn vanished(&mut self, progress: &Progress, run: &Run, member: &str, output: &str, seen: &Seen) -> Step {

@@ -1,6 +1,6 @@
 //! What is seen at one moment, and what is to be done: the words between the core and the world.
 
-use crate::driver::event::{Event, Task};
+use crate::driver::event::{Event, How, Task};
 use crate::driver::exit::Halt;
 use crate::fleet::{GateSaid, Merged, Reason, Status, merge};
 use crate::upgrade::{self, Gate};
@@ -124,7 +124,12 @@ pub(in crate::driver) enum Step {
         had_turn: Vec<String>,
     },
     /// Make sure that a command that has not begun never does.
-    Revoke(u64),
+    Revoke {
+        /// The command.
+        run: u64,
+        /// Its work is done all the same, and how that is known.
+        did: Option<(How, String)>,
+    },
     /// Kill a command that takes too long.
     Kill(u64),
     /// Ask the plan's check about a command.

@@ -1,10 +1,10 @@
 //! A member's turn: chosen, its leaders moved, drained, stopped and started by the plan's command, back, and well for some time.
 
-use super::{Core, RunSeen, Seen, Step, answered, reasons};
+use super::{Core, Seen, Step, answered, reasons};
 use crate::driver::event::{Event, Task};
 use crate::driver::exit::{Exit, Halt};
 use crate::driver::plan::Protocol;
-use crate::driver::progress::{Progress, Turn};
+use crate::driver::progress::{Progress, Run, Turn};
 use crate::fleet::{MemberSaid, Merged, Reason};
 use crate::upgrade::{Gate, Phase};
 
@@ -20,19 +20,28 @@ fn is_draining(member: &MemberSaid) -> bool {
     matches!(member.phase, Phase::Draining | Phase::Drained)
 }
 
+fn is_used(member: &MemberSaid) -> bool {
+    matches!(member.phase, Phase::Serving | Phase::Verifying)
+}
+
 impl Core<'_> {
     /// A member that has its new version already needs no turn.
     pub(super) fn already_there(&mut self, progress: &Progress, seen: &Seen) -> Option<Step> {
-        let sidecars = self.says(seen).count();
         for member in self.left(progress) {
-            let there = self.said_of(&member, seen).filter(|(_, said)| {
-                said.phase == Phase::Serving && self.at_target(said, progress.direction) == Some(true)
-            });
-            if sidecars > 0 && there.count() == sidecars {
+            let serves = self.said_of(&member, seen).all(|(_, said)| said.phase == Phase::Serving);
+            if serves && self.all_see_it_at_target(progress, &member, seen) {
                 return Some(Step::Write(Event::Done { member }));
             }
         }
         None
+    }
+
+    /// Every sidecar sees the member at its new version.
+    fn all_see_it_at_target(&self, progress: &Progress, member: &str, seen: &Seen) -> bool {
+        let sidecars = self.says(seen).count();
+        let mut there = self.said_of(member, seen).collect::<Vec<_>>();
+        there.retain(|(_, said)| self.at_target(said, progress.direction) == Some(true));
+        sidecars > 0 && there.len() == sidecars
     }
 
     /// The first member that may be drained; who leads comes last.
@@ -41,6 +50,7 @@ impl Core<'_> {
         for member in self.in_order(&self.left(progress), seen) {
             let Some(merged) = answered(seen, Gate::Stop, Some(&member)) else { continue };
             if merged.ok_to_drain {
+                self.waits.over("gate stop");
                 return Step::Write(Event::Turn { member });
             }
             // What is against the others says more than that the leader waits for them.
@@ -60,25 +70,22 @@ impl Core<'_> {
             return Some(self.give_up(progress, turn, seen));
         }
         if turn.back {
-            if progress.orders.contains_key(&member) {
-                let bound = self.plan.bounds.leaders_s + self.plan.bounds.gate_s;
-                let key = format!("the replica orders from before {member}");
-                return Some(self.attempt(&key, bound, seen, Step::RestoreLeaders(member)));
-            }
-            return None;
+            let bound = self.plan.bounds.leaders_s + self.plan.bounds.gate_s;
+            return self.restored(progress, &member, bound, seen);
         }
         if turn.run.is_some() {
             return Some(self.after_command(progress, turn, seen));
         }
+        let leaders = format!("leaders of {member}");
         if self.plan.move_leaders && self.plan.protocol == Protocol::Kafka && !turn.moved {
             let step = if progress.orders.contains_key(&member) {
                 Step::MoveLeaders(member.clone())
             } else {
                 Step::SaveOrders(member.clone())
             };
-            let key = format!("leaders of {member}");
-            return Some(self.attempt(&key, self.plan.bounds.leaders_s, seen, step));
+            return Some(self.attempt(&leaders, self.plan.bounds.leaders_s, seen, step));
         }
+        self.waits.over(&leaders);
         if !turn.drain {
             return Some(Step::Write(Event::Drain { member }));
         }
@@ -87,16 +94,12 @@ impl Core<'_> {
 
     /// Everybody has left, or is made to leave.
     fn draining(&mut self, member: &str, seen: &Seen) -> Option<Step> {
-        let bound = self.plan.bounds.drain_s;
-        let expired: Vec<String> = self
-            .said_of(member, seen)
-            .filter(|(_, said)| said.drain_expired)
-            .map(|(name, _)| name.to_owned())
-            .collect();
-        if !expired.is_empty() {
-            // It begins anew only when it is ended.
-            let step = Step::Undrain { member: member.to_owned(), to: expired };
-            return Some(self.attempt(&format!("drain of {member}"), bound, seen, step));
+        let (bound, key) = (self.plan.bounds.drain_s, format!("drain of {member}"));
+        if let Some((name, _)) = self.said_of(member, seen).find(|(_, said)| said.drain_expired) {
+            // What was held for it is with it again. It is drained anew when nothing but that is missing, and not again and again while
+            // its gate is closed.
+            let why = format!("{name} has ended its drain, since it was not stopped in time");
+            return Some(Step::Write(Event::GiveUp { member: member.to_owned(), why }));
         }
         let (mut to, mut left) = (Vec::new(), Vec::new());
         for (name, said) in self.said_of(member, seen) {
@@ -119,7 +122,10 @@ impl Core<'_> {
             .collect();
         if !missing.is_empty() {
             let advice = "Look at the member's id in the plan";
-            return Some(self.wait(&format!("drain of {member}"), bound, seen, missing, advice));
+            return Some(self.wait(&key, bound, seen, missing, advice));
+        }
+        if left.is_empty() {
+            self.waits.over(&key);
         }
         if !to.is_empty() {
             for name in &to {
@@ -130,19 +136,23 @@ impl Core<'_> {
             if left.is_empty() {
                 return Some(step);
             }
-            return Some(self.attempt(&format!("drain of {member}"), bound, seen, step));
+            return Some(self.attempt(&key, bound, seen, step));
         }
         if left.is_empty() {
             return None;
         }
         let advice = "Clients don't leave it: their sidecars' logs say why";
-        Some(self.wait(&format!("drain of {member}"), bound, seen, left, advice))
+        Some(self.wait(&key, bound, seen, left, advice))
     }
 
     /// It is drained everywhere: may it stop?
     pub(super) fn stop(&mut self, progress: &Progress, turn: &Turn, seen: &Seen) -> Step {
         let member = &turn.member;
         let Some(merged) = answered(seen, Gate::Stop, Some(member)) else { return Step::Wait(Vec::new()) };
+        if merged.ok && self.all_see_it_at_target(progress, member, seen) {
+            let why = "it has its new version already".to_owned();
+            return Step::Write(Event::GiveUp { member: member.clone(), why });
+        }
         if merged.ok {
             let had_turn = self.said_of(member, seen).filter(|(_, said)| said.had_turn);
             let had_turn = had_turn.map(|(name, _)| name.to_owned()).collect();
@@ -166,22 +176,33 @@ impl Core<'_> {
         if let Some(step) = self.undrain(&member, seen) {
             return step;
         }
-        if progress.orders.contains_key(&member) {
-            let key = format!("the replica orders from before {member}");
-            return self.attempt(&key, self.plan.bounds.leaders_s, seen, Step::RestoreLeaders(member));
+        if let Some(step) = self.restored(progress, &member, self.plan.bounds.leaders_s, seen) {
+            return step;
         }
         self.ordered.clear();
         Step::Write(Event::GivenUp { member })
     }
 
+    /// Replica orders are as they were before its turn.
+    fn restored(&mut self, progress: &Progress, member: &str, bound: u64, seen: &Seen) -> Option<Step> {
+        let key = format!("the replica orders from before {member}");
+        if !progress.orders.contains_key(member) {
+            self.waits.over(&key);
+            return None;
+        }
+        Some(self.attempt(&key, bound, seen, Step::RestoreLeaders(member.to_owned())))
+    }
+
     fn undrain(&mut self, member: &str, seen: &Seen) -> Option<Step> {
         let drained = self.said_of(member, seen).filter(|(_, said)| is_draining(said) || said.drain_expired);
         let to: Vec<String> = drained.map(|(name, _)| name.to_owned()).collect();
+        let key = format!("end of the drain of {member}");
         if to.is_empty() {
+            self.waits.over(&key);
             return None;
         }
         let step = Step::Undrain { member: member.to_owned(), to };
-        Some(self.attempt(&format!("end of the drain of {member}"), self.plan.bounds.drain_s, seen, step))
+        Some(self.attempt(&key, self.plan.bounds.drain_s, seen, step))
     }
 
     /// The command has ended: is the member back?
@@ -193,17 +214,13 @@ impl Core<'_> {
         if !end.ok {
             return self.after_failure(progress, run, Some(member), seen);
         }
+        let key = format!("{member} to be back");
         if let Err(reasons) = self.is_back(progress, member, run, seen) {
             let advice =
                 "The command said that it did its work: look at the member, and start the driver again";
-            return self.wait(
-                &format!("{member} to be back"),
-                self.plan.bounds.back_s,
-                seen,
-                reasons,
-                advice,
-            );
+            return self.wait(&key, self.plan.bounds.back_s, seen, reasons, advice);
         }
+        self.waits.over(&key);
         if let Some(step) = self.undrain(member, seen) {
             return step;
         }
@@ -223,16 +240,41 @@ impl Core<'_> {
         self.wait(&format!("gate next of {member}"), bound, seen, reasons(&merged), advice)
     }
 
-    /// While a command runs its member stays drained, for as long as it was not seen to come back.
-    pub(super) fn keep_drained(&mut self, member: &str, seen: &Seen) -> Option<Step> {
-        if !matches!(seen.run, Some(RunSeen::Running)) {
-            return None;
-        }
+    /// While a command runs its member stays drained, for as long as it was not seen to come back from it. One that is used again at a
+    /// sidecar was out of its reach for a moment, say, or somebody has ended its drain there.
+    pub(super) fn keep_drained(
+        &mut self,
+        progress: &Progress,
+        run: &Run,
+        member: &str,
+        seen: &Seen,
+    ) -> Option<Step> {
         let due = |name: &str| {
             self.ordered.get(name).is_none_or(|at| seen.now_ms.saturating_sub(*at) >= DRAIN_AGAIN_MS)
         };
         let drained = self.said_of(member, seen).filter(|(name, said)| is_draining(said) && due(name));
-        let to: Vec<String> = drained.map(|(name, _)| name.to_owned()).collect();
+        let mut to: Vec<String> = drained.map(|(name, _)| name.to_owned()).collect();
+        // Where its version tells nothing, one that is drained still elsewhere was never away: its return would have ended that drain.
+        let stays = self.said_of(member, seen).any(|(_, said)| is_draining(said));
+        let (mut lost, mut doubtful) = (Vec::new(), Vec::new());
+        // One that was started anew has no plan to be drained by.
+        for (name, status) in self.living(seen).filter(|(_, status)| self.is_ours(progress, status)) {
+            let Some(said) = status.member(member) else { continue };
+            let at_target = self.at_target(said, progress.direction);
+            if !is_used(said) || said.drain_expired || at_target == Some(true) {
+                continue;
+            }
+            if !said.had_turn {
+                lost.push(name.to_owned());
+            } else if at_target == Some(false) || stays {
+                // It saw the member go and come back; the others, or its version, may be only late.
+                doubtful.push(name.to_owned());
+            }
+        }
+        if !doubtful.is_empty() && self.has_settled(&format!("{} used at {doubtful:?}", run.n), seen) {
+            lost.append(&mut doubtful);
+        }
+        to.append(&mut lost);
         if to.is_empty() {
             return None;
         }

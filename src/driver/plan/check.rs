@@ -1,5 +1,7 @@
 //! What is wrong with a plan, all of it at once. Pure.
 
+use crate::config;
+
 use super::{Bounds, Direction, PlanFile, Protocol, split};
 
 /// The longest name of a plan: that of its rollback is longer.
@@ -48,8 +50,8 @@ impl PlanFile {
 
     pub(super) fn problems_of_the_fleet(&self) -> Vec<String> {
         let mut found = Vec::new();
-        if self.cluster.is_empty() || self.cluster.contains(['/', '?', '#', ' ']) {
-            found.push("cluster: the name in the sidecars' configuration is needed".to_owned());
+        if let Some(problem) = config::problem_of_a_name(&self.cluster) {
+            found.push(format!("cluster: {problem}; the name in the sidecars' configuration is needed"));
         }
         match self.source() {
             Ok(source) => {

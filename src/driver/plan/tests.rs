@@ -37,6 +37,9 @@ fn everything_wrong_is_told_with_its_key() {
     wrong(&|plan| plan.plan_id = "a b".to_owned(), "plan_id");
     wrong(&|plan| plan.generation = 0, "generation");
     wrong(&|plan| plan.cluster = String::new(), "cluster:");
+    for name in ["c\n\"x", "a/b", "..", "a%2fb", "a b"] {
+        wrong(&|plan| plan.cluster = name.to_owned(), "cluster:");
+    }
     wrong(&|plan| plan.members[0].id = "one".to_owned(), "no node id");
     wrong(&|plan| plan.cluster_size = Some(1), "cluster_size");
     wrong(&|plan| plan.command = " ".to_owned(), "command");

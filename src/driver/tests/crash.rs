@@ -1,7 +1,8 @@
 //! A driver that dies anywhere and is started again finishes, and stops no member twice.
 
+use super::driven::Driver;
 use super::finalize::ends;
-use super::fleet::{Death, Driver, Sim, is_dead};
+use super::fleet::{Death, Sim, is_dead};
 use crate::driver::core::Core;
 use crate::driver::exit::{Exit, Halt};
 use crate::driver::plan::PlanFile;
@@ -58,7 +59,7 @@ pub(super) fn assert_rolled(sim: &Sim, what: &str) {
 }
 
 /// Every point at which a whole roll can be cut off.
-fn deaths(sim: &Sim) -> Vec<Death> {
+pub(super) fn deaths(sim: &Sim) -> Vec<Death> {
     let mut whole = sim.clone();
     let halt = live(&mut whole, false, None, Death::Never);
     assert_eq!(halt.exit, Exit::Done, "{halt:?}");
@@ -67,7 +68,7 @@ fn deaths(sim: &Sim) -> Vec<Death> {
     lines.chain((1..=acts).map(Death::Act)).chain((1..=pauses).map(Death::Pause)).collect()
 }
 
-fn sims() -> Vec<(&'static str, Sim)> {
+pub(super) fn sims() -> Vec<(&'static str, Sim)> {
     let mut blind = Sim::new(plan(ZOOKEEPER), 2);
     blind.blind = true;
     let mut first_leads = Sim::new(plan(KAFKA), 3);

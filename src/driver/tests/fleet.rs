@@ -1,14 +1,14 @@
 //! A fleet, its members and the commands for them, as far as a driver can tell them from real ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::driver::core::{RunSeen, Sidecar, Step, Want};
+use crate::driver::act::revoked;
+use crate::driver::core::{Step, Want};
 use crate::driver::event::{Event, Line, Order, Task};
 use crate::driver::exit::{Exit, Halt};
 use crate::driver::plan::{Direction, PlanFile};
 use crate::driver::progress::Progress;
-use crate::driver::world::World;
-use crate::fleet::{GateSaid, LastPlan, MemberSaid, PlanSaid, Reason, Status};
+use crate::fleet::{LastPlan, MemberSaid, PlanSaid, Reason, Status};
 use crate::upgrade::{Gate, Phase, Plan};
 
 /// What a sidecar remembers.
@@ -19,6 +19,10 @@ pub(super) struct Memory {
     pub(super) drains: BTreeMap<String, bool>,
     pub(super) had_turn: BTreeMap<String, bool>,
     pub(super) silent: bool,
+    /// Members whose drain came to its end by itself.
+    pub(super) expired: BTreeSet<String>,
+    /// When drains were begun.
+    since: BTreeMap<String, u64>,
 }
 
 /// A member.
@@ -74,17 +78,23 @@ pub(super) struct Sim {
     pub(super) checks: Option<i32>,
     /// The versions are not to be told apart.
     pub(super) blind: bool,
+    /// A drain comes to its end by itself after so long.
+    pub(super) expire_ms: Option<u64>,
+    /// The gate `stop` is closed for whoever is drained.
+    pub(super) closed_drained: bool,
+    /// The gate `stop` is closed for everybody until then.
+    pub(super) closed_until_ms: u64,
     pub(super) death: Death,
     /// What is left until it: lines, steps, pauses.
-    lines: usize,
-    acts: usize,
-    pauses: usize,
-    looks: usize,
+    pub(super) lines: usize,
+    pub(super) acts: usize,
+    pub(super) pauses: usize,
+    pub(super) looks: usize,
     /// Processes that this driver has started.
-    ours: Vec<u64>,
+    pub(super) ours: Vec<u64>,
 }
 
-const DEAD: &str = "the driver died here";
+pub(super) const DEAD: &str = "the driver died here";
 
 pub(super) fn is_dead(halt: &Halt) -> bool {
     halt.text == DEAD
@@ -114,6 +124,9 @@ impl Sim {
             fails: 0,
             checks: None,
             blind: false,
+            expire_ms: None,
+            closed_drained: false,
+            closed_until_ms: 0,
             death: Death::Never,
             lines: 0,
             acts: 0,
@@ -143,8 +156,9 @@ impl Sim {
     }
 
     /// Time passes: commands go on by themselves.
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         self.now_ms += 1000;
+        self.expire();
         let steps: Vec<u64> = self.processes.keys().copied().collect();
         for n in steps {
             let Some(process) = self.processes.get_mut(&n) else { continue };
@@ -164,6 +178,21 @@ impl Sim {
                     }
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Drains that have lasted too long come to their end.
+    fn expire(&mut self) {
+        let Some(after) = self.expire_ms else { return };
+        let now = self.now_ms;
+        for memory in self.sidecars.values_mut() {
+            let over = |member: &String| memory.since.get(member).is_none_or(|since| now - since >= after);
+            let over: Vec<String> =
+                memory.drains.keys().filter(|id| self.nodes[*id].up && over(id)).cloned().collect();
+            for member in over {
+                memory.drains.remove(&member);
+                memory.expired.insert(member);
             }
         }
     }
@@ -193,13 +222,14 @@ impl Sim {
             node.version = to;
         }
         for memory in self.sidecars.values_mut() {
+            memory.since.remove(member);
             if memory.drains.remove(member) == Some(true) {
                 memory.had_turn.insert(member.to_owned(), true);
             }
         }
     }
 
-    fn status(&self, memory: &Memory) -> Status {
+    pub(super) fn status(&self, memory: &Memory) -> Status {
         let members = self.nodes.iter().map(|(id, node)| MemberSaid {
             id: id.clone(),
             phase: match (node.up, memory.drains.get(id)) {
@@ -211,7 +241,7 @@ impl Sim {
             version: (!self.blind).then(|| node.version.clone()),
             mode: None,
             had_turn: memory.had_turn.contains_key(id),
-            drain_expired: false,
+            drain_expired: memory.expired.contains(id),
             sessions: 0,
             in_flight: 0,
         });
@@ -237,7 +267,7 @@ impl Sim {
         let done = |id: &str| {
             let member = plan.and_then(|plan| plan.member(id));
             match member.and_then(|member| member.to.as_deref()) {
-                Some(to) if !self.blind => self.nodes[id].version == to,
+                Some(to) if !self.blind => self.nodes.get(id).is_some_and(|node| node.version == to),
                 _ => memory.had_turn.contains_key(id),
             }
         };
@@ -245,14 +275,21 @@ impl Sim {
         all.filter(|id| !done(id)).collect()
     }
 
-    fn reasons(&self, memory: &Memory, want: &Want) -> Vec<Reason> {
+    pub(super) fn reasons(&self, memory: &Memory, want: &Want) -> Vec<Reason> {
         let mut found = Vec::new();
         let mut because = |code: &str| found.push(Reason::new(code, "simulated"));
         let away = |id: &String| !self.nodes[id].up || memory.drains.contains_key(id);
         match (want.gate, &want.member) {
             (Gate::Stop, Some(member)) => {
-                if self.nodes[member].up && memory.drains.get(member) != Some(&true) {
-                    because("not_drained");
+                let drained = memory.drains.get(member) == Some(&true);
+                if self.nodes.get(member).is_some_and(|node| node.up) && !drained {
+                    because(if memory.expired.contains(member) { "drain_expired" } else { "not_drained" });
+                }
+                if !self.nodes.contains_key(member) {
+                    because("member_unknown");
+                }
+                if self.now_ms < self.closed_until_ms || self.closed_drained && drained {
+                    because("min_isr");
                 }
                 if self.nodes.keys().any(|other| other != member && away(other)) {
                     because("another_member_down");
@@ -269,11 +306,11 @@ impl Sim {
         found
     }
 
-    fn dies(&self, what: Death) -> Result<(), Halt> {
+    pub(super) fn dies(&self, what: Death) -> Result<(), Halt> {
         if self.death == what { Err(Halt::new(Exit::Broken, DEAD)) } else { Ok(()) }
     }
 
-    fn act(&mut self, step: &Step, progress: &Progress) -> Vec<Event> {
+    pub(super) fn act(&mut self, step: &Step, progress: &Progress) -> Vec<Event> {
         self.tick();
         match step {
             Step::Put { plan, to } => {
@@ -311,23 +348,29 @@ impl Sim {
                         memory.plan.as_ref().unwrap().member(member).is_some(),
                         "{member} is not in the plan"
                     );
+                    assert!(!memory.expired.contains(member), "409: the drain of {member} has expired");
                     memory.drains.insert(member.clone(), true);
+                    memory.since.entry(member.clone()).or_insert(self.now_ms);
                 }
                 Vec::new()
             }
             Step::Undrain { member, to } => {
                 for name in to {
-                    self.sidecars.get_mut(name).unwrap().drains.remove(member);
+                    let memory = self.sidecars.get_mut(name).unwrap();
+                    memory.drains.remove(member);
+                    memory.expired.remove(member);
+                    memory.since.remove(member);
                 }
                 Vec::new()
             }
-            Step::Revoke(n) => match self.processes.get_mut(n) {
+            Step::Revoke { run, did } => match self.processes.get_mut(run) {
                 Some(process) if process.at > 0 => Vec::new(),
-                Some(process) => {
-                    process.revoked = true;
-                    vec![Event::Again { run: *n, why: "revoked".to_owned() }]
+                process => {
+                    if let Some(process) = process {
+                        process.revoked = true;
+                    }
+                    vec![revoked(*run, did.clone())]
                 }
-                None => vec![Event::Again { run: *n, why: "never begun".to_owned() }],
             },
             Step::Raise => {
                 assert!(self.nodes.values().all(|node| node.up), "finalized with fewer members");
@@ -342,106 +385,11 @@ impl Sim {
                     memory.last =
                         Some((plan.plan_id, plan.generation, if *abort { "aborted" } else { "finalized" }));
                     memory.drains.clear();
+                    memory.since.clear();
                 }
                 Vec::new()
             }
             other => panic!("{other:?} is not carried out here"),
         }
-    }
-}
-
-/// A driver at work in the simulation. Its death is an end with a text of its own.
-pub(super) struct Driver<'a>(pub(super) &'a mut Sim);
-
-impl World for Driver<'_> {
-    fn now_ms(&self) -> u64 {
-        self.0.now_ms
-    }
-
-    fn append(&mut self, event: Event) -> Result<Line, Halt> {
-        let sim = &mut *self.0;
-        let line = Line { n: sim.journal.len() as u64 + 1, at_ms: sim.now_ms, event };
-        // As it is written and read again.
-        let text = serde_json::to_string(&line).unwrap();
-        sim.journal.push(serde_json::from_str(&text).unwrap());
-        assert_eq!(sim.journal.last(), Some(&line));
-        sim.lines += 1;
-        sim.dies(Death::Line(sim.lines))?;
-        Ok(line)
-    }
-
-    async fn look(&mut self) -> Vec<Sidecar> {
-        self.0.looks += 1;
-        let sim = &*self.0;
-        assert!(
-            sim.looks < 10_000,
-            "it goes round in circles: {:#?}",
-            sim.journal.iter().rev().take(5).collect::<Vec<_>>()
-        );
-        let each = sim.sidecars.iter().map(|(name, memory)| Sidecar {
-            name: name.clone(),
-            silent_ms: if memory.silent { 10_000_000 } else { 0 },
-            said: if memory.silent { Err("refused".to_owned()) } else { Ok(sim.status(memory)) },
-        });
-        each.collect()
-    }
-
-    async fn gate(&mut self, want: &Want) -> Vec<(String, Result<GateSaid, String>)> {
-        let sim = &*self.0;
-        let each = want.of.iter().map(|name| {
-            let reasons = sim.reasons(&sim.sidecars[name], want);
-            let ok_to_drain = reasons.iter().all(|reason| reason.code == "not_drained");
-            let said = GateSaid { ok: reasons.is_empty(), ok_to_drain, reasons, ..GateSaid::default() };
-            (name.clone(), Ok(said))
-        });
-        each.collect()
-    }
-
-    fn run(&mut self, run: u64) -> RunSeen {
-        let ours = self.0.ours.contains(&run);
-        match self.0.processes.get(&run) {
-            None => RunSeen::Unclaimed { ours: false },
-            Some(process) if process.at == 0 => RunSeen::Unclaimed { ours },
-            Some(Process { code: Some(code), .. }) => RunSeen::Ended { code: *code, output: String::new() },
-            Some(Process { gone: true, .. }) => RunSeen::Vanished { output: String::new() },
-            Some(_) => RunSeen::Running,
-        }
-    }
-
-    fn start(&mut self, run: u64, task: &Task, progress: &Progress) -> Result<(), Halt> {
-        let (task, direction) = (task.clone(), progress.direction);
-        if let Task::Member(member) = &task
-            && self.0.plan.move_leaders
-        {
-            assert!(!self.0.nodes[member].leads, "{member} leads when its command is started");
-        }
-        let process = Process { task, direction, at: 0, code: None, gone: false, revoked: false };
-        assert!(self.0.processes.insert(run, process).is_none());
-        self.0.ours.push(run);
-        self.0.acts += 1;
-        self.0.dies(Death::Act(self.0.acts))
-    }
-
-    async fn check(&mut self, _: &str, _: &Progress) -> Option<i32> {
-        self.0.tick();
-        self.0.checks
-    }
-
-    async fn carry_out(&mut self, step: &Step, progress: &Progress) -> Result<Vec<Event>, String> {
-        let events = self.0.act(step, progress);
-        self.0.acts += 1;
-        if self.0.dies(Death::Act(self.0.acts)).is_err() {
-            self.0.death = Death::Pause(self.0.pauses + 1);
-            return Err(DEAD.to_owned());
-        }
-        Ok(events)
-    }
-
-    fn show(&mut self, _: &Progress, _: &crate::driver::core::Seen, _: &[Reason]) {}
-
-    async fn pause(&mut self) -> Result<(), Halt> {
-        self.0.tick();
-        self.0.pauses += 1;
-        self.0.dies(Death::Pause(self.0.pauses))
     }
 }

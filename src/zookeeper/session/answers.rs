@@ -18,6 +18,7 @@ use crate::zookeeper::wire::{
 };
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// So many authentications of a client (`addauth`) are kept to be repeated, and so many bytes of them.
 const AUTHS: usize = 64;

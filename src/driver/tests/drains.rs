@@ -1,0 +1,136 @@
+//! Drains that come to their end too early, and those that nobody needs any more.
+
+use super::crash::{KAFKA, ZOOKEEPER, assert_rolled, live, plan};
+use super::fleet::{Death, Sim, is_dead};
+use crate::driver::core::{Core, RunSeen, Seen, Sidecar, Step};
+use crate::driver::event::{Event, Line, Task};
+use crate::driver::exit::Exit;
+use crate::driver::progress::Progress;
+use crate::fleet::{MemberSaid, PlanSaid, Status};
+use crate::upgrade::Phase;
+
+fn drains(sim: &Sim) -> usize {
+    sim.journal.iter().filter(|line| matches!(line.event, Event::Drain { .. })).count()
+}
+
+#[test]
+fn a_drain_that_expires_before_its_gate_opens_ends_at_the_gates_bound() {
+    for text in [ZOOKEEPER, KAFKA] {
+        let mut sim = Sim::new(plan(&format!("{text}bounds = {{ gate_s = 60, drain_s = 30 }}\n")), 2);
+        (sim.expire_ms, sim.closed_drained) = (Some(5_000), true);
+        let start = sim.now_ms;
+        let halt = live(&mut sim, false, None, Death::Never);
+        assert_eq!(halt.exit, Exit::Closed, "{halt:?}");
+        assert!(halt.text.contains("gate stop of 2") && halt.text.contains("min_isr"), "{halt:?}");
+        let took_s = (sim.now_ms - start) / 1000;
+        assert!((60..90).contains(&took_s), "{took_s} s, {} drains", drains(&sim));
+        assert!(sim.nodes.values().all(|node| node.stops == 0 && node.leads));
+    }
+}
+
+#[test]
+fn a_drain_that_expired_is_ordered_again_when_nothing_else_is_missing() {
+    let mut sim = Sim::new(plan(ZOOKEEPER), 2);
+    sim.expire_ms = Some(5_000);
+    let fresh = sim.clone();
+    let mut lines = 1;
+    while drains(&sim) == 0 {
+        sim = fresh.clone();
+        assert!(is_dead(&live(&mut sim, false, None, Death::Line(lines))));
+        lines += 1;
+    }
+    sim.closed_until_ms = sim.now_ms + 300_000;
+    assert_eq!(live(&mut sim, false, None, Death::Never).exit, Exit::Done);
+    assert_rolled(&sim, "again");
+    assert_eq!(drains(&sim), 4, "once again of the first, when its gate was open: {:#?}", sim.journal);
+}
+
+#[test]
+fn who_stops_before_a_command_was_begun_leaves_nobody_drained_and_no_leaders_away() {
+    for text in [ZOOKEEPER, KAFKA] {
+        let mut sim = Sim::new(plan(&format!("{text}bounds = {{ gate_s = 60 }}\n")), 2);
+        sim.closed_drained = true;
+        let halt = live(&mut sim, false, None, Death::Never);
+        assert_eq!(halt.exit, Exit::Closed, "{halt:?}");
+        assert!(halt.text.starts_with("gate stop of 2: not after 60 s: min_isr"), "{halt:?}");
+        assert!(sim.sidecars.values().all(|memory| memory.drains.is_empty()), "{:?}", sim.sidecars);
+        assert!(sim.nodes.values().all(|node| node.leads && node.stops == 0), "{:?}", sim.nodes);
+        assert!(Progress::of(&sim.journal).turn.is_none());
+        sim.closed_drained = false;
+        assert_eq!(live(&mut sim, false, None, Death::Never).exit, Exit::Done);
+        assert_rolled(&sim, "cured");
+    }
+}
+
+/// What a sidecar says of member 1 while its command runs.
+fn said(name: &str, phase: Phase, version: Option<&str>, had_turn: bool) -> Sidecar {
+    let member = MemberSaid {
+        id: "1".to_owned(),
+        phase,
+        version: version.map(str::to_owned),
+        mode: None,
+        had_turn,
+        drain_expired: false,
+        sessions: 0,
+        in_flight: 0,
+    };
+    let plan = PlanSaid { plan_id: "p".to_owned(), generation: 1, expires_in_s: 3600 };
+    let status = Status { members: vec![member], plan: Some(plan), ..Status::default() };
+    Sidecar { name: name.to_owned(), silent_ms: 0, said: Ok(status) }
+}
+
+#[test]
+fn a_member_whose_drain_ended_while_its_command_runs_is_drained_again() {
+    let plan = plan(ZOOKEEPER);
+    let member = || "1".to_owned();
+    let events = [
+        Event::Generation { generation: 1, members: vec![member()], soak_s: 0, why: String::new() },
+        Event::Turn { member: member() },
+        Event::Drain { member: member() },
+        Event::Command { task: Task::Member(member()), had_turn: Vec::new() },
+    ];
+    let lines = events.into_iter().zip(1..).map(|(event, n)| Line { n, at_ms: 1_000_000, event });
+    let progress = Progress::of(&lines.collect::<Vec<_>>());
+    let drained = || said("a", Phase::Drained, None, false);
+    let mut core = Core::new(&plan, false, None, 0);
+    // Drains that were ordered a minute ago are said again; that is done with in this test.
+    let mut to = |after_s: u64, sidecars: Vec<Sidecar>| -> Vec<String> {
+        let seen = Seen {
+            now_ms: 1_000_000 + after_s * 1000,
+            sidecars,
+            run: Some(RunSeen::Running),
+            ..Seen::default()
+        };
+        match core.first(&progress, &seen) {
+            Some(Step::Drain { to, .. }) => to,
+            Some(Step::Wait(_)) => Vec::new(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(to(0, vec![drained()]), ["a"]);
+    for (version, wanted) in [(Some("1.0"), vec!["b"]), (None, vec!["b"]), (Some("2.0"), vec![])] {
+        for phase in [Phase::Serving, Phase::Verifying] {
+            assert_eq!(
+                to(1, vec![drained(), said("b", phase, version, false)]),
+                wanted,
+                "{version:?} {phase:?}"
+            );
+        }
+    }
+    // It has no plan to drain it by.
+    let mut fresh = said("b", Phase::Serving, None, false);
+    fresh.said.as_mut().unwrap().plan = None;
+    assert_eq!(to(2, vec![drained(), fresh]), Vec::<String>::new());
+    // One saw it go and come back, and the other has it drained still: perhaps that one is only late.
+    let back = || said("b", Phase::Serving, None, true);
+    assert_eq!(to(3, vec![drained(), back()]), Vec::<String>::new());
+    assert_eq!(to(10, vec![drained(), back()]), Vec::<String>::new());
+    assert_eq!(to(18, vec![drained(), back()]), ["b"]);
+    // It is back at both: it had its turn, and the command only goes on.
+    assert_eq!(to(40, vec![said("a", Phase::Serving, None, true), back()]), Vec::<String>::new());
+    assert_eq!(to(59, vec![said("a", Phase::Serving, None, true), back()]), Vec::<String>::new());
+    // With the version from before it is not what it was stopped for.
+    let before = || vec![said("a", Phase::Serving, Some("1.0"), true)];
+    assert_eq!(to(60, before()), Vec::<String>::new());
+    assert_eq!(to(75, before()), ["a"]);
+}
