@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
-use evenkeel::admin::{Door, client, prestop};
+use evenkeel::admin::{client, prestop};
 use evenkeel::app::{self, App, Exit, Reload, files};
 use evenkeel::config::{self, Config, LogFormat, Problems};
 use evenkeel::lifecycle::Signals;
