@@ -442,12 +442,3 @@ async fn a_token_lasts_while_no_other_can_be_got() {
     // Either it still lasts, or its second was over and the third was got.
     assert!(now.as_ref().is_ok_and(|now| *now == first) || asked.lock().unwrap().len() > 2, "{now:?}");
 }
-
-#[tokio::test]
-async fn why_there_is_no_token_is_told_without_the_secret() {
-    let folder = Folder::new();
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let told = client(&folder, &format!("http://{gone}/t")).exchange().await.unwrap_err().to_string();
-    assert!(told.contains("no token from http://") && told.contains("refused"), "{told}");
-    assert!(!told.contains("s3cret"), "{told}");
-}

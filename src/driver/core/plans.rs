@@ -134,14 +134,16 @@ impl Core<'_> {
         matches!(self.has(progress, status), Has::Ours { .. })
     }
 
-    /// A member that no sidecar knows is misspelt, most likely. One that is away can be unknown for a while.
+    /// A member that no sidecar knows is misspelt, most likely. One that is away can be unknown for a while; and where no member is known
+    /// at all, none has been reached, which says nothing of a name.
     pub(super) fn unknown_member(&mut self, progress: &Progress, seen: &Seen) -> Option<Step> {
         if progress.turn.is_some() || self.turns_back(progress) {
             return None; // whoever is away in the middle of a turn is known well enough
         }
+        let knows_any = self.says(seen).any(|(_, status)| !status.members.is_empty());
         for member in self.left(progress) {
             let key = format!("a sidecar that knows member {member}");
-            if self.says(seen).next().is_none() || self.said_of(&member, seen).next().is_some() {
+            if !knows_any || self.said_of(&member, seen).next().is_some() {
                 self.waits.over(&key);
                 continue;
             }

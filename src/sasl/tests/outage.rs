@@ -103,3 +103,12 @@ async fn one_task_keeps_a_token_fresh() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+#[tokio::test]
+async fn why_there_is_no_token_is_told_without_the_secret() {
+    let folder = Folder::new();
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let told = client(&folder, &format!("http://{gone}/t")).exchange().await.unwrap_err().to_string();
+    assert!(told.contains("no token from http://") && told.contains("refused"), "{told}");
+    assert!(!told.contains("s3cret"), "{told}");
+}
