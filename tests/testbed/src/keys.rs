@@ -1,7 +1,8 @@
 //! Authorities and certificates for encrypted listeners, made anew each time.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd};
@@ -69,10 +70,12 @@ impl Pair {
     }
 }
 
-/// Replaces a file whole, as something that renews certificates should.
+/// Replaces a file whole, as something that renews certificates should; nobody else can read it.
 pub fn replace(path: &Path, text: &str) -> Result<()> {
     let fresh: PathBuf = path.with_extension("new");
-    fs::write(&fresh, text).map_err(Error::io(format!("writing {}", fresh.display())))?;
+    fs::write(&fresh, text)
+        .and_then(|()| fs::set_permissions(&fresh, Permissions::from_mode(0o600)))
+        .map_err(Error::io(format!("writing {}", fresh.display())))?;
     fs::rename(&fresh, path).map_err(Error::io(format!("replacing {}", path.display())))
 }
 
