@@ -323,7 +323,8 @@ async fn endpoint(fails: bool) -> (String, Heard) {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            hand_out(stream, &told, fails).await;
+            let is_out = |number: usize| fails && number % 2 == 0;
+            hand_out(stream, &told, |number| (if is_out(number) { "503 Busy" } else { "200 OK" }, 1)).await;
         }
     });
     (at, heard)
@@ -335,7 +336,12 @@ async fn listen(scheme: &str) -> (TcpListener, String) {
     (listener, at)
 }
 
-async fn hand_out(mut stream: impl AsyncRead + AsyncWrite + Unpin, heard: &Heard, fails: bool) {
+/// Answers one request, the first of which is number 1, with what `says` gives: a status, and for how many seconds its token lasts.
+async fn hand_out(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    heard: &Heard,
+    says: impl FnOnce(usize) -> (&'static str, u32),
+) {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"scope=a+b") {
         assert!(stream.read_buf(&mut bytes).await.unwrap() > 0);
@@ -345,8 +351,9 @@ async fn hand_out(mut stream: impl AsyncRead + AsyncWrite + Unpin, heard: &Heard
         told.push(String::from_utf8(bytes).unwrap());
         told.len()
     };
-    let body = format!("{{\"access_token\":\"token-{number}\",\"token_type\":\"Bearer\",\"expires_in\":1}}");
-    let status = if fails && number % 2 == 0 { "503 Busy" } else { "200 OK" };
+    let (status, lasts) = says(number);
+    let body =
+        format!("{{\"access_token\":\"token-{number}\",\"token_type\":\"Bearer\",\"expires_in\":{lasts}}}");
     let length = body.len();
     let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
     stream.write_all(answer.as_bytes()).await.unwrap();
@@ -411,7 +418,7 @@ async fn an_encrypted_endpoint_gets_the_secret_if_it_can_be_trusted() {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             if let Ok(stream) = acceptor.accept(stream).await {
-                hand_out(stream, &told, false).await;
+                hand_out(stream, &told, |_| ("200 OK", 1)).await;
             }
         }
     });

@@ -3,9 +3,8 @@
 use crate::asks::{Asks, shown};
 use crate::bed::{Bed, eventually};
 use crate::client::Client;
-use crate::fake::Fake;
 use crate::make::*;
-use crate::sasl::{AUTHENTICATE, HANDSHAKE, Password, bed};
+use crate::sasl::{AUTHENTICATE, HANDSHAKE, Password, bed, bed_with};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -48,11 +47,7 @@ fn times(bed: &Bed, message: &[u8]) -> usize {
 #[tokio::test]
 async fn a_broker_that_closes_on_one_client_is_up_for_the_others() {
     let password = Password::new("s3cret");
-    let fake = Fake::start(&[1]).await;
-    fake.topic("t", &[1]);
-    fake.ask(&asks());
-    let bed = Bed::over(fake, "[net]\nconnect_timeout = \"60s\"", &own(&password)).await;
-    bed.ready().await;
+    let bed = bed_with(&[1], &asks(), "[net]\nconnect_timeout = \"60s\"", &own(&password)).await;
     let bad = shown("mallory", "x");
     let silent_on = vec![shown("held", "s3cret")];
     bed.fake.ask(&Asks { closes_on: vec![bad.clone()], silent_on, ..asks() });
@@ -79,12 +74,9 @@ async fn a_broker_that_closes_on_one_client_is_up_for_the_others() {
 #[tokio::test]
 async fn a_broker_that_is_slow_to_judge_one_client_is_up_for_the_others() {
     let password = Password::new("s3cret");
-    let fake = Fake::start(&[1]).await;
-    fake.topic("t", &[1]);
     let slow = shown("mallory", "x");
-    fake.ask(&Asks { silent_on: vec![slow.clone()], ..asks() });
-    let bed = Bed::over(fake, "[net]\nconnect_timeout = \"60s\"", &own(&password)).await;
-    bed.ready().await;
+    let asks = Asks { silent_on: vec![slow.clone()], ..asks() };
+    let bed = bed_with(&[1], &asks, "[net]\nconnect_timeout = \"60s\"", &own(&password)).await;
     let mut crowd = Vec::new();
     for _ in 0..10 {
         let mut client = bed.client_of(1).await;
@@ -103,14 +95,10 @@ async fn a_broker_that_is_slow_to_judge_one_client_is_up_for_the_others() {
 #[tokio::test]
 async fn an_exchange_without_an_end_takes_no_broker_down() {
     let password = Password::new("s3cret");
-    let fake = Fake::start(&[1]).await;
-    fake.topic("t", &[1]);
     let slow = shown("mallory", "x");
-    fake.ask(&Asks { silent_on: vec![slow.clone()], ..asks() });
-    let bed =
-        Bed::over(fake, "[net]\nconnect_timeout = \"1s\"\nconnect_stagger = \"100ms\"", &own(&password))
-            .await;
-    bed.ready().await;
+    let asks = Asks { silent_on: vec![slow.clone()], ..asks() };
+    let top = "[net]\nconnect_timeout = \"1s\"\nconnect_stagger = \"100ms\"";
+    let bed = bed_with(&[1], &asks, top, &own(&password)).await;
     let mut client = bed.client_of(1).await;
     begin(&mut client, "PLAIN").await;
     send(&mut client, &slow).await;

@@ -42,10 +42,15 @@ impl Drop for Password {
 
 /// Brokers that ask, and Evenkeel before them, which is ready.
 pub async fn bed(nodes: &[i32], asks: &Asks, keys: &str) -> Bed {
+    bed_with(nodes, asks, "", keys).await
+}
+
+/// The same with what stands before the cluster's table.
+pub async fn bed_with(nodes: &[i32], asks: &Asks, top: &str, keys: &str) -> Bed {
     let fake = Fake::start(nodes).await;
     fake.topic("t", &nodes[..1]);
     fake.ask(asks);
-    let bed = Bed::over(fake, "", keys).await;
+    let bed = Bed::over(fake, top, keys).await;
     bed.ready().await;
     bed
 }
