@@ -221,7 +221,7 @@ const PROOFS: &[Proof] = &[
     },
     Proof {
         name: "bad-connections",
-        shows: "50,000 bad connections of 20 kinds for each protocol, in plain text and behind TLS, while 100 good ones work: the good ones notice nothing, and descriptors, memory \
+        shows: "50,000 bad connections of more than 20 kinds for each protocol, in plain text and behind TLS, while 100 good ones work and others take their places: the good ones notice nothing, and descriptors, memory \
                 and gauges return to where they were.",
         run: bad_connections::run,
     },
