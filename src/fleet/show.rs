@@ -116,7 +116,8 @@ async fn look(fleet: &mut Fleet, looking: &Looking) -> Result<View, String> {
         let fan = Arc::new(FanOut::new(cluster, one, policy, FleetMetrics::new(&Metrics::new())));
         match fan.status().await {
             Ok(said) => {
-                let gates = if said.value.get("plan").is_some_and(Value::is_object) {
+                // Where sidecars differ the gates say so.
+                let gates = if said.value.pointer("/sidecars/plans/0").is_some() {
                     fan.gates().await.ok().map(|said| said.value)
                 } else {
                     None
@@ -231,6 +232,12 @@ fn cluster(out: &mut String, status: &Value, gates: Option<&Value>) {
             number(plan, "expires_in_s"),
         );
     }
+    if list(&sidecars, "plans").nth(1).is_some() {
+        for plan in list(&sidecars, "plans") {
+            let (id, generation) = (word(plan, "plan_id"), number(plan, "generation"));
+            let _ = writeln!(out, "  ! some have plan {id} · generation {generation}");
+        }
+    }
     for silent in list(&sidecars, "silent") {
         let _ = writeln!(out, "  ! {}: {}", word(silent, "sidecar"), word(silent, "why"));
     }
@@ -285,7 +292,7 @@ mod tests {
             "name": "orders", "protocol": "kafka", "version": "4.3", "clients": 7, "controller": "2", "bypass": false,
             "hold": { "waiting": 0, "bytes": 0, "limit_bytes": 100 },
             "plan": { "plan_id": "p", "generation": 2, "phase": "rolling", "expires_in_s": 60 },
-            "sidecars": { "count": 2, "answering": 2, "silent": [], "without_plan": [] },
+            "sidecars": { "count": 2, "answering": 2, "silent": [], "without_plan": [], "plans": [] },
             "members": [
                 { "id": "1", "phase": "serving", "phases": { "serving": 2 }, "version": "4.3", "in_flight": 3 },
                 { "id": "2", "phase": "serving", "phases": { "serving": 2 }, "sessions": 4 },

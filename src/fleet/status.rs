@@ -47,6 +47,7 @@ pub(super) fn merged(name: &str, said: &[(String, Value)], unheard: &[Unheard]) 
                 "left_out": one.left_out,
             })).collect::<Vec<Value>>(),
             "without_plan": if some_have { without } else { Vec::new() },
+            "plans": tickets(&plans),
         },
     })
 }
@@ -79,11 +80,22 @@ fn sums(all: &[&Value], keys: &[&str]) -> Value {
     Value::Object(each.collect())
 }
 
+/// The plans that anybody has: more than one is a controller's order that hasn't come to all yet, or two controllers.
+fn tickets(plans: &[Option<&Value>]) -> Vec<Value> {
+    let mut tickets = Vec::new();
+    for plan in plans.iter().flatten() {
+        let ticket = json!({ "plan_id": plan.get("plan_id"), "generation": plan.get("generation") });
+        if !tickets.contains(&ticket) {
+            tickets.push(ticket);
+        }
+    }
+    tickets
+}
+
 /// The plan that all have, with the least time that it has anywhere.
 fn one_plan(plans: &[Option<&Value>]) -> Value {
     let Some(Some(one)) = plans.first() else { return Value::Null };
-    let ticket = |plan: &Value| (plan.get("plan_id").cloned(), plan.get("generation").cloned());
-    if !plans.iter().all(|plan| plan.is_some_and(|plan| ticket(plan) == ticket(one))) {
+    if plans.iter().any(Option::is_none) || tickets(plans).len() > 1 {
         return Value::Null;
     }
     let left = plans.iter().filter_map(|plan| plan.as_ref()?.get("expires_in_s")?.as_u64()).min();
@@ -250,7 +262,9 @@ mod tests {
         assert_eq!((&all["sidecars"]["count"], &all["sidecars"]["answering"]), (&json!(3), &json!(2)));
         // One has another plan, and then none: nobody can say that there is one.
         other["plan"]["generation"] = json!(3);
-        assert_eq!(merged("orders", &[named("a", &one), named("b", &other)], &[])["plan"], Value::Null);
+        let all = merged("orders", &[named("a", &one), named("b", &other)], &[]);
+        let both = json!([{ "plan_id": "p", "generation": 2 }, { "plan_id": "p", "generation": 3 }]);
+        assert_eq!((&all["plan"], &all["sidecars"]["plans"]), (&Value::Null, &both));
         other["plan"] = Value::Null;
         let all = merged("orders", &[named("a", &one), named("b", &other)], &[]);
         assert_eq!((&all["plan"], &all["sidecars"]["without_plan"]), (&Value::Null, &json!(["b"])));

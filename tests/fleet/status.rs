@@ -46,6 +46,22 @@ fn a_table_json_and_exit_codes() {
     let shown: Value = serde_json::from_slice(&of_all(&["--json"]).stdout).unwrap();
     assert_eq!(shown["clusters"][0]["members"][1]["phases"], json!({ "drained": 1, "serving": 2 }));
     assert!(shown["clusters"][0]["gates"].as_array().unwrap().len() > 4);
+    // One of them has lost the plan, and two have different ones: both are told, and gates are closed for it.
+    let end = json!({ "plan_id": "p", "generation": 1 });
+    assert_eq!(bed.ask(all[0], Method::POST, "/v1/clusters/bed/plan/abort", &end).0, 200);
+    let newer = json!({ "plan_id": "p", "generation": 2, "members": [{ "id": "2" }] });
+    assert_eq!(bed.ask(all[2], Method::PUT, "/v1/clusters/bed/plan", &newer).0, 200);
+    let differ = of_all(&[]);
+    let without = format!("! {}: has no plan", all[0]);
+    for part in [
+        &without,
+        "! some have plan p · generation 1",
+        "! some have plan p · generation 2",
+        "gate finalize: closed",
+        "plans_differ: ",
+    ] {
+        assert!(text(&differ).contains(part), "{part}\n{}", text(&differ));
+    }
     bed.fleet.kill(all[2]);
     let silent = of_all(&[]);
     assert_eq!(silent.status.code(), Some(6), "{}", text(&silent));

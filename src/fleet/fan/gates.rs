@@ -79,7 +79,16 @@ impl FanOut {
         }
         let plans = heard.said.iter().map(|(sidecar, _, value)| (sidecar.clone(), read(value.clone())));
         let (plan_id, generation) = ticket(&plans.collect::<Answers>());
-        let each = |value: &Value| value.get("gates").and_then(Value::as_array).cloned().unwrap_or_default();
+        // A list names its plan once, for all of its gates.
+        let each = |value: &Value| {
+            let mut gates = value.get("gates").and_then(Value::as_array).cloned().unwrap_or_default();
+            for gate in gates.iter_mut().filter_map(Value::as_object_mut) {
+                for key in ["plan_id", "generation"] {
+                    gate.insert(key.to_owned(), value.get(key).cloned().unwrap_or_default());
+                }
+            }
+            gates
+        };
         let mut kinds: Vec<(String, Option<String>)> = Vec::new();
         let told: Vec<(String, Vec<Value>)> =
             heard.said.iter().map(|(sidecar, _, value)| (sidecar.clone(), each(value))).collect();

@@ -48,13 +48,13 @@ fn members() -> Vec<String> {
 }
 
 /// `evenkeel upgrade --serve`.
-struct Serve {
+pub(super) struct Serve {
     server: Server,
     at: SocketAddr,
 }
 
 impl Serve {
-    fn start(bench: &Bench, folder: &Path, plan: &str) -> Result<Self> {
+    pub(super) fn start(bench: &Bench, folder: &Path, plan: &str) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(Error::io("making a folder"))?;
         let file = folder.join("serve.toml");
         std::fs::write(&file, plan).map_err(Error::io("writing a plan"))?;
@@ -66,6 +66,11 @@ impl Serve {
         let answers = || std::net::TcpStream::connect(at).is_ok();
         wait::until("the fan-out to listen", PATIENCE, answers)?;
         Ok(serve)
+    }
+
+    /// Where it listens.
+    pub(super) fn at(&self) -> SocketAddr {
+        self.at
     }
 
     fn cost(&self) -> (u64, Duration) {

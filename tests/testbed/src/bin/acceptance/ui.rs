@@ -1,4 +1,4 @@
-//! The status page in a real browser, while a server of a real ensemble is drained, stopped and started again.
+//! The status page in a real browser, while a server of a real ensemble is drained, stopped and started again; and that of a fleet.
 
 use std::fmt::Write as _;
 
@@ -7,6 +7,7 @@ use testbed::browser::Page;
 use testbed::zookeeper::{Load, Running, ZooKeeperLibrary};
 use testbed::{Controller, Ensemble, EnsembleSpec, Result, Sidecar, ZooKeeperVersion};
 
+use super::fleets::Serve;
 use super::{Bench, Finding, PATIENCE};
 
 /// The words of the phase of a member.
@@ -89,6 +90,7 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
         let file = std::path::Path::new(&folder).join("ui.base64");
         std::fs::write(&file, page.picture()?).map_err(testbed::Error::io("writing a picture"))?;
     }
+    told.extend(of_a_fleet(bench, &ensemble, &sidecar)?);
     let agent = page.call("Browser.getVersion", &json!({}))?;
     let agent = agent.get("product").and_then(Value::as_str).unwrap_or_default().to_owned();
     drop(running.finish()?);
@@ -97,6 +99,30 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
         let _ = writeln!(figures, "- {line}");
     }
     Ok(Finding { figures, breaches })
+}
+
+/// The page of a fleet whose second sidecar has not got the plan, and then says nothing.
+fn of_a_fleet(bench: &Bench, ensemble: &Ensemble, first: &Sidecar) -> Result<Vec<&'static str>> {
+    let (mut second, _) = Sidecar::zookeeper(&bench.binary, &ensemble.servers(), "", "")?;
+    second.wait_ready(PATIENCE)?;
+    let sidecars = format!("[sidecars]\nlist = [\"{}\", \"{}\"]\n", first.admin(), second.admin());
+    let plan = format!("cluster = \"bed\"\nprotocol = \"zookeeper\"\n{sidecars}");
+    let serve = Serve::start(bench, &ensemble.folder().join("serve"), &plan)?;
+    let mut page = Page::open(&format!("http://{}/ui", serve.at()))?;
+    page.until("both", "document.querySelector('[data-fleet]')?.textContent === '2 of 2 answer.'")?;
+    let of_second =
+        format!("document.querySelector('tr[data-sidecar=\"{}\"] .word')?.textContent", second.admin());
+    page.until("who lacks the plan", &format!("{of_second} === 'without the plan'"))?;
+    page.until("the plan of the other", "document.body.innerText.includes('Sidecars differ.')")?;
+    page.until("why gates are closed", &gate("finalize", "plans_differ"))?;
+    second.signal(rustix::process::Signal::STOP)?;
+    page.until("who is silent", &format!("{of_second} === 'silent'"))?;
+    page.until("why gates are closed", &gate("finalize", "sidecar_silent"))?;
+    page.until("no trouble", "document.getElementById('trouble').hidden")?;
+    page.until("words for everything", "!document.body.innerText.includes('[object')")?;
+    second.signal(rustix::process::Signal::CONT)?;
+    page.until("both again", "document.querySelector('[data-fleet]')?.textContent === '2 of 2 answer.'")?;
+    Ok(vec!["of a fleet: who lacks the plan, who says nothing, and that gates are closed for both"])
 }
 
 /// Tab goes through all that can be used; Enter opens; what is open stays when the page is drawn again.
