@@ -29,6 +29,9 @@ const PACE_EACH: Duration = Duration::from_millis(10);
 /// So many sidecars are named in a reason; all are counted.
 const NAMED: usize = 10;
 
+/// The refusals of sidecars that are a controller's to mend, the first of them before the others.
+const TOLD: [u16; 5] = [409, 400, 404, 413, 503];
+
 /// What becomes of sidecars that say nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -260,13 +263,11 @@ impl Heard {
     /// What all say that count, or why that isn't all.
     fn all(self) -> Result<Vec<(String, u16, Value)>, Problem> {
         // What a controller can do something about comes first.
-        let rank =
-            |status: u16| [409, 400, 404, 403, 413].iter().position(|known| *known == status).unwrap_or(9);
+        let rank = |status: u16| TOLD.iter().position(|known| *known == status).unwrap_or(TOLD.len());
         if let Some((_, status, _)) = self.refused.iter().min_by_key(|(_, status, _)| rank(*status)) {
-            let status = if rank(*status) < 9 { *status } else { 502 };
             let each: Vec<String> =
                 self.refused.iter().map(|(sidecar, _, detail)| format!("{sidecar}: {detail}")).collect();
-            return Err(Problem::new(code(status), few(&each)));
+            return Err(Problem::new(code(*status), few(&each)));
         }
         let silent: Vec<String> = self
             .unheard
@@ -298,8 +299,10 @@ impl Heard {
     }
 }
 
+/// Another refusal than those that are told is about us, as the one of our credential is, and not about who asks us.
 fn code(status: u16) -> StatusCode {
-    StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
+    let told = TOLD.contains(&status).then_some(status);
+    told.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::BAD_GATEWAY)
 }
 
 /// Some of them, and how many more.
@@ -350,5 +353,28 @@ impl Control for FanOut {
 
     fn set_bypass(&self, on: bool) -> Told<'_> {
         Box::pin(self.bypass_all(on))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_is_not_a_controllers_to_mend_is_a_bad_gateway() {
+        for (statuses, wanted) in [
+            (&[409][..], 409),
+            (&[404, 401, 409], 409),
+            (&[401], 502),
+            (&[403, 421], 502),
+            (&[500, 502], 502),
+            (&[503], 503),
+        ] {
+            let refused = || statuses.iter().map(|status| ("a:1".to_owned(), *status, "why".to_owned()));
+            let heard = Heard { refused: refused().collect(), ..Heard::default() };
+            let of_first = if TOLD.contains(&statuses[0]) { statuses[0] } else { 502 };
+            assert_eq!(heard.nobody().status.as_u16(), of_first, "{statuses:?}");
+            assert_eq!(heard.all().unwrap_err().status.as_u16(), wanted, "{statuses:?}");
+        }
     }
 }
