@@ -161,7 +161,7 @@ impl Shown {
                 zone,
                 listed,
                 reach,
-                was_away: None,
+                was_away: self.cluster.was_away(node),
                 version,
                 drain: self.cluster.drain_state(node),
                 in_flight: u64::try_from(in_flight).unwrap_or(0),

@@ -110,11 +110,14 @@ fn lent(name: &str, listen: &[SocketAddr], tls: &ListenTls, whom: Option<String>
     ))
 }
 
+/// How: what a Kubernetes Secret brings can't be changed where it is mounted, and root's alone would be of no use to others.
+const TAKE: &str = "chmod o-r; for a Kubernetes Secret defaultMode 0440 and an fsGroup";
+
 /// A file of secrets that every user of this host can read.
 fn readable(key: &str, file: Option<&Path>) -> Option<String> {
     let file = file?;
     is_open(file).then(|| {
-        format!("{key}: every user of this host can read {}; take that from them (chmod o-r)", file.display())
+        format!("{key}: every user of this host can read {}; take that from them ({TAKE})", file.display())
     })
 }
 
@@ -207,7 +210,7 @@ mod tests {
             "k: listen_tls.key",
             "z: sasl.password_file",
         ];
-        let why = format!("every user of this host can read {at}; take that from them (chmod o-r)");
+        let why = format!("every user of this host can read {at}; take that from them ({TAKE})");
         let all: Vec<String> = keys.iter().map(|key| format!("{key}: {why}")).collect();
         for (of_folder, of_file, told) in [
             (0o755, 0o644, true),

@@ -26,6 +26,8 @@ struct Drain {
     /// Since when nothing is on its way.
     quiet: Option<Instant>,
     expired: bool,
+    /// For how long its member was down, the longest time of all since it began.
+    away: Duration,
 }
 
 /// The drains of one cluster, by node.
@@ -45,7 +47,8 @@ impl Drains {
     /// Begins a drain, or makes one last longer. One that has expired stays so until it is ended. Answers whether it is new.
     fn begin(&mut self, node: i32, until: Instant) -> bool {
         let before = self.0.get(&node).copied();
-        let drain = before.unwrap_or(Drain { until, bound: None, quiet: None, expired: false });
+        let drain =
+            before.unwrap_or(Drain { until, bound: None, quiet: None, expired: false, away: Duration::ZERO });
         self.0.insert(node, Drain { until, ..drain });
         before.is_none()
     }
@@ -54,6 +57,13 @@ impl Drains {
     fn bound(&mut self, node: i32, at: Instant) {
         if let Some(drain) = self.0.get_mut(&node) {
             drain.bound = Some(drain.bound.map_or(at, |bound| bound.min(at)));
+        }
+    }
+
+    /// A node that is drained, perhaps, is back after so long.
+    pub(super) fn note_away(&mut self, node: i32, away: Duration) {
+        if let Some(drain) = self.0.get_mut(&node) {
+            drain.away = drain.away.max(away);
         }
     }
 
@@ -125,6 +135,11 @@ impl Cluster {
         let down = self.read(|view| view.is_down(node));
         let left = usize::try_from(self.metrics.member(&node.to_string()).in_flight.get()).unwrap_or(0);
         lock(&self.drains).state(node, left, down, now())
+    }
+
+    /// For how long a node that is drained was down, the longest time since its drain began; it has none without a drain.
+    pub fn was_away(&self, node: i32) -> Option<Duration> {
+        lock(&self.drains).0.get(&node).map(|drain| drain.away)
     }
 
     /// Whether a node is left alone: it is drained. One that isn't costs a look at a flag.
@@ -224,6 +239,20 @@ mod tests {
         assert_eq!(drains.state(1, 0, false, ms(start, 459)), DrainState::Draining { left: 0 });
         assert_eq!(drains.state(1, 0, false, ms(start, 460)), DrainState::Drained);
         assert_eq!(drains.state(2, 0, false, start), DrainState::Off);
+    }
+
+    #[test]
+    fn the_longest_time_away_since_the_drain_began_counts() {
+        let (mut drains, start) = (Drains::default(), Instant::now());
+        let away = |drains: &Drains| drains.0.get(&1).map(|drain| drain.away);
+        drains.note_away(1, LASTS);
+        assert_eq!(away(&drains), None, "it is not drained");
+        drains.begin(1, start + LASTS);
+        assert_eq!(away(&drains), Some(Duration::ZERO));
+        drains.note_away(1, Duration::from_secs(5));
+        drains.note_away(1, Duration::from_millis(200));
+        drains.begin(1, start + 2 * LASTS);
+        assert_eq!(away(&drains), Some(Duration::from_secs(5)));
     }
 
     #[test]

@@ -76,6 +76,14 @@ impl Cluster {
 
     /// A connection to `node` is good, and this is what it speaks.
     pub fn node_is_up(&self, node: i32, versions: &Arc<Versions>) {
+        let down_since = self.read(|view| match view.nodes.get(&node)?.health {
+            Health::Down(since) => Some(since),
+            Health::Untried | Health::Up => None,
+        });
+        if let Some(since) = down_since {
+            // Before anybody can see that it is up.
+            lock(&self.drains).note_away(node, now().saturating_duration_since(since));
+        }
         let before = self.update_quietly(|view| {
             let known = view.nodes.get_mut(&node)?;
             let before = std::mem::replace(&mut known.health, Health::Up);
@@ -162,6 +170,7 @@ impl Cluster {
         let retention = self.settings().kafka.member_retention;
         for node in self.update_quietly(|view| view.forget_stale(now(), retention)) {
             tracing::info!(node, ?retention, "broker is no longer listed: forgotten");
+            lock(&self.drains).note_away(node, retention);
             self.metrics.forget_member(&node.to_string());
             lock(&self.budgets).remove(&node);
             lock(&self.ramps).remove(&node);
