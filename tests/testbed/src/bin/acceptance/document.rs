@@ -34,13 +34,24 @@ pub(super) fn record(
     fs::write(&path, text).map_err(Error::io(format!("writing {}", path.display())))
 }
 
+/// The commit that is tried, and whether files differ from it; the one that is written here says nothing of what was tried.
+fn commit() -> Result<String> {
+    let mut commit = cache::run(Command::new("git").args(["describe", "--always"]))?.trim().to_owned();
+    let others =
+        ["status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)docs/acceptance.md"];
+    if !cache::run(Command::new("git").args(others))?.trim().is_empty() {
+        commit.push_str("-dirty");
+    }
+    Ok(commit)
+}
+
 fn section(proof: &Proof, finding: &Finding, took: Duration, binary: &Path) -> Result<String> {
     let date = cache::run(Command::new("date").args(["-u", "+%F %R UTC"]))?;
     let version = cache::run(Command::new(binary).arg("--version"))?;
     // Not everyone who runs this has the history; and of a binary from elsewhere this tree's commit says nothing.
     let commit = match std::env::var_os("TESTBED_BIN") {
         Some(_) => "a binary from elsewhere".to_owned(),
-        None => cache::run(Command::new("git").args(["describe", "--always", "--dirty"])).unwrap_or_default(),
+        None => commit().unwrap_or_default(),
     };
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     // What a flush to the disk takes decides much of what servers do.
