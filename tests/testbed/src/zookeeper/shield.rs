@@ -21,8 +21,10 @@ const RECOVERY: Duration = Duration::from_secs(60);
 pub struct Stopped {
     /// What its own client met.
     pub met: Met,
-    /// Whether another client's write went through after it.
+    /// Whether another client's write did not go through after it.
     pub stopped: bool,
+    /// Whether no server served any more after it.
+    pub ended: bool,
 }
 
 /// What became of one behind Evenkeel.
@@ -79,7 +81,7 @@ fn follower(ensemble: &Ensemble) -> SocketAddr {
 }
 
 /// Throws each at a server of the ensemble, and sees whether others can still write. A leader that has stopped is killed and
-/// started again.
+/// started again; another ensemble takes the place of one that nobody serves any more.
 pub fn stopped(
     ensemble: &mut Ensemble,
     requests: &[Malformed],
@@ -89,25 +91,52 @@ pub fn stopped(
     let mut writer = well(ensemble, timeout)?;
     let mut all = Vec::new();
     for request in requests {
+        if request.due == Due::Unapplied && request.operation == "setData" {
+            quota(&mut writer)?;
+        }
         let mut thrower = Bare::connect(follower(ensemble), timeout, BOUND)?;
         let met = thrower.throw(&request.bytes, WRITE);
         let stopped = writer.set(NODE, b"on", WRITE) != Met::Code(0);
-        say(&format!(
-            "directly: {}, {}: {met:?}{}",
-            request.operation,
-            request.wrong,
-            if stopped { ", and all writes stop" } else { "" }
-        ));
-        if stopped {
+        let ended = stopped && request.due == Due::Unapplied && ended(ensemble);
+        let what = match (stopped, ended) {
+            (_, true) => ", and no server serves any more",
+            (true, false) => ", and all writes stop",
+            (false, false) => "",
+        };
+        say(&format!("directly: {}, {}: {met:?}{what}", request.operation, request.wrong));
+        if ended {
+            *ensemble = Ensemble::with(ensemble.spec())?;
+            writer = well(ensemble, timeout)?;
+        } else if stopped {
             let leader = ensemble.leader().ok_or_else(|| Error::program("zookeeper", "has no leader"))?;
             ensemble.kill(leader)?;
             ensemble.start_server(leader)?;
             ensemble.wait_ready()?;
             writer = well(ensemble, timeout)?;
         }
-        all.push(Stopped { met, stopped });
+        all.push(Stopped { met, stopped, ended });
     }
     Ok(all)
+}
+
+/// A quota of the node that others write to, which each of their writes is counted by.
+fn quota(writer: &mut Bare) -> Result<()> {
+    let folder = format!("/zookeeper/quota{NODE}");
+    let limits = (format!("{folder}/zookeeper_limits"), "count=1000,bytes=-1");
+    let stats = (format!("{folder}/zookeeper_stats"), "count=1,bytes=0");
+    for (path, data) in [(folder, ""), limits, stats] {
+        match writer.create(&path, data.as_bytes(), BOUND) {
+            Met::Code(0 | -110) => {}
+            met => return Err(Error::program("zookeeper", format!("making {path} met {met:?}"))),
+        }
+    }
+    Ok(())
+}
+
+/// Whether no server is left that serves: each ends, or has nobody to follow, within moments.
+fn ended(ensemble: &Ensemble) -> bool {
+    let none = || ensemble.ids().into_iter().all(|id| ensemble.mode(id).is_none());
+    wait::until("servers to end", BOUND, none).is_ok()
 }
 
 /// A session on an ensemble that takes writes, or will soon.

@@ -21,8 +21,10 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
     }
     let mut figures = format!(
         "ZooKeeper {VERSION}, three servers. Of {} requests that no client makes, {poisons} stop all writes of an ensemble when they \
-         reach one of its followers: another client's setData has no answer within 3 s, until the leader is killed.\n\n",
-        requests.len()
+         reach one of its followers: another client's setData has no answer within 3 s, until the leader is killed. After {} of those \
+         no server serves any more.\n\n",
+        requests.len(),
+        direct.iter().filter(|row| row.ended).count(),
     );
     if bench.direct {
         for (request, row) in requests.iter().zip(&direct) {
@@ -51,7 +53,11 @@ pub(super) fn run(bench: &Bench) -> Result<Finding> {
             request.operation,
             request.wrong,
             said(direct.met, false),
-            if direct.stopped { "**stop**" } else { "go on" },
+            match (direct.stopped, direct.ended) {
+                (_, true) => "**stop**: no server serves any more",
+                (true, false) => "**stop**",
+                (false, false) => "go on",
+            },
             said(behind.met, behind.closed),
             behind.took.as_secs_f64() * 1000.0
         );
