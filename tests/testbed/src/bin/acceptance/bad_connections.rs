@@ -51,11 +51,14 @@ struct Front<'a> {
 }
 
 impl Front<'_> {
-    /// Number `number` of the good ones, which come at all doors in turn.
+    /// Number `number` of the good ones, which come at all doors in turn; it has been answered once.
     fn good(&self, number: usize) -> Result<Good> {
         let door = number.checked_rem(self.doors.len()).and_then(|at| self.doors.get(at));
         let door = door.ok_or_else(|| Error::program("acceptance", "a listener has no door"))?;
-        Good::connect(*door, self.speaks, self.settings.as_ref())
+        let mut good = Good::connect(*door, self.speaks, self.settings.as_ref())?;
+        // At once: who says nothing is closed.
+        good.ask()?;
+        Ok(good)
     }
 
     fn title(&self) -> String {
@@ -148,9 +151,6 @@ fn storm(bench: &Bench, front: &Front<'_>, finding: &mut Finding) -> Result<()> 
     for number in 0..GOOD {
         good.push(front.good(number)?);
     }
-    for good in &mut good {
-        good.ask()?;
-    }
     // They are asked meanwhile: a session of ZooKeeper that says nothing for too long ends.
     let warm = work_while(front, &mut good, || throw(front, WARM_UP))?;
     let others = settled(sidecar, None)?;
@@ -215,8 +215,7 @@ fn work(front: &Front<'_>, good: &mut [Good], stop: &AtomicBool) -> Went {
             went.note(good.ask());
         }
         let (start, number) = (Instant::now(), went.came % GOOD);
-        let new = front.good(number).and_then(|mut new| new.ask().map(|_| new));
-        match (new, good.get_mut(number)) {
+        match (front.good(number), good.get_mut(number)) {
             (Ok(new), Some(place)) => {
                 *place = new;
                 went.came += 1;
