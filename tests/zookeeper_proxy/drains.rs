@@ -1,11 +1,12 @@
 //! Drains of servers: who goes where, what waits, and when a server may stop.
 
 use crate::bed::eventually;
+use crate::client::PATIENCE;
 use crate::fake::{Act, gate};
 use crate::make::*;
 use crate::moves::three;
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn phase(status: &Value, id: usize) -> Value {
     status["members"][id - 1]["phase"].clone()
@@ -163,5 +164,27 @@ async fn a_drain_makes_nobody_look_at_the_others_again_and_again() {
     assert!(looks(2) - before[0] <= 1 && looks(3) - before[1] <= 1, "{} {}", looks(2), looks(3));
     let gone = bed.metric("upstream_connect_total", "outcome=\"refused\"").await - gone;
     assert!(gone <= 6.0, "{gone}");
+    bed.end(client).await;
+}
+
+/// A question that stays unanswered is no stop of a server that serves all the while: its drain goes on, and its turn is to come.
+#[tokio::test]
+async fn a_server_that_only_fails_to_answer_has_not_been_away() {
+    let (bed, client) = three(2, "net.connect_timeout = \"300ms\"", "").await;
+    bed.drained(1).await;
+    let gate = format!("/v1/clusters/z/gate?for=stop&member={}", bed.fake.addr(1));
+    for is_mute in [true, false] {
+        bed.fake.server(1, |server| server.is_mute = is_mute);
+        // What was found out is good for two seconds.
+        let end = Instant::now() + PATIENCE;
+        while (phase(&bed.status().await, 1) == "down") != is_mute {
+            assert!(Instant::now() < end, "{:#}", bed.status().await);
+            bed.http("GET", &gate).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    assert_eq!(phase(&bed.status().await, 1), "drained");
+    assert_eq!(bed.drain(1, true).await, 200, "nobody has ended it");
+    bed.drain(1, false).await;
     bed.end(client).await;
 }
