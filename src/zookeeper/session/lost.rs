@@ -33,6 +33,9 @@ impl Session {
         self.lease_lost();
         self.set_writes(0);
         self.ensemble.look_now();
+        if self.most_losses() == 0 {
+            self.lost_since = None; // what was lost before has been decided
+        }
         let (mut demanded, mut undecided) = (false, false);
         for (due, verdict) in upstream.give_up() {
             let is_sent = verdict != Verdict::NotSent;

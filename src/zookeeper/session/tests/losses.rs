@@ -198,6 +198,36 @@ async fn a_write_that_is_never_found_out_about_is_given_up_after_two_thirds_of_t
     bed.is_balanced();
 }
 
+/// Two servers are lost, three seconds apart, each with a request: what has been waited for the first is no part of the second's time.
+#[tokio::test]
+async fn what_is_lost_later_has_two_thirds_of_its_own() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, _run, mut peer) = bed.served(T).await;
+    let unwatched = Writer::record().text(b"/").bool(false).finish();
+    for (xid, before, after) in [(1, 0, 3200), (2, 1500, 0)] {
+        client.ask(xid, opcode::GET_CHILDREN, &unwatched).await;
+        peer.request(1).await;
+        drop(peer);
+        (peer, _) = bed.anywhere(T).await;
+        let asked = peer.request(1).await;
+        assert_eq!(asked.xid, xid);
+        for (pause, answers) in [(before, true), (after, false)] {
+            let end = Instant::now() + Duration::from_millis(pause);
+            while Instant::now() < end {
+                client.send(&build::ping()).await;
+                let (header, _) = peer.pinged(1, client.heard()).await;
+                assert_eq!(header.xid, -2);
+                peer.pinged(1, sleep(Duration::from_millis(200))).await;
+            }
+            if answers {
+                peer.reply(&asked, 1, 0, &[]).await;
+                assert_eq!(client.heard().await.0.xid, xid);
+            }
+        }
+    }
+    bed.is_balanced();
+}
+
 /// A client that asks nothing is no reason for a server to close: an ensemble that is unsteady doesn't cost it its connection.
 #[tokio::test]
 async fn an_idle_session_outlives_servers_that_let_it_go_at_once() {
