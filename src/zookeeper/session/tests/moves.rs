@@ -222,14 +222,14 @@ async fn sasl(client: &mut Client, peer: &mut Peer) {
 /// Asks one thing after another, none of which is answered, until one waits for its session's move: what its server was asked.
 async fn until_it_is_to_leave(client: &mut Client, peer: &mut Peer) -> Vec<Asked> {
     let mut unanswered = Vec::new();
-    loop {
-        client.ask(unanswered.len() as i32, opcode::EXISTS, &exists()).await;
-        match tokio::time::timeout(Duration::from_millis(200), peer.request(5)).await {
-            Ok(asked) => unanswered.push(asked),
-            Err(_) => return unanswered,
-        }
+    for xid in 0.. {
+        client.ask(xid, opcode::EXISTS, &exists()).await;
+        let asked = tokio::time::timeout(Duration::from_millis(200), peer.request(5)).await;
+        let Ok(asked) = asked else { break };
+        unanswered.push(asked);
         peer.pinged(5, sleep(Duration::from_millis(50))).await;
     }
+    unanswered
 }
 
 /// All of them are answered, the one that waited, too, by the same server.
@@ -239,9 +239,9 @@ async fn goes_on_there(client: &mut Client, peer: &mut Peer, asked: Vec<Asked>) 
     }
     let held = peer.request(5).await;
     peer.reply(&held, 5, NO_NODE, &[]).await;
-    for xid in 0..=asked.len() as i32 {
+    for asked in asked.iter().chain([&held]) {
         let (header, _) = peer.pinged(5, client.heard()).await;
-        assert_eq!(header.xid, xid);
+        assert_eq!(header.xid, asked.xid);
     }
 }
 
