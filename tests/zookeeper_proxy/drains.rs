@@ -177,14 +177,19 @@ async fn a_server_that_only_fails_to_answer_has_not_been_away() {
         bed.fake.server(1, |server| server.is_mute = is_mute);
         // What was found out is good for two seconds.
         let end = Instant::now() + PATIENCE;
-        while (phase(&bed.status().await, 1) == "down") != is_mute {
-            assert!(Instant::now() < end, "{:#}", bed.status().await);
+        let seen = f64::from(u8::from(is_mute));
+        while bed.metric("upgrade_member_phase", "phase=\"down\"").await != seen {
+            assert!(Instant::now() < end, "{is_mute} {:#}", bed.status().await);
             bed.http("GET", &gate).await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-    assert_eq!(phase(&bed.status().await, 1), "drained");
-    assert_eq!(bed.drain(1, true).await, 200, "nobody has ended it");
+    let status = bed.status().await;
+    assert_eq!(
+        (phase(&status, 1), &status["members"][0]["had_turn"]),
+        ("drained".into(), &Value::Bool(false))
+    );
+    assert_eq!(bed.metric("upgrade_member_phase", "phase=\"drained\"").await, 1.0, "nobody has ended it");
     bed.drain(1, false).await;
     bed.end(client).await;
 }
