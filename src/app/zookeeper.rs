@@ -134,7 +134,8 @@ impl Shown {
                     zone: None,
                     listed: Ok(true),
                     reach,
-                    was_away,
+                    // A drained one is looked at so often that an end of its own is noticed: none is no time at all.
+                    was_away: Some(was_away),
                     version: version.ok_or_else(|| format!("{id} has not said its version")),
                     drain: self.ensemble.drain_state(&id).unwrap_or_default(),
                     in_flight: u64::try_from(in_flight).unwrap_or(0),

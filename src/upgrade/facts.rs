@@ -38,7 +38,7 @@ pub struct Member {
     pub listed: Known<bool>,
     /// Whether it can be reached.
     pub reach: Reach,
-    /// How long it was away the last time, where that is known better than by looking now and then.
+    /// How long it was away at the longest since its last drain was ordered, where that is known better than by looking now and then.
     pub was_away: Option<Duration>,
     /// Its own version, as far as it tells.
     pub version: Known<String>,

@@ -21,7 +21,8 @@
 //!   ([`Lease::reattached`]).
 //! - L5. Expiry is never invented: only a server's answer with timeout 0 is called [`Reattach::Expired`].
 //! - L6. No dead application's session is kept alive: own frames stop when the client's socket ends or nothing came from it
-//!   for T/3 ([`Lease::own_frame`]). With S > 0 evenkeel ends the session itself, T after the client's last bytes
+//!   for T/3 ([`Lease::own_frame`]); and once nothing came from it for T, no other server is asked to take the session from one that is lost,
+//!   since that touches it ([`Lease::may_attach`]). With S > 0 evenkeel ends the session itself, T after the client's last bytes
 //!   ([`Lease::must_end_session`]).
 //! - L7. That there is nobody to ask never stops the clock.
 //! - L8. In [`Mode::Strict`] A and C are moved only by answers in which the leader had a part, and evenkeel's own frames are
@@ -346,6 +347,11 @@ impl Lease {
             Mode::Direct => Own::Ping,
             Mode::Strict => Own::Sync,
         })
+    }
+
+    /// L6: whether another server may be asked to take the session from one that is lost.
+    pub fn may_attach(&self, now: Boot) -> bool {
+        now < self.heard + self.told || made(Mistake::AttachedForSilent)
     }
 
     /// L6: whether evenkeel has to end the session itself (closeSession), because the ensemble would do it later than the

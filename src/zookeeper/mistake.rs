@@ -36,6 +36,8 @@ pub(crate) enum Mistake {
     GoneForgotten,
     /// L6: the session of a silent client is kept alive.
     SilentForgotten,
+    /// L6: servers are asked to take the session of a client that has been silent for its timeout.
+    AttachedForSilent,
     /// L6: with a longer timeout upstream, nobody ends the session on the client's clock.
     EndForgotten,
     /// L7: while there is nobody to ask, nothing is thought to expire.

@@ -11,6 +11,7 @@
 //!   a `zookeeper_stats` is made with doesn't matter: servers overwrite it at once.
 
 use super::wire::{CreateMode, Op, Request};
+use std::str::FromStr;
 
 /// What quotas are kept under.
 const QUOTAS: &[u8] = b"/zookeeper/quota/";
@@ -56,12 +57,13 @@ fn of(op: &Op<'_>) -> Option<&'static str> {
     }
 }
 
-/// Whether servers of all versions can read this (`StatsTrack`): `count=…,bytes=…` to 3.6, which take the two numbers by their place;
-/// from 3.7 on any keys, with `,` or `;` between them, written so that older ones can read it, too: `count=4,bytes=5=;countHardLimit=9`.
+/// Whether servers of all versions can read this (`StatsTrack`): `count=…,bytes=…` to 3.6, which take the two numbers by their place, and
+/// the first one for an `int`; from 3.7 on any keys, each with a `long`, with `,` or `;` between them, written so that older ones can read
+/// it, too: `count=4,bytes=5=;countHardLimit=9`.
 fn is_amounts(data: Option<&[u8]>) -> bool {
     let Some(data) = data else { return false };
-    let two = split(data, |byte| byte == b',');
-    if two.len() != 2 || !two.iter().all(|pair| number(pair).is_some_and(is_number)) {
+    let [count, bytes] = split(data, |byte| byte == b',')[..] else { return false };
+    if !number(count).is_some_and(is_number::<i32>) || !number(bytes).is_some_and(is_number::<i64>) {
         return false;
     }
     let mut pairs = data.split(|byte| matches!(byte, b',' | b';'));
@@ -82,11 +84,11 @@ fn number(pair: &[u8]) -> Option<&[u8]> {
 }
 
 fn is_pair(pair: &[u8]) -> bool {
-    number(pair).is_some_and(|number| number.is_empty() || is_number(number))
+    number(pair).is_some_and(|number| number.is_empty() || is_number::<i64>(number))
 }
 
-fn is_number(text: &[u8]) -> bool {
-    std::str::from_utf8(text).is_ok_and(|text| text.parse::<i64>().is_ok())
+fn is_number<N: FromStr>(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| text.parse::<N>().is_ok())
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Drains of servers: who goes where, what waits, and when a server may stop.
 
 use crate::bed::eventually;
+use crate::client::PATIENCE;
 use crate::fake::{Act, gate};
 use crate::make::*;
 use crate::moves::three;
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn phase(status: &Value, id: usize) -> Value {
     status["members"][id - 1]["phase"].clone()
@@ -163,5 +164,32 @@ async fn a_drain_makes_nobody_look_at_the_others_again_and_again() {
     assert!(looks(2) - before[0] <= 1 && looks(3) - before[1] <= 1, "{} {}", looks(2), looks(3));
     let gone = bed.metric("upstream_connect_total", "outcome=\"refused\"").await - gone;
     assert!(gone <= 6.0, "{gone}");
+    bed.end(client).await;
+}
+
+/// A question that stays unanswered is no stop of a server that serves all the while: its drain goes on, and its turn is to come.
+#[tokio::test]
+async fn a_server_that_only_fails_to_answer_has_not_been_away() {
+    let (bed, client) = three(2, "net.connect_timeout = \"300ms\"", "").await;
+    bed.drained(1).await;
+    let gate = format!("/v1/clusters/z/gate?for=stop&member={}", bed.fake.addr(1));
+    for is_mute in [true, false] {
+        bed.fake.server(1, |server| server.is_mute = is_mute);
+        // What was found out is good for two seconds.
+        let end = Instant::now() + PATIENCE;
+        let seen = f64::from(u8::from(is_mute));
+        while bed.metric("upgrade_member_phase", "phase=\"down\"").await != seen {
+            assert!(Instant::now() < end, "{is_mute} {:#}", bed.status().await);
+            bed.http("GET", &gate).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let status = bed.status().await;
+    assert_eq!(
+        (phase(&status, 1), &status["members"][0]["had_turn"]),
+        ("drained".into(), &Value::Bool(false))
+    );
+    assert_eq!(bed.metric("upgrade_member_phase", "phase=\"drained\"").await, 1.0, "nobody has ended it");
+    bed.drain(1, false).await;
     bed.end(client).await;
 }

@@ -119,6 +119,8 @@ pub struct Server {
     pub lag: Option<(i64, Vec<(u64, Bytes)>)>,
     /// How often it was asked for `srvr`.
     pub looks: usize,
+    /// Whether it says nothing to `mntr`.
+    pub is_mute: bool,
     running: Option<(watch::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -252,6 +254,7 @@ impl Fake {
             always: None,
             lag: None,
             looks: 0,
+            is_mute: false,
             running: None,
         };
         self.world().servers.insert(id, server);

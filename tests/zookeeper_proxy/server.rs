@@ -47,6 +47,9 @@ pub async fn connection(world: Shared, id: u8, stream: TcpStream) {
     let _ = frozen.wait_for(|frozen| !frozen).await;
     if first[0] != 0 {
         let asked = String::from_utf8_lossy(&first).into_owned();
+        if asked == "mntr" && world.lock().unwrap().servers[&id].is_mute {
+            return std::future::pending().await;
+        }
         let text = word_answer(&world, id, &asked);
         let _ = write.write_all(text.as_bytes()).await;
         return;

@@ -17,9 +17,11 @@ impl Ensemble {
         let at = servers.named(member)?.clone();
         let server = servers.get_mut(&at)?;
         let news = server.is_drained(now) != lasts.is_some();
-        let since = server.drained.filter(|_| !news).map_or(now, |drain| drain.since);
-        server.drained = lasts.map(|lasts| Drain { since, until: now + lasts });
         let sessions = server.sessions;
+        match lasts {
+            Some(lasts) => servers.begin_drain(&at, now, lasts),
+            None => server.drained = None,
+        }
         drop(servers);
         if news {
             tracing::info!(server = %at, on = lasts.is_some(), sessions, "drain of a server");
@@ -40,6 +42,12 @@ impl Ensemble {
         self.state_of(&at)
     }
 
+    /// Since when a server has been drained, if it is.
+    pub fn drained_since(&self, at: &HostPort) -> Option<Instant> {
+        let drain = self.read(|servers| servers.get(at).and_then(|server| server.drained));
+        drain.filter(|drain| now() < drain.until).map(|drain| drain.since)
+    }
+
     fn state_of(&self, at: &HostPort) -> Option<DrainState> {
         let writing = self.writes_waited_for();
         self.read(|servers| servers.drain_state(at, writing, now()))
@@ -55,6 +63,16 @@ impl Ensemble {
 const GONE: Duration = Duration::from_secs(2);
 
 impl Servers {
+    /// The drain of a server begins, or goes on.
+    fn begin_drain(&mut self, at: &HostPort, now: Instant, lasts: Duration) {
+        let Some(server) = self.get_mut(at) else { return };
+        let before = server.drained.filter(|drain| now < drain.until);
+        if before.is_none() {
+            server.was_away = Duration::ZERO;
+        }
+        server.drained = Some(Drain { since: before.map_or(now, |drain| drain.since), until: now + lasts });
+    }
+
     /// Whether a server is to be looked at again and again: it is drained (whether it leads decides who waits, and it is about to stop), or
     /// writes wait (`quiet`) for the one that leads when a drained one has gone. Others have nothing to tell, and a thousand sidecars look.
     pub(super) fn is_urgent(&self, at: &HostPort, quiet: bool, now: Instant) -> bool {
@@ -124,5 +142,29 @@ mod tests {
         let next = servers.get_mut(&at(3)).unwrap();
         (next.mode, next.looked) = (Some(Mode::Leader), Some(start + moment));
         assert_eq!(urgent(&servers, start + moment * 2), [1]);
+    }
+
+    /// What was before it was drained says nothing of its turn, nor does a moment out of reach behind its stop.
+    #[test]
+    fn how_long_a_server_was_away_is_known_since_its_drain_was_ordered() {
+        let at = HostPort { host: "zk".to_owned(), port: 1 };
+        let mut servers = Servers::new(std::slice::from_ref(&at), (Duration::ZERO, Duration::ZERO));
+        let (mut rng, start) = (StdRng::seed_from_u64(1), Instant::now());
+        let mut away = |servers: &mut Servers, after: u64, millis: u64| {
+            let down = start + Duration::from_secs(after);
+            servers.is_down(&at, down, &mut rng);
+            servers.is_up(&at, down + Duration::from_millis(millis));
+            servers.get(&at).unwrap().was_away
+        };
+        assert_eq!(away(&mut servers, 1, 3000), Duration::from_secs(3));
+        servers.is_up(&at, start + Duration::from_secs(5));
+        assert_eq!(servers.get(&at).unwrap().was_away, Duration::from_secs(3));
+        servers.begin_drain(&at, start + Duration::from_secs(10), Duration::from_secs(600));
+        assert_eq!(servers.get(&at).unwrap().was_away, Duration::ZERO);
+        assert_eq!(away(&mut servers, 20, 5000), Duration::from_secs(5));
+        servers.begin_drain(&at, start + Duration::from_secs(30), Duration::from_secs(600));
+        assert_eq!(away(&mut servers, 40, 200), Duration::from_secs(5), "it is the same drain");
+        servers.begin_drain(&at, start + Duration::from_secs(1000), Duration::from_secs(600));
+        assert_eq!(away(&mut servers, 1010, 200), Duration::from_millis(200));
     }
 }

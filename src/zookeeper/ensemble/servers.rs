@@ -38,8 +38,8 @@ pub struct Server {
     pub at: HostPort,
     /// Whether it serves.
     pub health: Health,
-    /// How long it was down the last time.
-    pub was_away: Option<Duration>,
+    /// How long it was down at the longest, as far as that was over since its last drain was ordered.
+    pub was_away: Duration,
     /// What it is, as far as it has said.
     pub mode: Option<Mode>,
     /// When it was last asked what it is, whatever it said.
@@ -97,7 +97,7 @@ impl Servers {
                 self.all.push(Server {
                     at: at.clone(),
                     health: Health::Unknown,
-                    was_away: None,
+                    was_away: Duration::ZERO,
                     mode: None,
                     looked: None,
                     version: None,
@@ -204,7 +204,7 @@ impl Servers {
             Health::Down(since) => Some(now.saturating_duration_since(since)),
             _ => None,
         };
-        server.was_away = down.or(server.was_away);
+        server.was_away = server.was_away.max(down.unwrap_or_default());
         Some((before, down))
     }
 

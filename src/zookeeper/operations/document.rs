@@ -20,7 +20,8 @@ lost that it was sent to.
   are harmless, and sent on. One that servers can decode and not apply ends them, and comes again from their logs: it is
   answered −8 (BadArguments). These are, alone or in a multi: to make or delete a `zookeeper_limits` that stands in a node whose path
   begins with `/zookeeper` and is not under `/zookeeper/quota/…`; and to write into one that does, or into a `zookeeper_stats` beside it,
-  what is not of the form `count=5,bytes=-1` (or, from 3.7 on, `count=5,bytes=6=;countHardLimit=9`).
+  what is not of the form `count=5,bytes=-1` (or, from 3.7 on, `count=5,bytes=6=;countHardLimit=9`), or whose count needs more than the
+  32 bits that servers have for it to 3.6.
 - *never*: answered with the error, by Evenkeel; *and closed* where a server closes too.
 
 **Watches** are counted when the answer comes, as the server counts them, and set anew on the next server:

@@ -102,7 +102,8 @@ fn what_real_clients_write_passes() {
         "count=0,bytes=0",
         "count=4,bytes=5=;byteHardLimit=10;countHardLimit=9",
         "count=-1,bytes=-1=;countHardLimit=3",
-        "count=4294967296,bytes=9223372036854775807",
+        "count=2147483647,bytes=9223372036854775807",
+        "count=-2147483648,bytes=-1=;countHardLimit=9223372036854775807",
     ] {
         assert!(is_amounts(Some(data.as_bytes())), "{data}");
     }
@@ -114,6 +115,9 @@ fn what_real_clients_write_passes() {
         "count=5,bytes",
         "count=5,bytes=1,more=1",
         "count=5,bytes=9223372036854775808",
+        // No `int`, as which it is read to 3.6, though a `long`, as from 3.7 on.
+        "count=2147483648,bytes=1",
+        "count=4294967296,bytes=9223372036854775807",
         "count=5,bytes= 1",
         "count=4,bytes=5=;countHardLimit",
         "count=4,bytes=5=;countHardLimit=x",

@@ -5,9 +5,8 @@ use super::upstream::{Due, Event, Own, Who};
 use super::{End, KEEP_SLOTS, Moment, Phase, Session};
 use crate::config::HostPort;
 use crate::metrics::ReleaseOutcome;
-use crate::metrics::zookeeper::{CloseReason, WatchKind};
+use crate::metrics::zookeeper::{CloseReason, FenceOutcome, WatchKind};
 use crate::net::{Seldom, Stream};
-use crate::retry::Verdict;
 use crate::zookeeper::config_node;
 use crate::zookeeper::ensemble::Ensemble;
 use crate::zookeeper::lease::Frame;
@@ -53,15 +52,16 @@ impl Session {
         if header.err == errors::SESSION_MOVED {
             // Another connection of this session was attached later than this one; the server closes this one next. It has refused
             // this request, and nothing else is known of it.
-            if let Who::Slot(number) = due.who {
-                self.lost_slot(number, Verdict::NotSent);
+            if due.who == Who::Own(Own::Fence) {
+                self.ensemble.metrics.fences.inc(FenceOutcome::Refused);
             }
-            return self.on_lost("the session is on another server", at);
+            return self.lost_with("the session is on another server", Some(due.who), at);
         }
         self.lease_answered(&due, header.err);
         self.answered = self.answered.max(header.zxid);
-        if !matches!(due.who, Who::Ping | Who::Own(Own::Ping)) {
-            self.lost_since = self.lost_since.map(|_| at.now);
+        // A fence is progress only if it stands.
+        if !matches!(due.who, Who::Ping | Who::Own(Own::Ping | Own::Fence)) {
+            self.progressed(at);
         }
         if let Phase::Moving(moving) = &mut self.phase {
             moving.answered(header.zxid);

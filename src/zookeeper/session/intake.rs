@@ -142,7 +142,7 @@ impl Session {
     }
 
     /// Whether the client's socket is read. What is held has bounds; a full one stops the reading and drops nothing.
-    fn takes_more(&self) -> bool {
+    pub(super) fn takes_more(&self) -> bool {
         // What holds nothing is within every bound: on a good day the settings are not looked at.
         let room = self.slots.is_empty()
             || self.ensemble.look_at_settings(|settings| {

@@ -68,6 +68,11 @@ impl Session {
             self.close("its server is lost, and no client may believe in its session for longer");
             return true;
         }
+        if self.is_lost_by_silent(at) {
+            self.lease_close(CloseReason::SilentClient);
+            self.close("its server is lost, and its client was silent for its whole time-out");
+            return true;
+        }
         if self.give_up_what_is_lost(at) {
             return true;
         }
@@ -106,6 +111,13 @@ impl Session {
         let owed = self.upstream.as_ref()?.owed()?;
         let heard = owed.heard.max(owed.sent) + (told / 6).max(SILENCE);
         Some(if owed.alone { heard } else { heard.max(owed.sent + (told / 3).max(SILENCE)) })
+    }
+
+    /// Whether another server is looked for, though nothing has come from the client for so long that it is none of its doing any more
+    /// (L6). What isn't read may have come.
+    fn is_lost_by_silent(&self, at: Moment) -> bool {
+        let may_attach = self.lease.as_ref().is_none_or(|lease| lease.may_attach(at.boot));
+        !may_attach && matches!(self.phase, Phase::Reattaching) && self.eof.is_none() && self.takes_more()
     }
 
     /// The client was silent for its whole time-out, and the ensemble would wait for longer: it is told.

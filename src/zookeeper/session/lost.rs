@@ -27,24 +27,34 @@ const MOST_LOSSES: u8 = 5;
 impl Session {
     /// The connection to the server is of no more use.
     pub(super) fn on_lost(&mut self, reason: &str, at: Moment) {
+        self.lost_with(reason, None, at);
+    }
+
+    /// The same. `refused`: what the server has refused to this connection, so that the next one is asked it again. It counts as what was
+    /// lost with the server does, or there would be no end to it.
+    pub(super) fn lost_with(&mut self, reason: &str, refused: Option<Who>, at: Moment) {
         let Some(upstream) = self.upstream.take() else { return };
         let left = upstream.place().at().clone();
         tracing::debug!(server = %left, reason, "session has lost its server");
         self.lease_lost();
         self.set_writes(0);
         self.ensemble.look_now();
-        let (mut demanded, mut undecided) = (false, false);
+        if self.most_losses() == 0 {
+            self.lost_since = None; // what was lost before has been decided
+        }
+        let mut demanded = refused.is_some_and(Who::is_demanding);
+        let mut undecided = refused.is_some_and(Who::is_about_lost);
+        if let Some(Who::Slot(number)) = refused {
+            self.refused_slot(number);
+        }
         for (due, verdict) in upstream.give_up() {
             let is_sent = verdict != Verdict::NotSent;
             demanded |= is_sent && due.who.is_demanding();
+            undecided |= is_sent && due.who.is_about_lost();
             match due.who {
                 Who::Ping => self.answer_ping(at),
                 Who::Slot(number) => self.lost_slot(number, verdict),
-                Who::Own(Own::Fence) => {
-                    self.ensemble.metrics.fences.inc(FenceOutcome::Lost);
-                    undecided |= is_sent;
-                }
-                Who::Own(Own::ReadBack(_)) => undecided |= is_sent,
+                Who::Own(Own::Fence) => self.ensemble.metrics.fences.inc(FenceOutcome::Lost),
                 Who::Own(_) => {}
             }
         }
@@ -69,7 +79,9 @@ impl Session {
         }
         if has_run_out {
             self.lease_close(CloseReason::LostRequests);
-            return self.close("one server after another was lost with the same request");
+            return self.close(
+                "one server after another was lost with the same request, or refused what would settle it",
+            );
         }
         if at.now < self.attached_at + SHORT {
             self.short += 1;
@@ -92,7 +104,7 @@ impl Session {
     }
 
     /// Whether a request was lost so often that it is given up. `undecided`: what was asked about those whose outcome isn't known was
-    /// lost, too.
+    /// lost or refused, too.
     fn count_losses(&mut self, undecided: bool, at: Moment) -> bool {
         if undecided {
             for slot in self.slots.iter_mut().filter(|slot| matches!(slot.state, State::Unknown)) {
@@ -118,6 +130,11 @@ impl Session {
         let (since, lease) = (self.lost_since?, self.lease.as_ref()?);
         // Never before L3 where no server takes the session: what the ensemble gives beyond the client's clock is added there, too.
         Some(since + lease.granted().saturating_sub(lease.told() / 3))
+    }
+
+    /// A server has answered more than a ping.
+    pub(super) fn progressed(&mut self, at: Moment) {
+        self.lost_since = self.lost_since.map(|_| at.now);
     }
 
     /// Gives up what was lost for too long.
@@ -173,6 +190,14 @@ impl Session {
                 State::Unknown
             }
         };
+    }
+
+    /// Its server has refused it to this connection, and done nothing: it waits for another one.
+    fn refused_slot(&mut self, number: u64) {
+        self.lost_slot(number, Verdict::NotSent);
+        if let Some(slot) = self.slot_mut(number) {
+            slot.losses = slot.losses.saturating_add(1);
+        }
     }
 
     /// Ends the client's connection as a server that is lost would.

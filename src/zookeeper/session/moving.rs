@@ -159,8 +159,8 @@ impl Session {
         if !self.ensemble.is_left(upstream.place().at()) {
             return false;
         }
-        if self.unrepeatable.is_some() && !self.ensemble.is_drained(upstream.place().at()) {
-            return false; // it can't be authenticated elsewhere
+        if self.is_bound_to(upstream.place().at()) {
+            return false;
         }
         // Who has to be closed goes last: behind all that had turns to wait for by then.
         let last = if self.unrepeatable.is_some() {
@@ -178,6 +178,12 @@ impl Session {
         true
     }
 
+    /// Whether it goes on where it is since only the client itself could authenticate it elsewhere: its server is to be left, and isn't
+    /// drained.
+    fn is_bound_to(&self, at: &HostPort) -> bool {
+        self.unrepeatable.is_some() && !self.ensemble.is_drained(at)
+    }
+
     /// It has authenticated to a server that is drained in a way that nobody can repeat elsewhere, and that server's end would close its
     /// connection: so does the drain, when what was under way is answered, or there will be no end to it.
     fn close_for_drain(&mut self) -> bool {
@@ -185,6 +191,14 @@ impl Session {
         let why = self.unrepeatable.unwrap_or_default();
         self.close(format!("its server is drained, and {why}"));
         true
+    }
+
+    /// The same for one that has something under way, which is waited for as long as for what is held.
+    fn closes_unanswered(&self, at: Moment) -> bool {
+        let longest = self.ensemble.settings().hold.max;
+        let drain =
+            self.upstream.as_ref().and_then(|upstream| self.ensemble.drained_since(upstream.place().at()));
+        self.unrepeatable.is_some() && drain.is_some_and(|since| since + longest <= at.now)
     }
 
     /// Whether a move has begun, and no other server been asked.
@@ -196,8 +210,8 @@ impl Session {
     fn begin_move(&mut self, turn: ensemble::Turn, at: Moment) -> bool {
         self.unlooked = true;
         let (Phase::Serving, Some(upstream)) = (&self.phase, &self.upstream) else { return false };
-        let at_most_closed = self.unrepeatable.is_some() && !self.ensemble.is_drained(upstream.place().at());
-        if !self.ensemble.is_left(upstream.place().at()) || at_most_closed {
+        let server = upstream.place().at();
+        if !self.ensemble.is_left(server) || self.is_bound_to(server) {
             return true;
         }
         self.unlooked = false;
@@ -223,13 +237,18 @@ impl Session {
         match &mut moving.step {
             Step::Quiet { told_since, ask } => {
                 let Some(upstream) = self.upstream.as_mut().filter(|upstream| upstream.is_idle()) else {
-                    if self.unrepeatable.is_some() && moving.deadline <= at.now {
+                    if moving.deadline <= at.now && self.closes_unanswered(at) {
                         return self.close_for_drain();
                     }
                     return self.give_up_if_late(at);
                 };
                 if self.unrepeatable.is_some() {
-                    return self.close_for_drain();
+                    // It may have become so just now; and the drain may be over, or its server only be listed no more.
+                    return if self.ensemble.is_drained(upstream.place().at()) {
+                        self.close_for_drain()
+                    } else {
+                        self.stay(at)
+                    };
                 }
                 // What is told from here on is told again, and known for what it is.
                 if std::mem::take(told_since) && self.told_since {
@@ -284,12 +303,14 @@ impl Session {
         true
     }
 
-    /// It takes too long: the session stays where it is, for now.
+    /// It takes too long.
     fn give_up_if_late(&mut self, at: Moment) -> bool {
-        let Phase::Moving(moving) = &self.phase else { return false };
-        if at.now < moving.deadline {
-            return false;
-        }
+        let is_late = matches!(&self.phase, Phase::Moving(moving) if moving.deadline <= at.now);
+        is_late && self.stay(at)
+    }
+
+    /// The session stays where it is, for now.
+    fn stay(&mut self, at: Moment) -> bool {
         self.attaching = None;
         self.phase = Phase::Serving;
         self.next = self.base;

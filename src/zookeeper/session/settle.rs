@@ -7,7 +7,7 @@
 
 use super::leases::OWN_XID;
 use super::slot::{Reply, State};
-use super::upstream::Own;
+use super::upstream::{Own, Who};
 use super::{Moment, Phase, Session};
 use crate::config::UnknownOutcome;
 use crate::metrics::zookeeper::{CloseReason, FenceOutcome, MoveOutcome, ReplayVerdict, UnknownAction};
@@ -77,8 +77,9 @@ impl Session {
     fn fenced(&mut self, header: ReplyHeader, frame: &Bytes, at: Moment) {
         if header.err != 0 || !reply::is_fence_answer(reply_body(frame)) {
             self.ensemble.metrics.fences.inc(FenceOutcome::Refused);
-            return self.on_lost("the fence did not hold", at);
+            return self.lost_with("the fence did not hold", Some(Who::Own(Own::Fence)), at);
         }
+        self.progressed(at);
         self.ensemble.metrics.fences.inc(FenceOutcome::Stands);
         self.inherits = false;
         self.look(at);

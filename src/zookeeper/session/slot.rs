@@ -25,7 +25,8 @@ pub(super) struct Slot {
     pub z0: i64,
     /// Whether the session's earlier connections may have left behind what looks like its doing. See there, too.
     pub inherits: bool,
-    /// So many servers that may have read it were lost before they answered, or before it was known what became of it.
+    /// So many servers that may have read it were lost before they answered, or before it was known what became of it; or refused it, or
+    /// to say so, to a connection that was theirs no more.
     pub losses: u8,
     /// When it had been read.
     pub arrived: Instant,

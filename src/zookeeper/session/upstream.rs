@@ -36,6 +36,11 @@ impl Who {
         matches!(self, Self::Slot(_) | Self::Own(Own::Fence | Own::ReadBack(_) | Own::Watches | Own::Auth))
     }
 
+    /// Whether it is asked to find out what became of requests that were lost.
+    pub(super) const fn is_about_lost(self) -> bool {
+        matches!(self, Self::Own(Own::Fence | Own::ReadBack(_)))
+    }
+
     /// Whether it is one of those that renew the lease.
     const fn is_own_frame(self) -> bool {
         matches!(self, Self::Own(Own::Ping | Own::Sync))

@@ -72,7 +72,8 @@ impl World {
         may(awake && silent && self.lease.may_make_up(NOW), MakeUp);
         may(awake && left.freezes > 0, Freeze);
         may(!awake && self.link.as_ref().is_none_or(|link| link.shipped > 0), Thaw);
-        may(awake && self.link.is_none() && self.attach.is_none() && self.open, Attach);
+        let lost = self.link.is_none() && self.attach.is_none();
+        may(awake && lost && self.open && self.lease.may_attach(NOW), Attach);
         if let Some((_, answer)) = self.attach {
             may(awake && answer.is_some(), Attached);
             may(answer.is_none() && self.leader && self.over, Serve(Answer::Expired));
@@ -147,7 +148,13 @@ impl World {
                 self.link = None;
                 self.lease.lost();
             }
-            Attach => self.attach = Some((0, None)),
+            Attach => {
+                self.attach = Some((0, None));
+                // How long the client has been silent is known where evenkeel is never frozen.
+                if scenario.budget.freezes == 0 && self.spoke > scenario.told {
+                    self.broken = Some("a server is asked to take a silent client's session");
+                }
+            }
             Serve(answer) => self.serve(scenario, answer),
             Attached => self.attached(scenario),
             Submit => self.submit(),
@@ -239,6 +246,8 @@ impl World {
             if prompt && early {
                 self.broken = Some("a socket is closed earlier than a client would do it");
             }
+            self.close();
+        } else if self.open && self.link.is_none() && !self.lease.may_attach(NOW) {
             self.close();
         }
         self.pass();

@@ -25,6 +25,8 @@ static TIMERLESS: Scenario = Scenario {
 static ANSWERS: Scenario =
     Scenario { budget: Budget { losses: 1, others: 1, shorter: 1, deaths: 1, ..CALM }, ..PLAIN };
 static CLIENTS: Scenario = Scenario { budget: Budget { clients: 1, ..CALM }, ..PLAIN };
+/// A client that is silent, and servers that let it go one after another.
+static LET_GO: Scenario = Scenario { budget: Budget { clients: 1, losses: 2, ..CALM }, ..PLAIN };
 static LONG: Scenario = Scenario { granted: 8, budget: Budget { deaths: 1, freezes: 1, ..CALM }, ..PLAIN };
 static LONG_END: Scenario = Scenario { granted: 8, budget: Budget { clients: 1, ..CALM }, ..PLAIN };
 /// Twelve units, half a tick of one, and a unit for a frame and its answer.
@@ -128,6 +130,7 @@ fn other_answers_to_an_attach() {
 #[test]
 fn clients_that_die_or_are_frozen() {
     is_right(&CLIENTS, 1000);
+    is_right(&LET_GO, 1000);
     is_right(&LONG_END, 1600);
     is_right(&LONG, 1000);
 }
@@ -155,6 +158,7 @@ static MISTAKES: &[(Mistake, &Scenario)] = &[
     (Mistake::ExpiryInvented, &LOSS),
     (Mistake::GoneForgotten, &CLIENTS),
     (Mistake::SilentForgotten, &CLIENTS),
+    (Mistake::AttachedForSilent, &LET_GO),
     (Mistake::EndForgotten, &LONG_END),
     (Mistake::LossStopsClock, &LOSS),
     (Mistake::FollowerTrusted, &STRICT),

@@ -1,6 +1,7 @@
 //! The lease as it is wired: what the client is told, and when nothing may be told any more.
 
 use super::bed::{Bed, soon};
+use crate::metrics::zookeeper::CloseReason;
 use crate::zookeeper::session::End;
 use crate::zookeeper::wire::{ConnectResponse, Writer, build, errors, opcode};
 use std::time::Duration;
@@ -40,6 +41,28 @@ async fn a_silent_clients_session_is_ended_where_it_would_last_longer() {
     assert_eq!(asked.code, opcode::CLOSE_SESSION);
     assert_eq!(client.frame().await, None);
     run.end().await;
+}
+
+/// Each attach touches its session: it must not go on so for ever.
+#[tokio::test]
+async fn a_silent_clients_session_is_not_taken_from_server_to_server() {
+    let mut bed = Bed::new(1).await;
+    let (mut client, run, mut peer) = bed.served(3000).await;
+    let silent = Instant::now();
+    let letting_go = async {
+        loop {
+            drop(peer);
+            peer = bed.servers[0].attached(3000).await;
+        }
+    };
+    tokio::select! {
+        () = letting_go => unreachable!("it goes on for ever"),
+        end = client.frame() => assert_eq!(end, None),
+    }
+    let took = silent.elapsed();
+    assert!((2900..4000).contains(&took.as_millis()), "{took:?}");
+    assert!(matches!(run.end().await, End::Closed(_)));
+    assert_eq!(bed.ensemble.metrics.lease_closes.get(CloseReason::SilentClient).get(), 1);
 }
 
 #[tokio::test]

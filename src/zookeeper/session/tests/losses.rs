@@ -1,7 +1,7 @@
 //! A server is lost: what the client is told, and what the next server is asked.
 
 use super::bed::{Bed, CONNECTION_LOSS, Client, Peer, SESSION};
-use crate::metrics::zookeeper::CloseReason;
+use crate::metrics::zookeeper::{CloseReason, FenceOutcome};
 use crate::zookeeper::session::End;
 use crate::zookeeper::wire::{Stat, Writer, build, errors, opcode};
 use bytes::Bytes;
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 const T: i32 = 6000;
+/// A server has too much to do (3.6 and later).
+const THROTTLED: i32 = -127;
 
 fn path(path: &[u8]) -> Bytes {
     Writer::record().text(path).bool(true).finish()
@@ -178,6 +180,64 @@ async fn a_request_is_given_up_with_the_fifth_server_that_is_lost_with_it() {
     }
 }
 
+/// Throttled, answered with something else, or refused to a connection that is the session's no more: no progress, though pings are answered.
+#[tokio::test]
+async fn a_write_whose_fence_is_refused_by_each_server_is_given_up() {
+    for refusal in [THROTTLED, errors::OK, errors::SESSION_MOVED] {
+        let mut bed = Bed::new(1).await;
+        let (mut client, run, mut peer) = bed.served(T).await;
+        client.ask(1, opcode::CREATE, &ephemeral(b"/e")).await;
+        peer.request(1).await;
+        drop(peer);
+        let mut fences = 0;
+        let refusing = async {
+            loop {
+                let (mut peer, _) = bed.anywhere(T).await;
+                let fence = peer.request(1).await;
+                assert_eq!(fence.code, opcode::MULTI);
+                peer.reply(&fence, 1, refusal, &[]).await;
+                fences += 1;
+            }
+        };
+        tokio::select! {
+            () = refusing => unreachable!("it goes on for ever"),
+            end = client.frame() => assert_eq!(end, None),
+        }
+        assert!(matches!(run.end().await, End::Closed(_)));
+        assert_eq!(fences, 4, "{refusal}: with the one that had the write, five");
+        assert_eq!(bed.ensemble.metrics.lease_closes.get(CloseReason::LostRequests).get(), 1);
+        assert_eq!(bed.ensemble.metrics.fences.get(FenceOutcome::Refused).get(), 4);
+        bed.is_balanced();
+    }
+}
+
+/// As where another process has the same session.
+#[tokio::test]
+async fn a_request_that_each_server_refuses_to_this_connection_is_given_up() {
+    let mut bed = Bed::new(1).await;
+    let (mut client, run, first) = bed.served(T).await;
+    client.ask(1, opcode::GET_CHILDREN, &path(b"/")).await;
+    let mut asked = 0;
+    let refusing = async {
+        let mut peer = first;
+        loop {
+            let request = peer.request(1).await;
+            assert_eq!(request.code, opcode::GET_CHILDREN);
+            peer.reply(&request, 1, errors::SESSION_MOVED, &[]).await;
+            asked += 1;
+            (peer, _) = bed.anywhere(T).await;
+        }
+    };
+    tokio::select! {
+        () = refusing => unreachable!("it goes on for ever"),
+        end = client.frame() => assert_eq!(end, None),
+    }
+    assert!(matches!(run.end().await, End::Closed(_)));
+    assert_eq!(asked, 5);
+    assert_eq!(bed.ensemble.metrics.lease_closes.get(CloseReason::LostRequests).get(), 1);
+    bed.is_balanced();
+}
+
 /// The ensemble grants sessions and answers pings, and commits nothing.
 #[tokio::test]
 async fn a_write_that_is_never_found_out_about_is_given_up_after_two_thirds_of_the_time_out() {
@@ -195,6 +255,36 @@ async fn a_write_that_is_never_found_out_about_is_given_up_after_two_thirds_of_t
     let took = lost.elapsed();
     serving.await.unwrap();
     assert!((3900..5900).contains(&took.as_millis()), "{took:?}");
+    bed.is_balanced();
+}
+
+/// Two servers are lost, three seconds apart, each with a request: what has been waited for the first is no part of the second's time.
+#[tokio::test]
+async fn what_is_lost_later_has_two_thirds_of_its_own() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, _run, mut peer) = bed.served(T).await;
+    let unwatched = Writer::record().text(b"/").bool(false).finish();
+    for (xid, before, after) in [(1, 0, 3200), (2, 1500, 0)] {
+        client.ask(xid, opcode::GET_CHILDREN, &unwatched).await;
+        peer.request(1).await;
+        drop(peer);
+        (peer, _) = bed.anywhere(T).await;
+        let asked = peer.request(1).await;
+        assert_eq!(asked.xid, xid);
+        for (pause, answers) in [(before, true), (after, false)] {
+            let end = Instant::now() + Duration::from_millis(pause);
+            while Instant::now() < end {
+                client.send(&build::ping()).await;
+                let (header, _) = peer.pinged(1, client.heard()).await;
+                assert_eq!(header.xid, -2);
+                peer.pinged(1, sleep(Duration::from_millis(200))).await;
+            }
+            if answers {
+                peer.reply(&asked, 1, 0, &[]).await;
+                assert_eq!(client.heard().await.0.xid, xid);
+            }
+        }
+    }
     bed.is_balanced();
 }
 

@@ -1,6 +1,6 @@
 //! Planned moves that don't go as planned.
 
-use super::bed::{Bed, Client, Peer, soon};
+use super::bed::{Asked, Bed, Client, Peer, soon};
 use crate::metrics::zookeeper::CloseReason;
 use crate::zookeeper::session::End;
 use crate::zookeeper::wire::{Writer, errors::NO_NODE, opcode};
@@ -209,4 +209,97 @@ async fn a_server_that_is_lost_while_its_session_moves_is_like_any_other() {
     peer.reply(&asked, 3, NO_NODE, &[]).await;
     assert_eq!(client.heard().await.0.xid, 1);
     bed.is_balanced();
+}
+
+/// The client authenticates itself to its server, by SASL.
+async fn sasl(client: &mut Client, peer: &mut Peer) {
+    client.ask(1, opcode::SASL, &Writer::record().buffer(None).finish()).await;
+    let asked = peer.request(5).await;
+    peer.reply(&asked, 5, 0, &Writer::record().buffer(None).finish()).await;
+    assert_eq!(client.heard().await.0.xid, 1);
+}
+
+/// Asks one thing after another, none of which is answered, until one waits for its session's move: what its server was asked.
+async fn until_it_is_to_leave(client: &mut Client, peer: &mut Peer) -> Vec<Asked> {
+    let mut unanswered = Vec::new();
+    for xid in 0.. {
+        client.ask(xid, opcode::EXISTS, &exists()).await;
+        let asked = tokio::time::timeout(Duration::from_millis(200), peer.request(5)).await;
+        let Ok(asked) = asked else { break };
+        unanswered.push(asked);
+        peer.pinged(5, sleep(Duration::from_millis(50))).await;
+    }
+    unanswered
+}
+
+/// All of them are answered, the one that waited, too, by the same server.
+async fn goes_on_there(client: &mut Client, peer: &mut Peer, asked: Vec<Asked>) {
+    for asked in &asked {
+        peer.reply(asked, 5, NO_NODE, &[]).await;
+    }
+    let held = peer.request(5).await;
+    peer.reply(&held, 5, NO_NODE, &[]).await;
+    for asked in asked.iter().chain([&held]) {
+        let (header, _) = peer.pinged(5, client.heard()).await;
+        assert_eq!(header.xid, asked.xid);
+    }
+}
+
+/// In the moment in which it was about to be closed for it.
+#[tokio::test]
+async fn a_client_with_sasl_stays_where_the_drain_is_taken_back() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, _run, mut peer) = bed.served(3 * T).await;
+    sasl(&mut client, &mut peer).await;
+    bed.drain_first(true);
+    let asked = until_it_is_to_leave(&mut client, &mut peer).await;
+    bed.drain_first(false);
+    goes_on_there(&mut client, &mut peer, asked).await;
+    assert_eq!(bed.ensemble.metrics.lease_closes.get(CloseReason::Auth).get(), 0);
+    bed.is_balanced();
+}
+
+/// It can't follow from then on, and nothing is drained.
+#[tokio::test]
+async fn a_client_that_begins_with_sasl_when_its_server_is_listed_no_more_stays_there() {
+    let mut bed = Bed::new(2).await;
+    let (mut client, _run, mut peer) = bed.served(3 * T).await;
+    client.ask(1, opcode::SASL, &Writer::record().buffer(None).finish()).await;
+    let first = peer.request(5).await;
+    bed.ensemble.follow(&[bed.servers[1].at.clone()]);
+    sleep(Duration::from_millis(100)).await;
+    client.ask(2, opcode::EXISTS, &exists()).await; // it waits for the move
+    peer.reply(&first, 5, 0, &Writer::record().buffer(None).finish()).await;
+    assert_eq!(client.heard().await.0.xid, 1);
+    let held = peer.request(5).await;
+    peer.reply(&held, 5, NO_NODE, &[]).await;
+    assert_eq!(client.heard().await.0.xid, 2);
+    assert_eq!(bed.ensemble.metrics.lease_closes.get(CloseReason::Auth).get(), 0);
+    bed.is_balanced();
+}
+
+/// What is under way is waited for as long as for what is held.
+#[tokio::test]
+async fn a_drain_does_not_cut_off_what_a_client_with_sasl_waits_for() {
+    for (hold, is_answered) in [(20, true), (1, false)] {
+        let longest = Duration::from_secs(hold);
+        let mut bed = Bed::with(2, |settings| settings.hold.max = longest).await;
+        let (mut client, run, mut peer) = bed.served(5 * T).await;
+        sasl(&mut client, &mut peer).await;
+        client.ask(7, opcode::EXISTS, &exists()).await;
+        let slow = peer.request(5).await;
+        bed.drain_first(true);
+        if is_answered {
+            // It is its turn after three seconds at most, and for one it waits.
+            peer.pinged(5, sleep(Duration::from_millis(4500))).await;
+            peer.reply(&slow, 5, NO_NODE, &[]).await;
+            assert_eq!(peer.pinged(5, client.heard()).await.0.xid, 7);
+        }
+        let old = peer.goes_on(5);
+        assert_eq!(client.frame().await, None, "and then it is closed");
+        soon("the end of the old connection", old).await.unwrap();
+        assert!(matches!(run.end().await, End::Closed(_)));
+        assert_eq!(bed.ensemble.metrics.lease_closes.get(CloseReason::Auth).get(), 1);
+        bed.is_balanced();
+    }
 }
