@@ -4,6 +4,7 @@
 //! clients' bytes: lines go through a bounded queue to a thread of their own, and what doesn't fit is dropped and
 //! counted in a line of its own.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
@@ -71,13 +73,9 @@ pub fn init(format: Format, filter: &str) -> Result<Telemetry, TelemetryError> {
     let (queue, lines) = sync_channel(QUEUE);
     let lost = Arc::new(AtomicU64::new(0));
     let sink = Sink { queue: queue.clone(), lost: Arc::clone(&lost) };
-    let layer = match format {
-        Format::Text => fmt::layer().with_ansi(false).with_writer(move || sink.clone()).boxed(),
-        Format::Json => fmt::layer().json().flatten_event(true).with_writer(move || sink.clone()).boxed(),
-    };
     tracing_subscriber::registry()
         .with(filter)
-        .with(layer)
+        .with(layer(format, sink))
         .try_init()
         .map_err(|_| TelemetryError::AlreadySet)?;
     thread::Builder::new()
@@ -85,6 +83,16 @@ pub fn init(format: Format, filter: &str) -> Result<Telemetry, TelemetryError> {
         .spawn(move || write_lines(&lines, &lost, format))
         .map_err(TelemetryError::Thread)?;
     Ok(Telemetry { filter: handle, queue })
+}
+
+fn layer<S>(format: Format, sink: Sink) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
+    match format {
+        Format::Text => fmt::layer().with_ansi(false).with_writer(move || sink.clone()).boxed(),
+        Format::Json => fmt::layer().json().flatten_event(true).with_writer(move || sink.clone()).boxed(),
+    }
 }
 
 /// Says what is wrong with a filter, if anything is.
@@ -131,7 +139,7 @@ struct Sink {
 }
 
 /// A line as it is written: control characters in it, which may be a client's or a server's own words, begin no other line and colour nothing.
-/// JSON has none to begin with.
+/// JSON has none below U+0020 to begin with, and reads `\u007f` as what it stands for.
 fn one_line(line: &[u8]) -> Vec<u8> {
     let (text, end) = line.strip_suffix(b"\n").map_or((line, &b""[..]), |text| (text, b"\n"));
     // Those above ASCII are U+0080 to U+009F.
@@ -140,7 +148,16 @@ fn one_line(line: &[u8]) -> Vec<u8> {
     }
     let mut out = String::with_capacity(line.len());
     for c in String::from_utf8_lossy(text).chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => {
+                // A string takes everything.
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
     }
     [out.as_bytes(), end].concat()
 }
@@ -212,7 +229,7 @@ mod tests {
         let line = |text: &str| String::from_utf8(one_line(text.as_bytes())).unwrap();
         assert_eq!(
             line("path=/a\n2026 WARN x\r\x1b[31m\u{9b}é\u{7f}\n"),
-            "path=/a\\n2026 WARN x\\r\\u{1b}[31m\\u{9b}é\\u{7f}\n"
+            "path=/a\\n2026 WARN x\\r\\u001b[31m\\u009bé\\u007f\n"
         );
         for same in ["a line with é and ü\n", "no end", "\n", "", "{\"a\":\"b\\n\"}\n"] {
             assert_eq!(line(same), same);
@@ -220,6 +237,22 @@ mod tests {
         let (queue, lines) = sync_channel(2);
         Sink { queue, lost: Arc::default() }.write_all(b"a\nb\n").unwrap();
         assert!(matches!(lines.recv().unwrap(), Message::Line(line) if line == b"a\\nb\n"));
+    }
+
+    #[test]
+    fn a_line_of_json_is_json_whatever_a_client_is_called() {
+        let (queue, lines) = sync_channel(1);
+        let sink = Sink { queue, lost: Arc::default() };
+        let said = "a\u{7f}b\u{9b}31m\u{85}\n\"é\\";
+        tracing::subscriber::with_default(Registry::default().with(layer(Format::Json, sink)), || {
+            tracing::warn!(transactional_id = %said, member = ?said, "unknown outcome");
+        });
+        let Message::Line(line) = lines.recv().unwrap() else { panic!("no line") };
+        let text = str::from_utf8(&line).unwrap().strip_suffix('\n').unwrap();
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+        let json: serde_json::Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        assert_eq!(json["transactional_id"], said);
+        assert_eq!(json["member"], format!("{said:?}"));
     }
 
     #[test]

@@ -109,6 +109,18 @@ fn leapt() -> Duration {
     }
 }
 
+/// From now on a clock that is paused goes on in such steps, each of which takes a moment of real time: what is on a socket arrives
+/// meanwhile. Without it the clock leaps to the next timer, perhaps the time-out of what has just been sent.
+#[cfg(test)]
+pub(crate) fn go_on(step: Duration) {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(step).await;
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    });
+}
+
 /// Whether the moment is fixed on this thread.
 #[cfg(test)]
 pub(crate) fn is_fixed() -> bool {

@@ -23,6 +23,9 @@ pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Handshakes at once, of clients that have said something. Far more than are at work at any moment: most of them wait for the other side,
 /// and some are idle on purpose. For one more the oldest gives way: it had the longest time.
 const AT_ONCE: usize = 1024;
+/// Not before it had so long, or a crowd that comes at once would push itself out; one more waits until then. Libraries take the end of a
+/// connection in its handshake for wrong credentials.
+const ITS_OWN: Duration = Duration::from_secs(2);
 
 /// Between two lines about clients that are not let in: one that tries again and again must not fill the log.
 const QUIET: Duration = Duration::from_secs(5);
@@ -64,7 +67,7 @@ impl Door {
         let handshake = async {
             // One that says nothing takes no turn, and readiness alone may be a mistake. What else may be the matter the handshake finds.
             let _ = stream.peek(&mut [0]).await;
-            let turn = self.turns.take()?;
+            let turn = self.turns.wait(ITS_OWN).await;
             tokio::select! {
                 biased;
                 accepted = self.clients.accept(&options, stream) => Some(accepted),
@@ -123,71 +126,5 @@ fn of(fault: Fault) -> ClientHandshake {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lifecycle::drain;
-    use crate::metrics::Metrics;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
-
-    /// The beginning of a record of TLS, and no more.
-    const HALF: &[u8] = &[22, 3, 1, 2, 0, 1];
-
-    /// Both ends of a connection.
-    async fn pair(listener: &TcpListener) -> (TcpStream, TcpStream, SocketAddr) {
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (ours, peer) = listener.accept().await.unwrap();
-        (client, ours, peer)
-    }
-
-    #[tokio::test]
-    async fn silent_ones_take_no_turn_and_the_oldest_handshake_gives_way() {
-        let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let folder = std::env::temp_dir().join(format!("evenkeel-door-turns-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let (certificate, secret) = (folder.join("listen.pem"), folder.join("listen.key"));
-        std::fs::write(&certificate, key.cert.pem()).unwrap();
-        std::fs::write(&secret, key.signing_key.serialize_pem()).unwrap();
-        let options = Options { enabled: true, ca: None, certificate: Some(certificate), key: Some(secret) };
-        let metrics = Metrics::new().kafka("k");
-        let (_trigger, drain) = drain::new();
-        let door = Arc::new(Door::of(2));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut knocking = Vec::new();
-        for said in [&b""[..], HALF, b"", HALF, b""] {
-            let (mut client, ours, peer) = pair(&listener).await;
-            client.write_all(said).await.unwrap();
-            let (door, options, drain, metrics) =
-                (Arc::clone(&door), options.clone(), drain.clone(), Arc::clone(&metrics));
-            let entering = tokio::spawn(async move {
-                door.enter(ours, peer, options, &drain, &metrics.client_handshakes).await
-            });
-            knocking.push((client, entering, said.is_empty()));
-        }
-        let gave_way = || metrics.client_handshakes.get(ClientHandshake::GaveWay).get();
-        // Both turns are taken; two that say what isn't TLS are told so at once, and the two take turns no more.
-        for given in 1..=2 {
-            let (mut client, ours, peer) = pair(&listener).await;
-            client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-            let entered = door.enter(ours, peer, options.clone(), &drain, &metrics.client_handshakes);
-            let entered = tokio::time::timeout(HANDSHAKE / 2, entered).await.expect("it waits for its turn");
-            assert!(entered.is_none());
-            while gave_way() < 1 {
-                tokio::task::yield_now().await;
-            }
-            assert_eq!(
-                (metrics.client_handshakes.get(ClientHandshake::NotTls).get(), gave_way()),
-                (given, 1)
-            );
-        }
-        let ended = knocking.iter().filter(|(_, entering, _)| entering.is_finished()).count();
-        assert_eq!(ended, 1, "the silent ones have lost nothing");
-        for (mut client, entering, is_silent) in knocking {
-            if entering.is_finished() {
-                assert!(!is_silent && client.read(&mut [0; 64]).await.is_ok_and(|read| read == 0));
-            }
-            entering.abort();
-        }
-        std::fs::remove_dir_all(folder).unwrap();
-    }
-}
+#[path = "door_tests.rs"]
+mod tests;

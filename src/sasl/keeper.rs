@@ -21,12 +21,16 @@ use tokio::task::AbortHandle;
 
 /// A token is got anew when so much of its life is over.
 const RENEWED_AT: f64 = 0.8;
-/// The pauses between attempts to get a token anew.
+/// The pauses between attempts to get a token anew, while the one before lasts.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// While a token lasts, no pause is longer than so much of what is left of it.
+/// And no pause is longer than so much of what is left of it.
 const PAUSE_OF_REST: u32 = 4;
-/// How often a token is given up that servers refuse: they may mean more than this token, and would refuse the next one, too.
+/// The longest pause while there is none, or one that a server has refused: somebody can't connect meanwhile.
+const PAUSE_WITHOUT: Duration = Duration::from_secs(3);
+/// How often a token is doubted that servers refuse: they may mean more than this token, and would refuse the next one, too.
 const REFUSED_EVERY: Duration = Duration::from_secs(10);
+/// For so long another is waited for while there is one that a server has refused.
+const DOUBTED: Duration = Duration::from_secs(1);
 /// A token that lasts for less is got anew not earlier than this.
 const RENEWED_LEAST: Duration = Duration::from_millis(200);
 
@@ -40,10 +44,10 @@ pub struct Keeper {
     cache: KeyCache,
     tls: Tls,
     token: Mutex<Option<Lasting>>,
-    /// When a token was last given up because a server had refused it.
+    /// When a token was last doubted because a server had refused it.
     refused: Mutex<Option<Instant>>,
     /// Held by whoever gets a token, so that all who need one share it.
-    fetching: tokio::sync::Mutex<()>,
+    fetching: Arc<tokio::sync::Mutex<()>>,
     failed: Mutex<Option<Failed>>,
     /// What gets the next token.
     fresh: Mutex<Option<AbortHandle>>,
@@ -66,6 +70,8 @@ struct Lasting {
     ends: Instant,
     /// What it was got with: another configuration needs another.
     of: Sasl,
+    /// A server has refused it, so that another is wanted. It may be that server's own fault: while there is no other, the rest take it.
+    doubted: bool,
 }
 
 /// Why there was no token the last time, which everybody is told until the next attempt.
@@ -74,7 +80,8 @@ struct Failed {
     error: SaslError,
     /// What it was tried with: another configuration is tried at once.
     of: Sasl,
-    until: Instant,
+    at: Instant,
+    /// Until the next, if it isn't wanted earlier.
     pause: Duration,
 }
 
@@ -101,7 +108,7 @@ impl Keeper {
             tls: Tls::new(),
             token: Mutex::default(),
             refused: Mutex::default(),
-            fetching: tokio::sync::Mutex::default(),
+            fetching: Arc::default(),
             failed: Mutex::default(),
             fresh: Mutex::default(),
         })
@@ -180,26 +187,46 @@ impl Keeper {
     }
 
     /// A server has refused the token: the next exchange begins with another, if there is one to be got, and if not another one
-    /// was given up a moment ago.
+    /// was doubted a moment ago.
     pub fn refused(&self) {
         let (mut token, mut refused) = (lock(&self.token), lock(&self.refused));
-        if token.is_some() && refused.is_none_or(|at| now().saturating_duration_since(at) >= REFUSED_EVERY) {
-            (*token, *refused) = (None, Some(now()));
+        let Some(token) = token.as_mut().filter(|token| !token.doubted) else { return };
+        if refused.is_none_or(|at| now().saturating_duration_since(at) >= REFUSED_EVERY) {
+            (token.doubted, *refused) = (true, Some(now()));
         }
     }
 
-    fn lasting(&self, options: &Sasl) -> Option<Secret> {
+    /// The token that there is, and whether it is doubted.
+    fn lasting(&self, options: &Sasl) -> Option<(Secret, bool)> {
         let token = lock(&self.token);
         let token = token.as_ref().filter(|token| token.of == *options && token.ends > now())?;
-        Some(token.secret.clone())
+        Some((token.secret.clone(), token.doubted))
     }
 
     async fn token(self: &Arc<Self>, options: &Sasl) -> Result<Secret, SaslError> {
-        if let Some(token) = self.lasting(options) {
-            return Ok(token);
+        let doubted = match self.lasting(options) {
+            Some((token, false)) => return Ok(token),
+            Some((token, true)) => token,
+            None => {
+                let _one = self.fetching.lock().await;
+                return self.another(options).await;
+            }
+        };
+        // A server that takes this one need not wait until an endpoint that says nothing is given up.
+        if let Ok(one) = Arc::clone(&self.fetching).try_lock_owned() {
+            let (keeper, options) = (Arc::clone(self), options.clone());
+            tokio::spawn(async move {
+                let _ = keeper.another(&options).await;
+                drop(one);
+            });
         }
-        let _one = self.fetching.lock().await;
-        if let Some(token) = self.lasting(options) {
+        let _ = tokio::time::timeout(DOUBTED, self.fetching.lock()).await;
+        Ok(self.lasting(options).map_or(doubted, |(token, _)| token))
+    }
+
+    /// A token that isn't doubted: one that was got meanwhile, or another. Whoever calls it has `fetching`.
+    async fn another(self: &Arc<Self>, options: &Sasl) -> Result<Secret, SaslError> {
+        if let Some((token, false)) = self.lasting(options) {
             return Ok(token);
         }
         let (secret, lasts) = self.attempt(options).await?;
@@ -215,7 +242,7 @@ impl Keeper {
         let last = lock(&self.failed)
             .as_ref()
             .filter(|failed| failed.of == *options)
-            .map(|failed| (failed.pause, (now() < failed.until).then(|| failed.error.clone())));
+            .map(|failed| (failed.pause, (now() < self.due(failed)).then(|| failed.error.clone())));
         if let Some((_, Some(error))) = last {
             return Err(error);
         }
@@ -225,20 +252,32 @@ impl Keeper {
             return got;
         };
         let next = last.map_or(PAUSES.0, |(pause, _)| (pause * 2).min(PAUSES.1));
-        let rest = lock(&self.token).as_ref().map(|token| token.ends.saturating_duration_since(now()));
-        // The token that there is ends, and sessions with it: the closer that is, the sooner it is tried again.
-        let soon = rest.filter(|rest| !rest.is_zero()).map_or(next, |rest| rest / PAUSE_OF_REST);
-        let pause = next.min(soon.max(PAUSES.0));
+        let pause = next.min(self.longest_pause(options));
         tracing::warn!(%error, ?pause, "no token; the one before, if there is one, is used for as long as it lasts");
-        let (error, of, until) = (error.clone(), options.clone(), now() + pause);
-        *lock(&self.failed) = Some(Failed { error, of, until, pause });
+        let (error, of) = (error.clone(), options.clone());
+        *lock(&self.failed) = Some(Failed { error, of, at: now(), pause });
         got
+    }
+
+    /// By how much the next attempt may be put off as things are now. The token that there is ends, and sessions with it: the closer that
+    /// is, the sooner it is tried again.
+    fn longest_pause(&self, options: &Sasl) -> Duration {
+        let token = lock(&self.token);
+        let good = token.as_ref().filter(|token| token.of == *options && !token.doubted);
+        let rest = good.map(|token| token.ends.saturating_duration_since(now()));
+        let rest = rest.filter(|rest| !rest.is_zero());
+        rest.map_or(PAUSE_WITHOUT, |rest| (rest / PAUSE_OF_REST).clamp(PAUSES.0, PAUSES.1))
+    }
+
+    /// When the next attempt may be made. A token that was good then may be doubted by now.
+    fn due(&self, failed: &Failed) -> Instant {
+        failed.at + failed.pause.min(self.longest_pause(&failed.of))
     }
 
     /// For how long nobody needs to try.
     fn rest(&self) -> Duration {
         let failed = lock(&self.failed);
-        failed.as_ref().map_or(Duration::ZERO, |failed| failed.until.saturating_duration_since(now()))
+        failed.as_ref().map_or(Duration::ZERO, |failed| self.due(failed).saturating_duration_since(now()))
     }
 
     async fn fetch(&self, options: &Sasl) -> Result<(Secret, Duration), SaslError> {
@@ -261,7 +300,8 @@ impl Keeper {
         let failed = |why| SaslError::Token { endpoint: endpoint.to_string(), why };
         let Token { secret, lasts } = got.map_err(failed)?;
         let ends = now() + lasts;
-        *lock(&self.token) = Some(Lasting { secret: secret.clone(), ends, of: options.clone() });
+        *lock(&self.token) =
+            Some(Lasting { secret: secret.clone(), ends, of: options.clone(), doubted: false });
         Ok((secret, lasts))
     }
 }

@@ -17,7 +17,6 @@ use crate::metrics::ConnectOutcome;
 use crate::net::{ConnectError, ConnectOptions, FrameError, Secure, Stream, connect};
 use crate::time::now;
 use crate::{config, tls};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -127,22 +126,12 @@ pub async fn dial(cluster: &Arc<Cluster>, node: i32, credentials: &Credentials) 
     if turn.as_ref().is_some_and(|turn| turn.waited) && cluster.read(|view| view.is_down(node)) {
         return Err(DialError::Down(node));
     }
-    let mut opening = pin!(open_node_as(cluster, node, credentials));
-    let (opened, turn) = match credentials {
-        Credentials::Held(_) => (opening.await, turn),
+    let opening = open_node_as(cluster, node, credentials);
+    let opened = match turn {
         // Who shows what its broker is slow to judge makes nobody else wait for longer.
-        Credentials::Shown(..) => match tokio::time::timeout(OWN_TURN, &mut opening).await {
-            Ok(opened) => (opened, turn),
-            Err(_) => {
-                drop(turn);
-                (opening.await, None)
-            }
-        },
+        Some(turn) => turn.open(is_shown(credentials).then_some(OWN_TURN), opening).await?,
+        None => opening.await?,
     };
-    let opened = opened?;
-    if let Some(turn) = turn {
-        turn.succeeded();
-    }
     let session = opened.channel.session_lasts();
     let Parts { stream, identity, renew_at } = opened.channel.into_parts();
     Ok(Dialed { stream, peer: opened.peer, versions: opened.versions, identity, renew_at, session })

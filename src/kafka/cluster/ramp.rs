@@ -5,8 +5,10 @@
 //! and each that gets through makes room for two: what is held is released as fast as the broker takes connections, and no
 //! faster.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// So many go first.
@@ -24,7 +26,7 @@ pub(super) struct Ramp {
 /// Leave to connect.
 pub(super) struct Turn {
     ramp: Arc<Ramp>,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     /// Whether others had to go first.
     pub(super) waited: bool,
 }
@@ -43,7 +45,14 @@ impl Ramp {
             Some(permit) => permit,
             None => Arc::clone(&self.turns).acquire_owned().await.ok()?,
         };
-        Some(Turn { ramp: self, _permit: permit, waited })
+        Some(Turn { ramp: self, permit, waited })
+    }
+
+    fn widen(&self) {
+        let wider = |width: usize| (width < MOST).then_some(width + 1);
+        if self.width.fetch_update(Relaxed, Relaxed, wider).is_ok() {
+            self.turns.add_permits(1);
+        }
     }
 
     /// Gives the ramp up: nobody waits for it any more.
@@ -53,21 +62,44 @@ impl Ramp {
 }
 
 impl Turn {
-    /// The connection is there: its turn goes to another, and there is one more.
-    pub(super) fn succeeded(self) {
-        let width = &self.ramp.width;
-        if width.fetch_update(Relaxed, Relaxed, |width| (width < MOST).then_some(width + 1)).is_ok() {
-            self.ramp.turns.add_permits(1);
+    /// Makes a connection. Then its turn goes to another, and there is one more. Of a slow one the turn goes to another after `bound`, and
+    /// the one more is there all the same once it is made: that it is slow must not make each that follows wait for it.
+    pub(super) async fn open<T, E>(
+        self,
+        bound: Option<Duration>,
+        opening: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let Self { ramp, permit, .. } = self;
+        let mut opening = pin!(opening);
+        let in_time = match bound {
+            Some(bound) => tokio::time::timeout(bound, &mut opening).await.ok(),
+            None => Some(opening.as_mut().await),
+        };
+        let opened = match in_time {
+            Some(opened) => opened,
+            None => {
+                drop(permit);
+                opening.await
+            }
+        };
+        if opened.is_ok() {
+            ramp.widen();
         }
+        opened
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::convert::Infallible;
 
-    /// How many of `clients` connect in each 10 ms, which is how long a connection takes.
+    async fn takes<E>(millis: u64, end: Result<(), E>) -> Result<(), E> {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        end
+    }
+
+    /// How many of `clients` begin in each 10 ms, which is how long a connection takes.
     async fn rounds(clients: usize) -> Vec<usize> {
         let ramp = Ramp::new();
         let mut tasks = tokio::task::JoinSet::new();
@@ -77,8 +109,7 @@ mod tests {
             tasks.spawn(async move {
                 let turn = ramp.turn().await.unwrap();
                 let round = start.elapsed().as_millis() / 10;
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                turn.succeeded();
+                turn.open(None, takes::<Infallible>(10, Ok(()))).await.unwrap();
                 usize::try_from(round).unwrap()
             });
         }
@@ -96,6 +127,29 @@ mod tests {
         assert_eq!(rounds(3).await, [3]);
         assert_eq!(rounds(60).await, [4, 8, 16, 32]);
         assert_eq!(rounds(300).await, [4, 8, 16, 32, 64, 64, 64, 48]);
+    }
+
+    /// How long it takes until the last of so many has ended, each after 600 ms, where others need not wait for longer than 500 ms.
+    async fn slow(clients: usize, end: Result<(), ()>) -> Duration {
+        let (ramp, start) = (Ramp::new(), tokio::time::Instant::now());
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..clients {
+            let ramp = Arc::clone(&ramp);
+            tasks.spawn(async move {
+                let turn = ramp.turn().await.unwrap();
+                turn.open(Some(Duration::from_millis(500)), takes(600, end)).await
+            });
+        }
+        assert!(tasks.join_all().await.iter().all(|ended| *ended == end));
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_ones_make_room_too_and_failures_do_not() {
+        let took = slow(400, Ok(())).await;
+        assert!(took < Duration::from_secs(6), "{took:?}");
+        // Four in each half second.
+        assert_eq!(slow(40, Err(())).await.as_millis() / 100, 51);
     }
 
     #[tokio::test(start_paused = true)]

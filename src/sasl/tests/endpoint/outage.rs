@@ -1,9 +1,15 @@
 //! A token endpoint that is out of order, and brokers that refuse what it hands out: neither is met by a storm.
 
 use super::*;
+use crate::time::{go_on, now};
 
 /// Hands out `token-1`, `token-2`, … for an hour each while the switch is on, else says 500; counts.
 async fn switched() -> (String, Heard, Arc<AtomicU32>) {
+    switched_for(3600).await
+}
+
+/// The same, for so many seconds each.
+async fn switched_for(lasts: u32) -> (String, Heard, Arc<AtomicU32>) {
     let (listener, at) = listen("http").await;
     let (heard, works) = (Heard::default(), Arc::new(AtomicU32::new(0)));
     let (told, is_on) = (Arc::clone(&heard), Arc::clone(&works));
@@ -11,7 +17,7 @@ async fn switched() -> (String, Heard, Arc<AtomicU32>) {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let works = is_on.load(Relaxed) > 0;
-            hand_out(stream, &told, |_| (if works { "200 OK" } else { "500 No" }, 3600)).await;
+            hand_out(stream, &told, |_| (if works { "200 OK" } else { "500 No" }, lasts)).await;
         }
     });
     (at, heard, works)
@@ -55,7 +61,7 @@ async fn an_endpoint_that_fails_is_asked_with_growing_pauses() {
 }
 
 #[tokio::test]
-async fn a_token_that_brokers_refuse_is_given_up_now_and_then() {
+async fn a_token_that_brokers_refuse_is_replaced_now_and_then() {
     let folder = Folder::new();
     let (at, heard, works) = switched().await;
     works.store(1, Relaxed);
@@ -98,4 +104,105 @@ async fn why_there_is_no_token_is_told_without_the_secret() {
     let told = client(&folder, &format!("http://{gone}/t")).exchange().await.unwrap_err().to_string();
     assert!(told.contains("no token from http://") && told.contains("refused"), "{told}");
     assert!(!told.contains("s3cret"), "{told}");
+}
+
+async fn shown(keeper: &Arc<Keeper>) -> Result<String, SaslError> {
+    let first = keeper.exchange().await?.unwrap().first();
+    Ok(String::from_utf8(first.expose().to_vec()).unwrap())
+}
+
+/// Nobody can connect meanwhile: that must not last for much longer than the outage.
+#[tokio::test(start_paused = true)]
+async fn without_a_token_an_endpoint_that_is_back_is_soon_asked() {
+    go_on(Duration::from_millis(10));
+    let folder = Folder::new();
+    let (at, heard, works) = switched().await;
+    let keeper = client(&folder, &at);
+    let began = now();
+    while now() - began < Duration::from_secs(35) {
+        assert!(shown(&keeper).await.is_err());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // At 0, 1 and 3 s, and each 3 s from then on.
+    assert!((10..=14).contains(&asked(&heard)), "{} requests", asked(&heard));
+    works.store(1, Relaxed);
+    let back = now();
+    while shown(&keeper).await.is_err() {
+        assert!(now() - back < Duration::from_secs(4), "nobody asks");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_token_lasts_its_endpoint_has_time_to_come_back() {
+    go_on(Duration::from_millis(100));
+    let folder = Folder::new();
+    let (at, heard, works) = switched_for(1000).await;
+    works.store(1, Relaxed);
+    let keeper = client(&folder, &at);
+    let first = shown(&keeper).await.unwrap();
+    works.store(0, Relaxed);
+    // 80 % of its life, and a minute.
+    tokio::time::sleep(Duration::from_secs(800 + 60)).await;
+    assert_eq!(shown(&keeper).await.unwrap(), first);
+    // The first, and another after 0, 1, 3, 7, 15 and 31 s.
+    assert!((6..=8).contains(&asked(&heard)), "{} requests", asked(&heard));
+    // One that a server has refused is used as well, and another sought soon.
+    keeper.refused();
+    let (before, refused) = (asked(&heard), now());
+    while now() - refused < Duration::from_secs(30) {
+        assert_eq!(shown(&keeper).await.unwrap(), first);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let more = asked(&heard) - before;
+    assert!((7..=12).contains(&more), "{more} requests");
+    // Its end.
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert!(shown(&keeper).await.is_err());
+}
+
+/// A broker without the keys of the identity provider, which is down itself, refuses a good token.
+#[tokio::test]
+async fn a_token_that_one_server_refuses_is_there_for_the_others() {
+    let folder = Folder::new();
+    let (at, heard, works) = switched().await;
+    works.store(1, Relaxed);
+    let keeper = client(&folder, &at);
+    let first = shown(&keeper).await.unwrap();
+    works.store(0, Relaxed);
+    for _ in 0..100 {
+        keeper.refused();
+        assert_eq!(shown(&keeper).await.as_ref(), Ok(&first));
+    }
+    assert!((2..=4).contains(&asked(&heard)), "{} requests", asked(&heard));
+    works.store(1, Relaxed);
+    let until = Instant::now() + Duration::from_secs(20);
+    while shown(&keeper).await.unwrap() == first {
+        assert!(Instant::now() < until, "there is no other");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Nor is it kept from them until an endpoint that says nothing is given up.
+#[tokio::test]
+async fn a_token_in_doubt_waits_for_no_silent_endpoint() {
+    let folder = Folder::new();
+    let (listener, at) = listen("http").await;
+    let heard = Heard::default();
+    let told = Arc::clone(&heard);
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        hand_out(stream, &told, |_| ("200 OK", 3600)).await;
+        let mut silent = Vec::new();
+        loop {
+            silent.push(listener.accept().await.unwrap());
+        }
+    });
+    let keeper = client(&folder, &at);
+    let first = shown(&keeper).await.unwrap();
+    keeper.refused();
+    let began = Instant::now();
+    let (a, b) = tokio::join!(shown(&keeper), shown(&keeper));
+    assert_eq!((a.as_ref(), b.as_ref()), (Ok(&first), Ok(&first)));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
