@@ -12,6 +12,8 @@
 mod adapters;
 mod dashboard;
 mod flagger;
+mod forgetful;
+mod hooked;
 mod promql;
 mod rolled;
 mod rules;

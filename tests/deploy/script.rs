@@ -19,7 +19,7 @@ fn wrong_usage_is_refused_before_anything_is_done() {
         (&["--plan", ""], "--plan: letters, digits"),
         (&["--pin", "high"], "--pin: lowest or off"),
         (&["--command", ""], "--command is missing"),
-        (&["--done", "1,2"], "all members are in --done"),
+        (&["--generation", "00"], "--generation: 1 or more"),
     ];
     for (words, why) in cases {
         let output = roll(&[&good[..], words].concat());
