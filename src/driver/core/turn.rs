@@ -10,6 +10,8 @@ use crate::upgrade::{Gate, Phase};
 
 /// A drain lasts for three minutes unless it is said again, which is done after this.
 const DRAIN_AGAIN_MS: u64 = 60_000;
+/// What to do about a drain that doesn't come to its end.
+const STAY: &str = "Clients don't leave it: their sidecars' logs say why";
 
 /// Who leads has its turn last.
 fn comes_last(merged: &Merged) -> bool {
@@ -99,6 +101,11 @@ impl Core<'_> {
             // What was held for it is with it again. It is drained anew when nothing but that is missing, and not again and again while
             // its gate is closed.
             let why = format!("{name} has ended its drain, since it was not stopped in time");
+            // Its time stands still until it is ordered again; unless nothing of it is left.
+            if self.waits.stop(&key, seen.now_ms) >= bound {
+                let reasons = vec![Reason::new("drain_expired", why)];
+                return Some(self.wait(&key, bound, seen, reasons, STAY));
+            }
             return Some(Step::Write(Event::GiveUp { member: member.to_owned(), why }));
         }
         let (mut to, mut left) = (Vec::new(), Vec::new());
@@ -141,8 +148,7 @@ impl Core<'_> {
         if left.is_empty() {
             return None;
         }
-        let advice = "Clients don't leave it: their sidecars' logs say why";
-        Some(self.wait(&key, bound, seen, left, advice))
+        Some(self.wait(&key, bound, seen, left, STAY))
     }
 
     /// It is drained everywhere: may it stop?

@@ -2,12 +2,12 @@
 
 use super::crash::{KAFKA, ZOOKEEPER, assert_rolled, live, plan};
 use super::fleet::{Death, Sim, is_dead};
-use crate::driver::core::{Core, RunSeen, Seen, Sidecar, Step};
+use crate::driver::core::{Asked, Core, RunSeen, Seen, Sidecar, Step, Want};
 use crate::driver::event::{Event, Line, Task};
-use crate::driver::exit::Exit;
+use crate::driver::exit::{Exit, Halt};
 use crate::driver::progress::Progress;
-use crate::fleet::{MemberSaid, PlanSaid, Status};
-use crate::upgrade::Phase;
+use crate::fleet::{GateSaid, MemberSaid, PlanSaid, Status};
+use crate::upgrade::{Gate, Phase};
 
 fn drains(sim: &Sim) -> usize {
     sim.journal.iter().filter(|line| matches!(line.event, Event::Drain { .. })).count()
@@ -62,7 +62,7 @@ fn who_stops_before_a_command_was_begun_leaves_nobody_drained_and_no_leaders_awa
     }
 }
 
-/// What a sidecar says of member 1 while its command runs.
+/// What a sidecar says of member 1.
 fn said(name: &str, phase: Phase, version: Option<&str>, had_turn: bool) -> Sidecar {
     let member = MemberSaid {
         id: "1".to_owned(),
@@ -75,7 +75,10 @@ fn said(name: &str, phase: Phase, version: Option<&str>, had_turn: bool) -> Side
         in_flight: 0,
     };
     let plan = PlanSaid { plan_id: "p".to_owned(), generation: 1, expires_in_s: 3600 };
-    let status = Status { members: vec![member], plan: Some(plan), ..Status::default() };
+    let other =
+        |id: &str| MemberSaid { id: id.to_owned(), phase: Phase::Serving, had_turn: false, ..member.clone() };
+    let members = vec![member.clone(), other("2"), other("3")];
+    let status = Status { members, plan: Some(plan), ..Status::default() };
     Sidecar { name: name.to_owned(), silent_ms: 0, said: Ok(status) }
 }
 
@@ -133,4 +136,109 @@ fn a_member_whose_drain_ended_while_its_command_runs_is_drained_again() {
     let before = || vec![said("a", Phase::Serving, Some("1.0"), true)];
     assert_eq!(to(60, before()), Vec::<String>::new());
     assert_eq!(to(75, before()), ["a"]);
+}
+
+/// A driver whose journal says that member 1 is being drained. Step by step: what is written is taken in.
+struct Driven<'a> {
+    core: Core<'a>,
+    progress: Progress,
+    n: u64,
+}
+
+impl<'a> Driven<'a> {
+    fn new(plan: &'a crate::driver::plan::PlanFile, more: Vec<Event>) -> Self {
+        let members = plan.members.iter().map(|member| member.id.clone()).collect();
+        let events = [
+            Event::Generation { generation: 1, members, soak_s: 0, why: String::new() },
+            Event::Turn { member: "1".to_owned() },
+        ];
+        let mut driven = Self { core: Core::new(plan, false, None, 0), progress: Progress::default(), n: 0 };
+        events.into_iter().chain(more).for_each(|event| driven.take(event));
+        driven
+    }
+
+    fn take(&mut self, event: Event) {
+        self.n += 1;
+        self.progress.take(&Line { n: self.n, at_ms: 1_000_000, event });
+    }
+
+    /// What comes next, so many seconds after the beginning, while the gate `stop` of the member is open or not.
+    fn at(&mut self, second: u64, sidecars: Vec<Sidecar>, open: bool) -> Step {
+        let want = Want { gate: Gate::Stop, member: Some("1".to_owned()), of: vec!["a".to_owned()] };
+        let said = GateSaid { ok: false, ok_to_drain: open, ..GateSaid::default() };
+        let gates = vec![Asked { want, answers: vec![("a".to_owned(), Ok(said))] }];
+        let seen = Seen { now_ms: 1_000_000 + second * 1000, sidecars, gates, ..Seen::default() };
+        let first = self.core.first(&self.progress, &seen);
+        let step = first.unwrap_or_else(|| self.core.then(&self.progress, &seen));
+        if let Step::Write(event) = &step {
+            self.take(event.clone());
+        }
+        step
+    }
+
+    #[track_caller]
+    fn halts(&mut self, second: u64, sidecars: Vec<Sidecar>) -> Halt {
+        match self.at(second, sidecars, false) {
+            Step::Halt(halt) => halt,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn drain() -> Event {
+    Event::Drain { member: "1".to_owned() }
+}
+
+fn draining(expired: bool) -> Sidecar {
+    let mut sidecar = said("a", if expired { Phase::Serving } else { Phase::Draining }, Some("1.0"), false);
+    let member = &mut sidecar.said.as_mut().unwrap().members[0];
+    (member.in_flight, member.drain_expired) = (1, expired);
+    sidecar
+}
+
+#[test]
+fn the_time_of_a_drain_stands_still_while_nobody_drains() {
+    let plan = plan(ZOOKEEPER);
+    let mut driven = Driven::new(&plan, vec![drain()]);
+    let serves = || vec![said("a", Phase::Serving, Some("1.0"), false)];
+    let drained_at = |step: Step| matches!(step, Step::Drain { .. });
+    assert!(drained_at(driven.at(0, serves(), true)));
+    assert!(matches!(driven.at(1, vec![draining(false)], true), Step::Wait(_)));
+    // Its hold bound has passed; and then its gate is closed for longer than a drain may take.
+    assert!(matches!(driven.at(30, vec![draining(true)], false), Step::Write(Event::GiveUp { .. })));
+    assert!(matches!(driven.at(30, vec![draining(true)], false), Step::Undrain { .. }));
+    assert!(matches!(driven.at(31, serves(), false), Step::Write(Event::GivenUp { .. })));
+    for second in [32, 100, 219] {
+        assert!(matches!(driven.at(second, serves(), false), Step::Wait(_)));
+    }
+    assert!(matches!(driven.at(220, serves(), true), Step::Write(Event::Turn { .. })));
+    assert_eq!(driven.at(220, serves(), true), Step::Write(drain()));
+    assert!(drained_at(driven.at(220, serves(), true)), "it is ordered");
+    // The half minute of the first try counts.
+    assert!(matches!(driven.at(279, vec![draining(false)], true), Step::Wait(_) | Step::Drain { .. }));
+    assert!(matches!(driven.at(309, vec![draining(false)], true), Step::Wait(_) | Step::Drain { .. }));
+    assert!(matches!(driven.at(310, vec![draining(false)], true), Step::Write(Event::GiveUp { .. })));
+    assert!(matches!(driven.at(311, serves(), false), Step::Write(Event::GivenUp { .. })));
+    let halt = driven.halts(311, serves());
+    assert_eq!(halt.exit, Exit::Closed);
+    assert!(
+        halt.text.starts_with("drain of 1: not after 120 s: draining: a: 0 sessions, 1 requests"),
+        "{halt:?}"
+    );
+}
+
+#[test]
+fn a_drain_whose_time_is_over_when_it_expires_is_not_begun_again() {
+    let plan = plan(ZOOKEEPER);
+    let mut driven = Driven::new(&plan, vec![drain()]);
+    assert!(matches!(driven.at(0, vec![draining(false)], true), Step::Drain { .. }));
+    assert!(matches!(driven.at(121, vec![draining(true)], true), Step::Write(Event::GiveUp { .. })));
+    assert!(matches!(driven.at(121, vec![draining(true)], true), Step::Undrain { .. }));
+    let serves = || vec![said("a", Phase::Serving, Some("1.0"), false)];
+    assert!(matches!(driven.at(122, serves(), true), Step::Write(Event::GivenUp { .. })));
+    let halt = driven.halts(122, serves());
+    assert!(
+        halt.text.starts_with("drain of 1: not after 121 s: drain_expired: a has ended its drain"),
+        "{halt:?}"
+    );
 }
