@@ -8,7 +8,7 @@ use crate::driver::progress::{Progress, Run, Turn};
 use crate::fleet::{MemberSaid, Merged, Reason};
 use crate::upgrade::{Gate, Phase};
 
-/// A drain lasts for three minutes unless it is said again, which is done after this.
+/// A drain is said again after this, long before it comes to its end by itself.
 const DRAIN_AGAIN_MS: u64 = 60_000;
 /// What to do about a drain that doesn't come to its end.
 const STAY: &str = "Clients don't leave it: their sidecars' logs say why";
@@ -199,9 +199,14 @@ impl Core<'_> {
         Some(self.attempt(&key, bound, seen, Step::RestoreLeaders(member.to_owned())))
     }
 
-    fn undrain(&mut self, member: &str, seen: &Seen) -> Option<Step> {
+    /// Sidecars that say that they have a member drained, or had until that drain expired.
+    pub(super) fn drained_at(&self, member: &str, seen: &Seen) -> Vec<String> {
         let drained = self.said_of(member, seen).filter(|(_, said)| is_draining(said) || said.drain_expired);
-        let to: Vec<String> = drained.map(|(name, _)| name.to_owned()).collect();
+        drained.map(|(name, _)| name.to_owned()).collect()
+    }
+
+    fn undrain(&mut self, member: &str, seen: &Seen) -> Option<Step> {
+        let to = self.drained_at(member, seen);
         let key = format!("end of the drain of {member}");
         if to.is_empty() {
             self.waits.over(&key);

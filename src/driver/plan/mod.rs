@@ -23,6 +23,9 @@ pub enum Protocol {
     ZooKeeper,
 }
 
+/// How long a drain lasts unless it is said again, in seconds.
+pub(super) const DRAIN_LASTS_S: u64 = 600;
+
 /// What is done about a sidecar that doesn't answer for too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -367,6 +370,11 @@ impl PlanFile {
             preferred_leaders: self.preferred_leaders,
             ..upgrade::Plan::none()
         }
+    }
+
+    /// How long a member stays drained, at most, where nothing is heard any more of its drain nor of the plan, in seconds.
+    pub fn drain_lasts_s(&self) -> u64 {
+        DRAIN_LASTS_S.min(self.ttl_s)
     }
 
     /// The bound of a gate that waits until all has been well for some time.

@@ -138,6 +138,11 @@ fn a_member_whose_drain_ended_while_its_command_runs_is_drained_again() {
     assert_eq!(to(75, before()), ["a"]);
 }
 
+/// One that has said nothing for so long.
+fn silent(name: &str, seconds: u64) -> Sidecar {
+    Sidecar { name: name.to_owned(), silent_ms: seconds * 1000, said: Err("refused".to_owned()) }
+}
+
 /// A driver whose journal says that member 1 is being drained. Step by step: what is written is taken in.
 struct Driven<'a> {
     core: Core<'a>,
@@ -241,4 +246,82 @@ fn a_drain_whose_time_is_over_when_it_expires_is_not_begun_again() {
         halt.text.starts_with("drain of 1: not after 121 s: drain_expired: a has ended its drain"),
         "{halt:?}"
     );
+}
+
+#[test]
+fn who_stops_waits_for_a_sidecar_that_says_nothing_for_a_moment_and_ends_its_drain() {
+    let plan = plan(ZOOKEEPER);
+    let serves = |name: &str| said(name, Phase::Serving, Some("1.0"), false);
+    let drained = |name: &str| said(name, Phase::Drained, Some("1.0"), false);
+    let undrained = |step: Step| match step {
+        Step::Undrain { to, .. } => to,
+        other => panic!("{other:?}"),
+    };
+    let stopping = || {
+        let mut driven = Driven::new(&plan, vec![drain()]);
+        let sees = || vec![draining(false), drained("b")];
+        assert!(matches!(driven.at(0, sees(), true), Step::Drain { .. }));
+        assert!(matches!(driven.at(120, sees(), true), Step::Write(Event::GiveUp { .. })));
+        assert_eq!(undrained(driven.at(121, vec![draining(false), silent("b", 1)], true)), ["a"]);
+        assert!(matches!(driven.at(122, vec![serves("a"), silent("b", 2)], true), Step::Wait(_)));
+        driven
+    };
+    let mut driven = stopping();
+    assert_eq!(undrained(driven.at(123, vec![serves("a"), drained("b")], true)), ["b"]);
+    assert!(matches!(
+        driven.at(124, vec![serves("a"), serves("b")], true),
+        Step::Write(Event::GivenUp { .. })
+    ));
+    let halt = driven.halts(124, vec![serves("a"), serves("b")]);
+    assert!(halt.exit == Exit::Closed && !halt.text.contains("drained"), "{halt:?}");
+    // It stays silent.
+    let mut driven = stopping();
+    assert!(matches!(
+        driven.at(181, vec![serves("a"), silent("b", 61)], true),
+        Step::Write(Event::GivenUp { .. })
+    ));
+    let halt = driven.halts(181, vec![serves("a"), silent("b", 61)]);
+    let end = "1 may be drained still, for up to 600 s, at b: it says nothing";
+    assert!(halt.exit == Exit::Closed && halt.text.ends_with(end), "{halt:?}");
+}
+
+#[test]
+fn who_stops_because_of_silence_says_where_a_member_may_be_drained_still() {
+    for (more, silent, seconds, at) in [
+        ("", vec!["s1:1"], 600, "s1:1: it says"),
+        ("ttl_s = 300\n", vec!["s1:1"], 300, "s1:1: it says"),
+        ("", vec!["s0:1", "s1:1"], 600, "s0:1, s1:1: they say"),
+        ("dead_sidecars = \"go_on\"\n", vec!["s0:1", "s1:1"], 600, "s0:1, s1:1: they say"),
+    ] {
+        for text in [ZOOKEEPER, KAFKA] {
+            let fresh = Sim::new(plan(&format!("{text}{more}")), 2);
+            let (mut sim, mut acts) = (fresh.clone(), 1);
+            while sim.sidecars.values().all(|memory| memory.drains.is_empty()) {
+                sim = fresh.clone();
+                assert!(is_dead(&live(&mut sim, false, None, Death::Act(acts))));
+                acts += 1;
+            }
+            for name in &silent {
+                sim.sidecars.get_mut(*name).unwrap().silent = true;
+            }
+            let halt = live(&mut sim, false, None, Death::Never);
+            assert_eq!(halt.exit, Exit::Silent, "{halt:?}");
+            let end = format!("may be drained still, for up to {seconds} s, at {at} nothing");
+            assert!(halt.text.ends_with(&end), "{halt:?}");
+            let hears = |name: &str| !silent.contains(&name);
+            assert!(sim.sidecars.iter().all(|(name, memory)| hears(name) == memory.drains.is_empty()));
+            assert!(sim.nodes.values().all(|node| node.leads && node.stops == 0));
+        }
+    }
+    // Nobody was drained yet.
+    let fresh = Sim::new(plan(KAFKA), 2);
+    let (mut sim, mut lines) = (fresh.clone(), 1);
+    while !matches!(sim.journal.last().map(|line| &line.event), Some(Event::Moved { .. })) {
+        sim = fresh.clone();
+        assert!(is_dead(&live(&mut sim, false, None, Death::Line(lines))));
+        lines += 1;
+    }
+    sim.sidecars.get_mut("s1:1").unwrap().silent = true;
+    let halt = live(&mut sim, false, None, Death::Never);
+    assert!(halt.exit == Exit::Silent && !halt.text.contains("drained"), "{halt:?}");
 }
