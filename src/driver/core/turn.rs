@@ -18,7 +18,7 @@ fn comes_last(merged: &Merged) -> bool {
     merged.has("controller_comes_last") || merged.has("leader_comes_last")
 }
 
-fn is_draining(member: &MemberSaid) -> bool {
+pub(super) fn is_draining(member: &MemberSaid) -> bool {
     matches!(member.phase, Phase::Draining | Phase::Drained)
 }
 

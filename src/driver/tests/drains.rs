@@ -63,7 +63,7 @@ fn who_stops_before_a_command_was_begun_leaves_nobody_drained_and_no_leaders_awa
 }
 
 /// What a sidecar says of member 1.
-fn said(name: &str, phase: Phase, version: Option<&str>, had_turn: bool) -> Sidecar {
+pub(super) fn said(name: &str, phase: Phase, version: Option<&str>, had_turn: bool) -> Sidecar {
     let member = MemberSaid {
         id: "1".to_owned(),
         phase,
@@ -139,7 +139,7 @@ fn a_member_whose_drain_ended_while_its_command_runs_is_drained_again() {
 }
 
 /// One that has said nothing for so long.
-fn silent(name: &str, seconds: u64) -> Sidecar {
+pub(super) fn silent(name: &str, seconds: u64) -> Sidecar {
     Sidecar { name: name.to_owned(), silent_ms: seconds * 1000, said: Err("refused".to_owned()) }
 }
 
