@@ -103,15 +103,18 @@ impl Roll {
             return Err(Refusal::Wrong(wrong));
         }
         let put = self.judge(&plan)?;
-        let same = self.living.as_ref().is_some_and(|living| living.plan.plan_id == plan.plan_id);
-        if put != Put::Renewed && !same {
+        if let Some(other) = self.living.take_if(|living| living.plan.plan_id != plan.plan_id) {
+            // Whoever drives it, and hasn't heard, must not go on with it when this one has ended.
+            self.remember(other.plan, Ended::Aborted);
+        }
+        if self.living.is_none() {
             // Another plan, other turns. What clients are used to is learned before anything is done.
             for turn in self.turns.values_mut() {
                 turn.rolled = false;
             }
             self.errors.begin(now);
         }
-        let began = self.living.as_ref().filter(|_| same).map_or(now, |living| living.began);
+        let began = self.living.as_ref().map_or(now, |living| living.began);
         let pin = Action::HoldPin(plan.pin == Pin::Lowest && !plan.dry_run);
         self.living = Some(Living { plan, began, heard: now });
         Ok((put, if put == Put::Renewed { Vec::new() } else { vec![pin] }))
@@ -144,6 +147,15 @@ impl Roll {
     /// How a plan ended, if it has not been forgotten.
     fn ended(&self, plan_id: &str) -> Option<&(String, u64, Ended)> {
         self.ended.iter().find(|(id, ..)| id == plan_id)
+    }
+
+    /// A plan has ended.
+    fn remember(&mut self, plan: Plan, how: Ended) {
+        self.ended.retain(|(id, ..)| *id != plan.plan_id);
+        self.ended.push_back((plan.plan_id, plan.generation, how));
+        if self.ended.len() > REMEMBERED {
+            self.ended.pop_front();
+        }
     }
 
     /// Whether an order is this plan's; renews it.
@@ -239,11 +251,7 @@ impl Roll {
     fn end(&mut self, how: Ended) -> Vec<Action> {
         let Some(living) = self.living.take() else { return Vec::new() };
         let pinned = living.plan.pin == Pin::Lowest && !living.plan.dry_run;
-        self.ended.retain(|(id, ..)| *id != living.plan.plan_id);
-        self.ended.push_back((living.plan.plan_id, living.plan.generation, how));
-        if self.ended.len() > REMEMBERED {
-            self.ended.pop_front();
-        }
+        self.remember(living.plan, how);
         let mut actions = Vec::new();
         for (id, turn) in self.turns.iter_mut().filter(|(_, turn)| turn.by_plan) {
             (turn.ordered, turn.by_plan) = (None, false);

@@ -297,3 +297,36 @@ fn an_earlier_generation_is_stale_though_another_plan_came_between() {
     end(&mut roll, "e", 1);
     assert_eq!(roll.put(of("a", 3), t0).unwrap().0, Put::Begun, "memory has an end");
 }
+
+/// Whoever was replaced and doesn't know can't go on with its plan afterwards; who knows comes back with a higher generation.
+#[test]
+fn a_plan_whose_place_another_took_does_not_come_back_as_it_was() {
+    let t0 = Instant::now();
+    let of = |plan_id: &str, generation| Plan { plan_id: plan_id.to_owned(), generation, ..first() };
+    let ticket = |plan_id: &str, generation| Ticket { plan_id: plan_id.to_owned(), generation };
+    let replaced = || {
+        let mut roll = Roll::default();
+        roll.put(of("p", 3), t0).unwrap();
+        assert_eq!(roll.put(of("p-rollback", 4), t0).unwrap().0, Put::Replaced);
+        roll
+    };
+    let mut roll = replaced();
+    assert!(matches!(roll.put(of("p", 3), t0), Err(Refusal::Other { .. })), "while the other lives");
+    roll.finalize(&ticket("p-rollback", 4), &kafka(), t0).unwrap();
+    assert!(matches!(roll.put(of("p", 2), t0), Err(Refusal::Stale { known: 3, .. })));
+    assert!(matches!(roll.put(of("p", 3), t0), Err(Refusal::Over { how: "aborted", .. })));
+    assert!(matches!(roll.drain("1", Some(&ticket("p", 3)), t0), Err(Refusal::Over { .. })));
+    assert_eq!(roll.last(), Some(("p-rollback", 4, Ended::Finalized)));
+    assert_eq!(roll.put(of("p", 4), t0).unwrap().0, Put::Begun);
+    // Or while it lives.
+    let mut roll = replaced();
+    assert_eq!(roll.put(of("p", 5), t0).unwrap().0, Put::Replaced);
+    roll.abort(&ticket("p", 5), t0).unwrap();
+    assert!(matches!(roll.put(of("p", 5), t0), Err(Refusal::Over { .. })));
+    assert!(matches!(roll.put(of("p-rollback", 4), t0), Err(Refusal::Over { .. })));
+    // An earlier generation of the same plan is none that ended.
+    let mut roll = Roll::default();
+    roll.put(of("p", 3), t0).unwrap();
+    roll.put(of("p", 4), t0).unwrap();
+    assert_eq!(roll.last(), None);
+}
