@@ -3,6 +3,7 @@
 mod check;
 #[cfg(test)]
 mod tests;
+mod tried;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::admin::client::Credentials;
 use crate::fleet::Source;
 use crate::upgrade::{self, Pin, PlanMember};
+
+pub(super) use tried::{TRIED_GENERATION, TRIED_S, is_tried, tried_id};
 
 /// Which protocol the cluster speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
