@@ -12,7 +12,9 @@ use super::hour::Hour;
 use super::{ClusterStatus, Wish, local};
 use crate::metrics::{UpgradeGate, UpgradePhase};
 use crate::time::now;
-use crate::upgrade::{Action, DrainState, Facts, Gate, Phase, Plan, Put, Refusal, Roll, Ticket, Verdict};
+use crate::upgrade::{
+    Action, DrainState, Ended, Facts, Gate, Phase, Plan, Put, Refusal, Roll, Ticket, Verdict,
+};
 
 /// Between two looks at what is known here, while there is anything to watch.
 const TICK: Duration = Duration::from_millis(500);
@@ -196,7 +198,7 @@ impl Hook {
         self.carry_out(actions);
         self.ordered.notify_one();
         self.planned.notify_one();
-        let phase = self.roll().last().map(|(_, _, how)| how.as_str());
+        let phase = self.roll().how_ended(&ticket.plan_id).map(Ended::as_str);
         let name = self.cluster.name();
         tracing::info!(cluster = name, plan = ticket.plan_id, phase, "upgrade: the plan has ended");
         json!({ "cluster": name, "plan_id": ticket.plan_id, "generation": ticket.generation, "phase": phase })

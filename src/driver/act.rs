@@ -11,7 +11,7 @@ use super::event::{Event, How, Line, Task};
 use super::exit::{Exit, Halt};
 use super::journal::Journal;
 use super::leaders::Leaders;
-use super::plan::PlanFile;
+use super::plan::{DRAIN_LASTS_S, PlanFile};
 use super::progress::Progress;
 use super::view::View;
 use super::world::World;
@@ -19,8 +19,6 @@ use crate::admin::client::Client;
 use crate::fleet::{self, Fleet, GateSaid, Question, Reason, Status};
 use crate::time::now;
 
-/// How long a drain lasts unless it is said again.
-const DRAIN_LASTS_S: u64 = 600;
 /// How long an answer waits for a drain's end.
 const DRAIN_WAIT_S: u64 = 5;
 /// The bound of the plan's check.

@@ -1,5 +1,6 @@
 //! `--dry-run`: what the driver would do, from what is there now. Nothing is written and nobody is drained. Gates are asked for the plan: it
-//! is put at sidecars that have none, as one that is only tried, and given up at the end.
+//! is put at sidecars that have none, as one that is only tried, and given up at the end; but nowhere while a plan lives at any of them:
+//! a roll is under way, and who has no plan in the middle of it is its driver's to tell.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,7 +14,7 @@ use super::core::{Asked, Sidecar, Want};
 use super::event::Line;
 use super::exit::{Exit, Halt};
 use super::leaders::Leaders;
-use super::plan::{Direction, PlanFile, Protocol};
+use super::plan::{Direction, PlanFile, Protocol, TRIED_GENERATION, TRIED_S, is_tried, tried_id};
 use super::progress::Progress;
 use crate::admin::client::Client;
 use crate::findings::plain;
@@ -21,8 +22,6 @@ use crate::fleet::{Fleet, Merged, Question, Status, ask_all};
 use crate::lifecycle::Signals;
 use crate::upgrade::{Gate, Plan};
 
-/// A plan that is only tried lives for so long without a word: nothing is left of it for longer if this process is killed.
-const TRIED_S: u64 = 120;
 /// At first a sidecar knows nothing of its cluster: so often its gate is asked, a second apart.
 const LOOKS: usize = 20;
 
@@ -52,9 +51,9 @@ impl<'a> Tried<'a> {
         to: &[String],
     ) -> Self {
         // A name of its own: it must not be in the way of the plan itself, nor that of it.
-        let plan_id = format!("{}.dry-{}", plan.plan_id, now_ms() / 1000);
-        let ticket = json!({ "plan_id": plan_id, "generation": 1 });
-        let order = plan.order(direction, 1, left, plan.soak_s);
+        let plan_id = tried_id(&plan.plan_id, now_ms() / 1000);
+        let ticket = json!({ "plan_id": plan_id, "generation": TRIED_GENERATION });
+        let order = plan.order(direction, TRIED_GENERATION, left, plan.soak_s);
         let order = Plan { plan_id, dry_run: true, ttl_s: TRIED_S, ..order };
         let mut at = Vec::new();
         if !left.is_empty() && !to.is_empty() {
@@ -121,22 +120,10 @@ pub(super) async fn run(
     left.retain(|id| !progress.done.contains(id));
     let last = leads(plan, &says);
     left.sort_by_key(|id| Some(id.as_str()) == last);
-    let mut without = Vec::new();
-    for (name, status) in &says {
-        match &status.plan {
-            None => without.push((*name).to_owned()),
-            Some(other) if other.plan_id != plan.id(progress.direction) => {
-                say(&format!(
-                    "  {name}: plan {} lives there: its gates are answered for that",
-                    other.plan_id
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    let tried = Tried::put(&fleet.client, plan, progress.direction, &left, &without).await;
+    let Places { to_try, asked } = places(&says, &plan.id(progress.direction));
+    let tried = Tried::put(&fleet.client, plan, progress.direction, &left, &to_try).await;
     let told = tokio::select! {
-        () = turns(plan, &progress, (&left, last), &says, &fleet.client, leaders) => None,
+        () = turns(plan, &progress, (&left, last), (&says, &asked), &fleet.client, leaders) => None,
         signal = signals.next() => Some(signal.name()),
     };
     tried.end().await;
@@ -156,27 +143,60 @@ pub(super) async fn run(
     }
 }
 
+/// Where what is done.
+#[derive(Debug, PartialEq, Eq)]
+struct Places {
+    /// Where the plan is put to be tried.
+    to_try: Vec<String>,
+    /// Where gates are asked.
+    asked: Vec<String>,
+}
+
+/// See [`Places`]. Says what is not as one would expect.
+fn places(says: &[(&str, &Status)], plan_id: &str) -> Places {
+    let lives = |status: &Status| status.plan.as_ref().is_some_and(|plan| !is_tried(&plan.plan_id));
+    let under_way = says.iter().any(|(_, status)| lives(status));
+    let mut places = Places { to_try: Vec::new(), asked: Vec::new() };
+    for (name, status) in says {
+        match &status.plan {
+            None if under_way => {
+                say(&format!("  {name}: no plan lives there, but elsewhere: its gates are not asked"));
+                continue;
+            }
+            None => places.to_try.push((*name).to_owned()),
+            Some(other) if other.plan_id != plan_id => {
+                say(&format!(
+                    "  {name}: plan {} lives there: its gates are answered for that",
+                    other.plan_id
+                ));
+            }
+            Some(_) => {}
+        }
+        places.asked.push((*name).to_owned());
+    }
+    places
+}
+
 /// The turns of those that are left, with what their gates say now.
 async fn turns(
     plan: &PlanFile,
     progress: &Progress,
     (left, last): (&[String], Option<&str>),
-    says: &[(&str, &Status)],
+    (says, asked): (&[(&str, &Status)], &[String]),
     client: &Client,
     leaders: &Leaders,
 ) {
-    let of: Vec<String> = says.iter().map(|(name, _)| (*name).to_owned()).collect();
     let mut looks = LOOKS;
     for member in left {
         say(&of_member(plan, progress, member, says));
         if last == Some(member.as_str()) {
             say("  it leads the cluster, and comes last");
         }
-        let mut merged = stop(client, plan, member, &of).await;
+        let mut merged = stop(client, plan, member, asked).await;
         while merged.has("facts_unknown") && looks > 0 {
             looks -= 1;
             tokio::time::sleep(Duration::from_secs(1)).await;
-            merged = stop(client, plan, member, &of).await;
+            merged = stop(client, plan, member, asked).await;
         }
         if merged.ok_to_drain {
             say("  gate stop: it could be drained now");
@@ -245,4 +265,29 @@ fn of_member(plan: &PlanFile, progress: &Progress, member: &str, says: &[(&str, 
 
 fn joined(list: &[String]) -> String {
     if list.is_empty() { "nobody".to_owned() } else { list.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::PlanSaid;
+
+    #[test]
+    fn a_plan_is_tried_nowhere_while_one_lives_anywhere() {
+        let has = |plan_id: &str| {
+            let plan = PlanSaid { plan_id: plan_id.to_owned(), generation: 1, expires_in_s: 9 };
+            Status { plan: Some(plan), ..Status::default() }
+        };
+        let (none, ours, other, tried) = (Status::default(), has("p"), has("q"), has("q.dry-17"));
+        let of = |a: &Status, b: &Status| {
+            let Places { to_try, asked } = places(&[("a", a), ("b", b)], "p");
+            (to_try.join(" "), asked.join(" "))
+        };
+        let is = |to_try: &str, asked: &str| (to_try.to_owned(), asked.to_owned());
+        assert_eq!(of(&none, &none), is("a b", "a b"));
+        assert_eq!(of(&none, &tried), is("a", "a b"), "another dry run is no roll");
+        assert_eq!(of(&none, &ours), is("", "b"));
+        assert_eq!(of(&other, &none), is("", "a"));
+        assert_eq!(of(&ours, &ours), is("", "a b"));
+    }
 }

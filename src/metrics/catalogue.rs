@@ -366,8 +366,8 @@ const COMMON: &[Spec] = &[
         Gauge,
         Cluster,
         Seen(&["plan", "phase"]),
-        "Always 1: the plan that lives (`rolling`, `dry_run`) or that ended last (`finalized`, `aborted`, `expired`). One series \
-         for a cluster.",
+        "Always 1: the plan that lives (`rolling`, `dry_run`) or that ended last, dry runs aside (`finalized`, `aborted`, \
+         `expired`). One series for a cluster.",
     ),
     m(
         "upgrade_member_phase",

@@ -27,7 +27,9 @@ pub enum Refusal {
         generation: u64,
     },
     /// Another plan lives.
-    #[error("plan {plan_id} of generation {generation} lives: end it, or come with a higher generation")]
+    #[error(
+        "plan {plan_id} of generation {generation} lives: end it, or come with a higher generation; a dry run waits"
+    )]
     Other {
         /// The plan that lives.
         plan_id: String,

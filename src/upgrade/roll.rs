@@ -88,6 +88,8 @@ pub struct Roll {
     living: Option<Living>,
     /// Plans that have ended, the last one at the back; each id once.
     ended: VecDeque<(String, u64, Ended)>,
+    /// The dry run that ended last. It tells nothing of the cluster, and pushes no plan out of memory.
+    tried: Option<(String, u64, Ended)>,
     turns: BTreeMap<String, Turn>,
     errors: Errors,
 }
@@ -103,15 +105,18 @@ impl Roll {
             return Err(Refusal::Wrong(wrong));
         }
         let put = self.judge(&plan)?;
-        let same = self.living.as_ref().is_some_and(|living| living.plan.plan_id == plan.plan_id);
-        if put != Put::Renewed && !same {
+        if let Some(other) = self.living.take_if(|living| living.plan.plan_id != plan.plan_id) {
+            // Whoever drives it, and hasn't heard, must not go on with it when this one has ended.
+            self.remember(other.plan, Ended::Aborted);
+        }
+        if self.living.is_none() {
             // Another plan, other turns. What clients are used to is learned before anything is done.
             for turn in self.turns.values_mut() {
                 turn.rolled = false;
             }
             self.errors.begin(now);
         }
-        let began = self.living.as_ref().filter(|_| same).map_or(now, |living| living.began);
+        let began = self.living.as_ref().map_or(now, |living| living.began);
         let pin = Action::HoldPin(plan.pin == Pin::Lowest && !plan.dry_run);
         self.living = Some(Living { plan, began, heard: now });
         Ok((put, if put == Put::Renewed { Vec::new() } else { vec![pin] }))
@@ -120,7 +125,13 @@ impl Roll {
     fn judge(&self, plan: &Plan) -> Result<Put, Refusal> {
         let (plan_id, given) = (plan.plan_id.clone(), plan.generation);
         let living = self.living.as_ref().map(|living| &living.plan);
-        if let Some(known) = living.filter(|known| known.plan_id == plan_id || given <= known.generation) {
+        // What is only tried is in no plan's way, and takes none's place.
+        let is_later = |known: &Plan| match (known.dry_run, plan.dry_run) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => given > known.generation,
+        };
+        if let Some(known) = living.filter(|known| known.plan_id == plan_id || !is_later(known)) {
             let (known_id, generation) = (known.plan_id.clone(), known.generation);
             return match (known_id == plan_id, given.cmp(&generation)) {
                 (false, _) => Err(Refusal::Other { plan_id: known_id, generation }),
@@ -143,7 +154,21 @@ impl Roll {
 
     /// How a plan ended, if it has not been forgotten.
     fn ended(&self, plan_id: &str) -> Option<&(String, u64, Ended)> {
-        self.ended.iter().find(|(id, ..)| id == plan_id)
+        let all = self.ended.iter().chain(&self.tried).filter(|(id, ..)| id == plan_id);
+        all.max_by_key(|(_, generation, _)| *generation)
+    }
+
+    /// A plan has ended.
+    fn remember(&mut self, plan: Plan, how: Ended) {
+        if plan.dry_run {
+            self.tried = Some((plan.plan_id, plan.generation, how));
+            return;
+        }
+        self.ended.retain(|(id, ..)| *id != plan.plan_id);
+        self.ended.push_back((plan.plan_id, plan.generation, how));
+        if self.ended.len() > REMEMBERED {
+            self.ended.pop_front();
+        }
     }
 
     /// Whether an order is this plan's; renews it.
@@ -239,11 +264,7 @@ impl Roll {
     fn end(&mut self, how: Ended) -> Vec<Action> {
         let Some(living) = self.living.take() else { return Vec::new() };
         let pinned = living.plan.pin == Pin::Lowest && !living.plan.dry_run;
-        self.ended.retain(|(id, ..)| *id != living.plan.plan_id);
-        self.ended.push_back((living.plan.plan_id, living.plan.generation, how));
-        if self.ended.len() > REMEMBERED {
-            self.ended.pop_front();
-        }
+        self.remember(living.plan, how);
         let mut actions = Vec::new();
         for (id, turn) in self.turns.iter_mut().filter(|(_, turn)| turn.by_plan) {
             (turn.ordered, turn.by_plan) = (None, false);
@@ -349,9 +370,14 @@ impl Roll {
         Some((&living.plan, living.plan.ttl().saturating_sub(now.saturating_duration_since(living.heard))))
     }
 
-    /// The plan that ended last: its id, generation, and how.
+    /// The plan that ended last, dry runs aside: its id, generation, and how.
     pub fn last(&self) -> Option<(&str, u64, Ended)> {
         self.ended.back().map(|(id, generation, how)| (id.as_str(), *generation, *how))
+    }
+
+    /// How a plan ended, if it has and that isn't forgotten.
+    pub fn how_ended(&self, plan_id: &str) -> Option<Ended> {
+        self.ended(plan_id).map(|(.., how)| *how)
     }
 
     /// Where a member is in its turn.

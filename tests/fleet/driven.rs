@@ -141,9 +141,7 @@ fn a_dry_run_tries_the_plan_and_leaves_nothing_of_it() {
     assert!(!text(&said).contains("facts_unknown"), "{}", text(&said));
     for at in bed.fleet.addresses() {
         let (_, status) = bed.get(at, "/v1/clusters/bed");
-        let tried = status["last_plan"]["plan_id"].as_str().unwrap().to_owned();
-        assert!(status["plan"].is_null() && tried.starts_with("roll.dry-"), "{status}");
-        assert_eq!(status["last_plan"]["phase"], "aborted");
+        assert!(status["plan"].is_null() && status["last_plan"].is_null(), "{status}");
     }
     assert!(!bed.folder.join("dry.toml.journal").exists());
     // Somebody else's plan is left alone, and said.
@@ -167,7 +165,47 @@ fn a_dry_run_that_nobody_reads_ends_in_order() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let (_, status) = bed.get(bed.fleet.addresses()[0], "/v1/clusters/bed");
-    assert_eq!(status["last_plan"]["phase"], "aborted", "{status}");
+    assert!(status["plan"].is_null(), "what was tried is taken back: {status}");
+}
+
+/// In the middle of a roll a sidecar that was started anew is its driver's to tell, and what has ended stays known.
+#[test]
+fn a_dry_run_changes_nothing_of_a_roll_that_is_under_way_or_has_just_ended() {
+    let bed = Bed::new(2);
+    let plan = bed.write("dry.toml", &bed.plan(&format!("command = \"false\"\n{MEMBERS}")));
+    let run = || evenkeel().arg("upgrade").arg(&plan).arg("--dry-run").output().unwrap();
+    let (has, lacks) = (bed.fleet.addresses()[0], bed.fleet.addresses()[1]);
+    let all = json!([{ "id": "1" }, { "id": "2" }, { "id": "3" }]);
+    let put = |at, plan_id: &str, generation: u64| {
+        let order = json!({ "plan_id": plan_id, "generation": generation, "members": all });
+        bed.ask(at, Method::PUT, "/v1/clusters/bed/plan", &order).0
+    };
+    assert_eq!(put(has, "roll", 1), 200);
+    let said = run();
+    assert_eq!(said.status.code(), Some(0), "{}", text(&said));
+    let wanted = format!("{lacks}: no plan lives there, but elsewhere");
+    assert!(text(&said).contains(&wanted), "{}", text(&said));
+    assert!(text(&said).contains("controller_comes_last"), "where it lives it is asked: {}", text(&said));
+    assert!(!text(&said).contains("facts_unknown"), "{}", text(&said));
+    assert_eq!(bed.get(has, "/v1/clusters/bed").1["plan"]["plan_id"], "roll");
+    assert!(bed.get(lacks, "/v1/clusters/bed").1["plan"].is_null());
+
+    // One driver's plan has ended at one sidecar, and another plan is tried.
+    let ticket = json!({ "plan_id": "roll", "generation": 1 });
+    assert_eq!(bed.ask(has, Method::POST, "/v1/clusters/bed/plan/abort", &ticket).0, 200);
+    let before = bed.get(has, "/v1/clusters/bed").1["last_plan"].clone();
+    assert_eq!(before, json!({ "plan_id": "roll", "generation": 1, "phase": "aborted" }));
+    assert_eq!(run().status.code(), Some(0));
+    let (_, status) = bed.get(has, "/v1/clusters/bed");
+    assert!(status["plan"].is_null() && status["last_plan"] == before, "{status}");
+
+    // A dry run that is killed, or goes on, is in no driver's way; nor is a driver's plan there for another's.
+    let tried = json!({ "plan_id": "next.dry-17", "generation": 7, "members": all, "dry_run": true });
+    let order = |plan: &Value| bed.ask(has, Method::PUT, "/v1/clusters/bed/plan", plan);
+    assert_eq!(order(&tried).0, 200);
+    assert_eq!(put(has, "roll", 2), 200);
+    let (status, why) = order(&tried);
+    assert!(status == 409 && why.to_string().contains("a dry run waits"), "{status} {why}");
 }
 
 #[test]

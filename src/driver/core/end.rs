@@ -1,14 +1,18 @@
 //! The end of a roll: the cluster's version is raised, last of all; or the roll goes back.
 
+use std::fmt::Write as _;
+
 use super::{Core, Seen, Step, answered, reasons};
 use crate::driver::event::{Event, Task};
 use crate::driver::exit::{Exit, Halt};
 use crate::driver::plan::{Direction, Protocol};
-use crate::driver::progress::Progress;
+use crate::driver::progress::{Progress, Turn};
 use crate::fleet::Reason;
 use crate::upgrade::Gate;
 
 const ADVICE: &str = "Cure what closes the gate and start the driver again, or go back with --rollback";
+/// So many silent sidecars are named.
+const NAMED: usize = 10;
 
 impl Core<'_> {
     /// All members had their turn.
@@ -66,17 +70,65 @@ impl Core<'_> {
         let Some(turn) = progress.turn.as_ref().filter(|turn| turn.run.is_none()) else {
             return Step::Halt(halt);
         };
+        if let Some(step) = self.heard_soon(turn, seen) {
+            return step;
+        }
         match self.give_up(progress, turn, seen) {
             Step::Halt(why) => {
-                let member = &turn.member;
+                let (member, lasts_s) = (&turn.member, self.plan.drain_lasts_s());
                 let text = format!(
-                    "{}. And {member} is still drained for up to 10 minutes, or its leaders are away: {}",
+                    "{}. And {member} is still drained for up to {lasts_s} s, or its leaders are away: {}",
                     halt.text, why.text
                 );
-                Step::Halt(Halt::new(halt.exit, text))
+                Step::Halt(self.and_where_silent(Halt::new(halt.exit, text), turn, seen))
             }
-            step => step,
+            step => {
+                if matches!(step, Step::Write(Event::GivenUp { .. })) {
+                    self.parting = Some(self.and_where_silent(halt, turn, seen));
+                }
+                step
+            }
         }
+    }
+
+    /// Whoever says nothing for a moment is waited for, so that its drain can be ended, for as long as a sidecar may be silent.
+    fn heard_soon(&mut self, turn: &Turn, seen: &Seen) -> Option<Step> {
+        if !turn.drain || !self.drained_at(&turn.member, seen).is_empty() {
+            return None; // what can be ended comes first
+        }
+        let bound = self.plan.bounds.silent_s;
+        let late = self
+            .counted(seen)
+            .filter(|sidecar| sidecar.said.is_err() && sidecar.silent_ms < bound.saturating_mul(1000));
+        let late = late.map(|sidecar| {
+            let what = format!("{} may have {} drained still", sidecar.name, turn.member);
+            Reason::new("sidecar_silent", what)
+        });
+        let late: Vec<Reason> = late.collect();
+        if late.is_empty() || self.waits.exceeded("sidecars that end a drain", bound, seen.now_ms).is_some() {
+            return None;
+        }
+        Some(Step::Wait(late))
+    }
+
+    /// The end of a driver, with the sidecars that could not be told to end the drain that was ordered.
+    fn and_where_silent(&self, halt: Halt, turn: &Turn, seen: &Seen) -> Halt {
+        let silent = seen.sidecars.iter().filter(|sidecar| sidecar.said.is_err());
+        let silent: Vec<&str> = silent.map(|sidecar| sidecar.name.as_str()).collect();
+        if !turn.drain || silent.is_empty() {
+            return halt;
+        }
+        let mut at = silent.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        if silent.len() > NAMED {
+            let _ = write!(at, " and {} more", silent.len() - NAMED);
+        }
+        let (member, lasts_s) = (&turn.member, self.plan.drain_lasts_s());
+        let they = if silent.len() == 1 { "it says" } else { "they say" };
+        let text = format!(
+            "{}. {member} may be drained still, for up to {lasts_s} s, at {at}: {they} nothing",
+            halt.text
+        );
+        Halt::new(halt.exit, text)
     }
 
     /// A roll that goes back before any command was begun is given up, and that is all.

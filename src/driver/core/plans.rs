@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Core, Seen, Step};
 use crate::driver::event::Event;
 use crate::driver::exit::{Exit, Halt};
-use crate::driver::plan::{DeadSidecars, Direction};
+use crate::driver::plan::{DeadSidecars, Direction, is_tried};
 use crate::driver::progress::{Progress, Told};
 use crate::fleet::{Reason, Status};
 
@@ -13,7 +13,7 @@ use crate::fleet::{Reason, Status};
 enum Has {
     /// The one that it is to have; whether it should hear of it again soon.
     Ours { renew: bool },
-    /// An earlier one of ours.
+    /// An earlier one of ours, or one that is only tried.
     Earlier,
     /// None, or it has forgotten.
     Nothing,
@@ -207,6 +207,9 @@ impl Core<'_> {
         let advice = "look who orders there; this driver goes on with a higher `generation` in its plan";
         if let Some(plan) = &status.plan {
             let (theirs, known) = (&plan.plan_id, plan.generation);
+            if is_tried(theirs) {
+                return Has::Earlier;
+            }
             return match known.cmp(&generation) {
                 std::cmp::Ordering::Equal if *theirs == id => {
                     Has::Ours { renew: plan.expires_in_s.saturating_mul(2) <= self.plan.ttl_s }

@@ -5,9 +5,10 @@
 //!
 //! (One that has not begun is made sure never to, and begins anew; but where 2. shows that its member was restarted, it had begun.)
 //!
-//! 1. what a person says (`--done`, `--again`);
+//! 1. what a person says (`--done`, `--again`); without that nothing is decided while sidecars are silent that count;
 //! 2. the member's version at any sidecar, where it tells the one before from the one after; where it doesn't, a sidecar that saw
-//!    it drained, gone and back since the command was announced: it was restarted;
+//!    it drained, gone and back since the command was announced: it was restarted. Not if it is drained still at another: that one is
+//!    late, or, when it has looked so for `settle_s`, the member was only out of reach for a moment;
 //! 3. a member that is away may come back by itself, for as long as command and return may take;
 //! 4. the plan's `check`;
 //! 5. a member that is away all the same: starting it restarts nothing that is up. One with the version from before, or that is
@@ -16,18 +17,22 @@
 //! That it was not restarted is believed only when it has looked so for `settle_s`: what was ordered can be on its way. Where
 //! nothing decides, nothing is done: a person has to say.
 
+use super::turn::is_draining;
 use super::{Core, RunSeen, Seen, Step};
 use crate::driver::event::{Event, How, Task};
 use crate::driver::exit::{Exit, Halt};
 use crate::driver::plan::Direction;
 use crate::driver::progress::{Progress, Run};
-use crate::fleet::Reason;
+use crate::fleet::{MemberSaid, Reason};
 use crate::upgrade::Phase;
+
+/// How the word of a person is written down.
+const SAID: &str = "a person says so";
 
 /// What facts say of a command whose end nobody saw.
 enum Verdict {
     /// It did its work.
-    Did(String),
+    Did(How, String),
     /// It did nothing, or its member is down: it is to run again.
     DidNot(String),
     /// It is too early to say.
@@ -36,6 +41,16 @@ enum Verdict {
     Unknown(String),
     /// The plan's check is to be asked.
     Ask,
+}
+
+/// What sidecars saw of a member since its command was announced.
+enum Saw {
+    /// Nothing.
+    Nothing,
+    /// One saw it go and come back; another has it drained still.
+    Doubtful,
+    /// That it was restarted, and how that is known.
+    Restart(String),
 }
 
 impl Core<'_> {
@@ -54,12 +69,7 @@ impl Core<'_> {
         };
         match seen.run.as_ref()? {
             RunSeen::Unclaimed { ours: true } => waits("begins"),
-            RunSeen::Unclaimed { ours: false } => {
-                // Its claim may be what was lost, with the machine's power: what the member is says more than a file that isn't there.
-                let did = member.and_then(|member| self.begun_after_all(progress, run, member, seen));
-                let step = Step::Revoke { run: run.n, did };
-                Some(self.attempt("command to begin or not", command_s, seen, step))
-            }
+            RunSeen::Unclaimed { ours: false } => Some(self.unclaimed(progress, run, member, seen)),
             RunSeen::Running if lasts_s >= command_s => Some(Step::Kill(run.n)),
             RunSeen::Running => {
                 let kept = member.and_then(|member| self.keep_drained(progress, run, member, seen));
@@ -87,25 +97,39 @@ impl Core<'_> {
         }
     }
 
-    /// Whether a command that seems not to have begun has done its work all the same, and how that is known.
-    fn begun_after_all(
-        &self,
-        progress: &Progress,
-        run: &Run,
-        member: &str,
-        seen: &Seen,
-    ) -> Option<(How, String)> {
-        let how = self.how(member);
-        if how == How::Said && run.n <= self.loaded {
-            return Some((how, "a person says so".to_owned()));
-        }
-        Some((How::Judged, self.did(progress.direction, run, member, seen)?))
+    /// A command that seems not to have begun is made sure never to. Its claim may be what was lost, with the machine's power: what the
+    /// member is says more than a file that isn't there.
+    fn unclaimed(&mut self, progress: &Progress, run: &Run, member: Option<&str>, seen: &Seen) -> Step {
+        let word = member.and_then(|member| self.word_of(run, member));
+        let did = match (member, word) {
+            (None, _) | (_, Some(false)) => None,
+            (_, Some(true)) => Some((How::Said, SAID.to_owned())),
+            (Some(member), None) => {
+                if let Some(step) = self.silence(seen) {
+                    return step;
+                }
+                match self.saw(progress.direction, run, member, seen) {
+                    Saw::Restart(why) => Some((How::Judged, why)),
+                    Saw::Doubtful if !self.has_settled(&format!("{} doubtful", run.n), seen) => {
+                        return Step::Wait(vec![Reason::new("command_vanished", self.looked_at(member))]);
+                    }
+                    Saw::Doubtful | Saw::Nothing => None,
+                }
+            }
+        };
+        let step = Step::Revoke { run: run.n, did };
+        self.attempt("command to begin or not", self.plan.bounds.command_s, seen, step)
     }
 
     fn vanished(&mut self, progress: &Progress, run: &Run, member: &str, output: &str, seen: &Seen) -> Step {
+        if self.word_of(run, member).is_none()
+            && let Some(step) = self.silence(seen)
+        {
+            return step;
+        }
         match self.judge(progress, run, member, false, seen) {
             Verdict::Ask => Step::Check { run: run.n, member: member.to_owned() },
-            Verdict::Did(why) => ended(run, true, self.how(member), &why),
+            Verdict::Did(how, why) => ended(run, true, how, &why),
             Verdict::DidNot(why) => Step::Write(Event::Again { run: run.n, why }),
             Verdict::Wait(why) => Step::Wait(vec![Reason::new("command_vanished", why)]),
             Verdict::Unknown(why) => {
@@ -149,7 +173,7 @@ impl Core<'_> {
         };
         match self.judge(progress, run, member, true, seen) {
             Verdict::Ask => Step::Check { run: run.n, member: member.to_owned() },
-            Verdict::Did(why) => ended(run, true, self.how(member), &why),
+            Verdict::Did(how, why) => ended(run, true, how, &why),
             Verdict::DidNot(why) | Verdict::Unknown(why) => {
                 Step::Write(Event::Again { run: run.n, why: format!("it failed, and is tried again: {why}") })
             }
@@ -157,27 +181,29 @@ impl Core<'_> {
         }
     }
 
-    fn how(&self, member: &str) -> How {
-        match &self.word {
-            Some((of, true)) if of == member => How::Said,
-            _ => How::Judged,
-        }
+    /// What a person says of a command: whether it did its work. The word is about the end that nobody saw when it was given, and about
+    /// no later one.
+    fn word_of(&self, run: &Run, member: &str) -> Option<bool> {
+        let (_, done) = self.word.as_ref().filter(|(of, _)| of == member && run.n <= self.loaded)?;
+        Some(*done)
+    }
+
+    fn looked_at(&self, member: &str) -> String {
+        format!("what became of {member} is looked at for {} s", self.plan.bounds.settle_s)
     }
 
     /// See the module. `failed`: it is known to have ended, so that nothing of it is on its way.
     fn judge(&mut self, progress: &Progress, run: &Run, member: &str, failed: bool, seen: &Seen) -> Verdict {
-        if let Some((of, done)) = &self.word
-            && of == member
-        {
-            // The word is about the end that nobody saw when it was given, and about no later one.
-            if run.n <= self.loaded {
-                let what = "a person says so".to_owned();
-                return if *done { Verdict::Did(what) } else { Verdict::DidNot(what) };
-            }
+        match self.word_of(run, member) {
+            Some(true) => return Verdict::Did(How::Said, SAID.to_owned()),
+            Some(false) => return Verdict::DidNot(SAID.to_owned()),
+            None => {}
         }
-        if let Some(what) = self.did(progress.direction, run, member, seen) {
-            return Verdict::Did(what);
-        }
+        let doubtful = match self.saw(progress.direction, run, member, seen) {
+            Saw::Restart(what) => return Verdict::Did(How::Judged, what),
+            Saw::Doubtful => true,
+            Saw::Nothing => false,
+        };
         let away = self.said_of(member, seen).any(|(_, said)| said.phase == Phase::Down);
         let bounds = self.plan.bounds;
         if away && !failed {
@@ -186,12 +212,14 @@ impl Core<'_> {
                 return Verdict::Wait(format!("{member} is away: it may come back by itself"));
             }
         }
-        if !self.has_settled(&format!("{} {away}", run.n), seen) {
-            return Verdict::Wait(format!("what became of {member} is looked at for {} s", bounds.settle_s));
+        if !self.has_settled(&format!("{} {away} {doubtful}", run.n), seen) {
+            return Verdict::Wait(self.looked_at(member));
         }
         if self.plan.check.is_some() {
             match seen.check {
-                Some((of, Some(0))) if of == run.n => return Verdict::Did("the check says so".to_owned()),
+                Some((of, Some(0))) if of == run.n => {
+                    return Verdict::Did(How::Judged, "the check says so".to_owned());
+                }
                 Some((of, Some(1))) if of == run.n => return Verdict::DidNot("the check says so".to_owned()),
                 Some((of, _)) if of == run.n => {}
                 _ => return Verdict::Ask,
@@ -210,23 +238,28 @@ impl Core<'_> {
         Verdict::Unknown("its version tells nothing, and no sidecar saw it go or stay".to_owned())
     }
 
-    /// Whether a member was restarted since its command was announced: how that is known.
-    fn did(&self, direction: Direction, run: &Run, member: &str, seen: &Seen) -> Option<String> {
+    fn saw(&self, direction: Direction, run: &Run, member: &str, seen: &Seen) -> Saw {
         let mut told = false;
         for (name, said) in self.said_of(member, seen) {
             match self.at_target(said, direction) {
-                Some(true) => return Some(format!("{name} sees {member} at its new version")),
+                Some(true) => return Saw::Restart(format!("{name} sees {member} at its new version")),
                 Some(false) => told = true,
                 None => {}
             }
         }
         if told {
-            return None;
+            return Saw::Nothing;
         }
-        let saw = |name: &str| !run.had_turn.iter().any(|before| before == name);
-        let mut said = self.said_of(member, seen);
-        let (name, _) = said.find(|(name, said)| said.had_turn && saw(name))?;
-        Some(format!("{name} saw {member} go and come back"))
+        let saw = |name: &str, said: &MemberSaid| {
+            said.had_turn && !run.had_turn.iter().any(|before| before == name)
+        };
+        let Some((name, _)) = self.said_of(member, seen).find(|(name, said)| saw(name, said)) else {
+            return Saw::Nothing;
+        };
+        if self.said_of(member, seen).any(|(name, said)| is_draining(said) && !saw(name, said)) {
+            return Saw::Doubtful;
+        }
+        Saw::Restart(format!("{name} saw {member} go and come back"))
     }
 
     /// Whether a member whose command did its work is back everywhere; what is missing.
@@ -246,7 +279,8 @@ impl Core<'_> {
             self.settled = None;
             return Err(away);
         }
-        if self.did(progress.direction, run, member, seen).is_some() {
+        // Its command said so itself: who has it drained still is only late.
+        if !matches!(self.saw(progress.direction, run, member, seen), Saw::Nothing) {
             return Ok(());
         }
         let mut said = self.said_of(member, seen);

@@ -8,15 +8,17 @@ use crate::driver::progress::{Progress, Run, Turn};
 use crate::fleet::{MemberSaid, Merged, Reason};
 use crate::upgrade::{Gate, Phase};
 
-/// A drain lasts for three minutes unless it is said again, which is done after this.
+/// A drain is said again after this, long before it comes to its end by itself.
 const DRAIN_AGAIN_MS: u64 = 60_000;
+/// What to do about a drain that doesn't come to its end.
+const STAY: &str = "Clients don't leave it: their sidecars' logs say why";
 
 /// Who leads has its turn last.
 fn comes_last(merged: &Merged) -> bool {
     merged.has("controller_comes_last") || merged.has("leader_comes_last")
 }
 
-fn is_draining(member: &MemberSaid) -> bool {
+pub(super) fn is_draining(member: &MemberSaid) -> bool {
     matches!(member.phase, Phase::Draining | Phase::Drained)
 }
 
@@ -99,6 +101,11 @@ impl Core<'_> {
             // What was held for it is with it again. It is drained anew when nothing but that is missing, and not again and again while
             // its gate is closed.
             let why = format!("{name} has ended its drain, since it was not stopped in time");
+            // Its time stands still until it is ordered again; unless nothing of it is left.
+            if self.waits.stop(&key, seen.now_ms) >= bound {
+                let reasons = vec![Reason::new("drain_expired", why)];
+                return Some(self.wait(&key, bound, seen, reasons, STAY));
+            }
             return Some(Step::Write(Event::GiveUp { member: member.to_owned(), why }));
         }
         let (mut to, mut left) = (Vec::new(), Vec::new());
@@ -141,8 +148,7 @@ impl Core<'_> {
         if left.is_empty() {
             return None;
         }
-        let advice = "Clients don't leave it: their sidecars' logs say why";
-        Some(self.wait(&key, bound, seen, left, advice))
+        Some(self.wait(&key, bound, seen, left, STAY))
     }
 
     /// It is drained everywhere: may it stop?
@@ -193,9 +199,14 @@ impl Core<'_> {
         Some(self.attempt(&key, bound, seen, Step::RestoreLeaders(member.to_owned())))
     }
 
-    fn undrain(&mut self, member: &str, seen: &Seen) -> Option<Step> {
+    /// Sidecars that say that they have a member drained, or had until that drain expired.
+    pub(super) fn drained_at(&self, member: &str, seen: &Seen) -> Vec<String> {
         let drained = self.said_of(member, seen).filter(|(_, said)| is_draining(said) || said.drain_expired);
-        let to: Vec<String> = drained.map(|(name, _)| name.to_owned()).collect();
+        drained.map(|(name, _)| name.to_owned()).collect()
+    }
+
+    fn undrain(&mut self, member: &str, seen: &Seen) -> Option<Step> {
+        let to = self.drained_at(member, seen);
         let key = format!("end of the drain of {member}");
         if to.is_empty() {
             self.waits.over(&key);

@@ -1,7 +1,8 @@
 //! For how long each thing has been waited for, and what becomes of a wait that lasts too long.
 //!
 //! A wait ends when what it is for is there, or when the roll has come further. Nothing else makes it begin anew: a gate that is asked,
-//! between two of a member's drains say, in which nothing came of it, is still the same gate.
+//! between two of a member's drains say, in which nothing came of it, is still the same gate. The time of a drain stands still while
+//! it isn't ordered.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,8 @@ use crate::fleet::Reason;
 pub(super) struct Waits {
     /// Since when, by what it is for.
     since: BTreeMap<String, u64>,
+    /// For how long something was waited for that isn't now, and will be again; milliseconds.
+    stopped: BTreeMap<String, u64>,
     /// How far the roll had come.
     at: At,
 }
@@ -51,17 +54,28 @@ impl Waits {
         if at != self.at {
             self.at = at;
             self.since.clear();
+            self.stopped.clear();
         }
     }
 
     /// What was waited for is there.
     pub(super) fn over(&mut self, key: &str) {
         self.since.remove(key);
+        self.stopped.remove(key);
+    }
+
+    /// Something isn't waited for now, and will be again. For how many seconds it has been.
+    pub(super) fn stop(&mut self, key: &str, now_ms: u64) -> u64 {
+        if let Some(since) = self.since.remove(key) {
+            self.stopped.insert(key.to_owned(), now_ms.saturating_sub(since));
+        }
+        self.stopped.get(key).map_or(0, |waited| waited / 1000)
     }
 
     /// Whether this has been waited for too long: the seconds.
     pub(super) fn exceeded(&mut self, key: &str, bound_s: u64, now_ms: u64) -> Option<u64> {
-        let since = *self.since.entry(key.to_owned()).or_insert(now_ms);
+        let before = self.stopped.remove(key).unwrap_or_default();
+        let since = *self.since.entry(key.to_owned()).or_insert(now_ms.saturating_sub(before));
         let waited = now_ms.saturating_sub(since) / 1000;
         (waited >= bound_s).then_some(waited)
     }
@@ -117,8 +131,14 @@ mod tests {
         assert_eq!(waits.exceeded("a", 10, 11_000), None);
         waits.came_to(&progress);
         assert_eq!(waits.exceeded("b", 10, 19_000), Some(10));
+        // What isn't waited for takes no time.
+        assert_eq!((waits.stop("a", 14_000), waits.stop("a", 90_000), waits.stop("c", 90_000)), (3, 3, 0));
+        assert_eq!(waits.exceeded("a", 10, 100_000), None);
+        assert_eq!(waits.exceeded("a", 10, 106_999), None);
+        assert_eq!(waits.exceeded("a", 10, 107_000), Some(10));
+        waits.stop("a", 107_000);
         progress.done.push("1".to_owned());
         waits.came_to(&progress);
-        assert_eq!(waits.exceeded("b", 10, 20_000), None);
+        assert_eq!((waits.exceeded("a", 10, 120_000), waits.exceeded("b", 10, 120_000)), (None, None));
     }
 }

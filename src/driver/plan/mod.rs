@@ -3,6 +3,7 @@
 mod check;
 #[cfg(test)]
 mod tests;
+mod tried;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +14,8 @@ use crate::admin::client::Credentials;
 use crate::fleet::Source;
 use crate::upgrade::{self, Pin, PlanMember};
 
+pub(super) use tried::{TRIED_GENERATION, TRIED_S, is_tried, tried_id};
+
 /// Which protocol the cluster speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -22,6 +25,9 @@ pub enum Protocol {
     /// `ZooKeeper`.
     ZooKeeper,
 }
+
+/// How long a drain lasts unless it is said again, in seconds.
+pub(super) const DRAIN_LASTS_S: u64 = 600;
 
 /// What is done about a sidecar that doesn't answer for too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -367,6 +373,11 @@ impl PlanFile {
             preferred_leaders: self.preferred_leaders,
             ..upgrade::Plan::none()
         }
+    }
+
+    /// How long a member stays drained, at most, where nothing is heard any more of its drain nor of the plan, in seconds.
+    pub fn drain_lasts_s(&self) -> u64 {
+        DRAIN_LASTS_S.min(self.ttl_s)
     }
 
     /// The bound of a gate that waits until all has been well for some time.

@@ -113,6 +113,13 @@ fn strangers_are_not_overruled() {
         assert_eq!(halt.exit, Exit::Refused, "{what}: {halt:?}");
         assert!(halt.text.contains(what) && halt.text.contains("s1:1"), "{what}: {halt:?}");
     }
+    // One that is only tried, by a dry run that goes on, stands in nobody's way.
+    let mut sim = begun();
+    let memory = sim.sidecars.get_mut("s1:1").unwrap();
+    let tried = memory.plan.as_mut().unwrap();
+    (tried.plan_id, tried.generation, tried.dry_run) = ("next.dry-1795400000".to_owned(), 0, true);
+    assert_eq!(live(&mut sim, false, None, Death::Never).exit, Exit::Done);
+    assert_rolled(&sim, "a dry run");
     // A plan that was given up begins again with a higher generation.
     let mut sim = begun();
     for memory in sim.sidecars.values_mut() {

@@ -297,3 +297,82 @@ fn an_earlier_generation_is_stale_though_another_plan_came_between() {
     end(&mut roll, "e", 1);
     assert_eq!(roll.put(of("a", 3), t0).unwrap().0, Put::Begun, "memory has an end");
 }
+
+/// Whoever was replaced and doesn't know can't go on with its plan afterwards; who knows comes back with a higher generation.
+#[test]
+fn a_plan_whose_place_another_took_does_not_come_back_as_it_was() {
+    let t0 = Instant::now();
+    let of = |plan_id: &str, generation| Plan { plan_id: plan_id.to_owned(), generation, ..first() };
+    let ticket = |plan_id: &str, generation| Ticket { plan_id: plan_id.to_owned(), generation };
+    let replaced = || {
+        let mut roll = Roll::default();
+        roll.put(of("p", 3), t0).unwrap();
+        assert_eq!(roll.put(of("p-rollback", 4), t0).unwrap().0, Put::Replaced);
+        roll
+    };
+    let mut roll = replaced();
+    assert!(matches!(roll.put(of("p", 3), t0), Err(Refusal::Other { .. })), "while the other lives");
+    roll.finalize(&ticket("p-rollback", 4), &kafka(), t0).unwrap();
+    assert!(matches!(roll.put(of("p", 2), t0), Err(Refusal::Stale { known: 3, .. })));
+    assert!(matches!(roll.put(of("p", 3), t0), Err(Refusal::Over { how: "aborted", .. })));
+    assert!(matches!(roll.drain("1", Some(&ticket("p", 3)), t0), Err(Refusal::Over { .. })));
+    assert_eq!(roll.last(), Some(("p-rollback", 4, Ended::Finalized)));
+    assert_eq!(roll.put(of("p", 4), t0).unwrap().0, Put::Begun);
+    // Or while it lives.
+    let mut roll = replaced();
+    assert_eq!(roll.put(of("p", 5), t0).unwrap().0, Put::Replaced);
+    roll.abort(&ticket("p", 5), t0).unwrap();
+    assert!(matches!(roll.put(of("p", 5), t0), Err(Refusal::Over { .. })));
+    assert!(matches!(roll.put(of("p-rollback", 4), t0), Err(Refusal::Over { .. })));
+    // An earlier generation of the same plan is none that ended.
+    let mut roll = Roll::default();
+    roll.put(of("p", 3), t0).unwrap();
+    roll.put(of("p", 4), t0).unwrap();
+    assert_eq!(roll.last(), None);
+}
+
+/// What was only tried tells nothing of the cluster, and takes no place.
+#[test]
+fn a_dry_run_is_in_nobodys_way_and_no_plan_that_ended() {
+    let t0 = Instant::now();
+    let of = |plan_id: &str, generation, dry_run| Plan {
+        plan_id: plan_id.to_owned(),
+        generation,
+        dry_run,
+        ..first()
+    };
+    let ticket = |plan_id: &str, generation| Ticket { plan_id: plan_id.to_owned(), generation };
+    let mut roll = Roll::default();
+    roll.put(of("p", 2, false), t0).unwrap();
+    roll.finalize(&ticket("p", 2), &kafka(), t0).unwrap();
+    for number in 0..20 {
+        let name = format!("q.dry-{number}");
+        assert_eq!(roll.put(of(&name, 1, true), t0).unwrap().0, Put::Begun);
+        for _ in 0..2 {
+            assert_eq!(roll.abort(&ticket(&name, 1), t0), Ok(Vec::new()), "idempotent");
+        }
+        assert_eq!(roll.how_ended(&name), Some(Ended::Aborted));
+        assert!(matches!(roll.put(of(&name, 1, true), t0), Err(Refusal::Over { .. })), "as any other");
+    }
+    assert_eq!(roll.last(), Some(("p", 2, Ended::Finalized)));
+    assert!(matches!(roll.put(of("p", 2, false), t0), Err(Refusal::Over { how: "finalized", .. })));
+    // A plan takes its place, whatever their generations, and that is none that ended either; but it takes no plan's place.
+    roll.put(of("q.dry-99", 9, true), t0).unwrap();
+    assert_eq!(roll.put(of("p", 3, false), t0).unwrap().0, Put::Replaced);
+    assert!(matches!(roll.drain("1", Some(&ticket("q.dry-99", 9)), t0), Err(Refusal::Other { .. })));
+    assert!(matches!(roll.put(of("q.dry-100", 1, true), t0), Err(Refusal::Other { .. })));
+    assert_eq!(roll.last(), Some(("p", 2, Ended::Finalized)));
+    roll.abort(&ticket("p", 3), t0).unwrap();
+    assert_eq!(roll.last(), Some(("p", 3, Ended::Aborted)));
+    // With the same name its generation is one of that plan's.
+    roll.put(of("p", 4, true), t0).unwrap();
+    assert!(matches!(roll.put(of("p", 4, false), t0), Err(Refusal::Changed { .. })));
+    roll.abort(&ticket("p", 4), t0).unwrap();
+    assert!(matches!(roll.put(of("p", 4, false), t0), Err(Refusal::Over { .. })));
+    assert_eq!(roll.put(of("p", 5, false), t0).unwrap().0, Put::Begun);
+    roll.abort(&ticket("p", 5), t0).unwrap();
+    assert!(
+        matches!(roll.put(of("p", 5, false), t0), Err(Refusal::Over { .. })),
+        "not as what was tried before"
+    );
+}
