@@ -8,28 +8,28 @@ use crate::sasl::{AUTHENTICATE, HANDSHAKE, Password, bed, bed_with};
 use bytes::Bytes;
 use std::time::Duration;
 
-fn own(password: &Password) -> String {
+pub fn own(password: &Password) -> String {
     format!("{}\nsasl.clients = \"own\"", password.keys("PLAIN"))
 }
 
 /// Brokers that take these two.
-fn asks() -> Asks {
+pub fn asks() -> Asks {
     Asks::plain(&[("held", "s3cret"), ("alice", "wonderland")])
 }
 
-async fn begin(client: &mut Client, mechanism: &str) {
+pub async fn begin(client: &mut Client, mechanism: &str) {
     let mut body = request(HANDSHAKE);
     body.set_str("mechanism", mechanism);
     assert_eq!(client.ask(HANDSHAKE, 1, &body).await.i16("error_code"), 0);
 }
 
-async fn send(client: &mut Client, message: &[u8]) {
+pub async fn send(client: &mut Client, message: &[u8]) {
     let mut body = request(AUTHENTICATE);
     body.set_bytes("auth_bytes", Some(Bytes::copy_from_slice(message)));
     client.send(AUTHENTICATE, 2, &body).await;
 }
 
-async fn show(client: &mut Client, user: &str, password: &str) -> (i16, String) {
+pub async fn show(client: &mut Client, user: &str, password: &str) -> (i16, String) {
     begin(client, "PLAIN").await;
     send(client, &shown(user, password)).await;
     let answer = client.receive().await;
@@ -37,7 +37,7 @@ async fn show(client: &mut Client, user: &str, password: &str) -> (i16, String) 
 }
 
 /// How often brokers have seen this message.
-fn times(bed: &Bed, message: &[u8]) -> usize {
+pub fn times(bed: &Bed, message: &[u8]) -> usize {
     let has = |frame: &Bytes| frame.windows(message.len()).any(|part| part == message);
     bed.fake.own(AUTHENTICATE).iter().filter(|seen| has(&seen.frame)).count()
 }

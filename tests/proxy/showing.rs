@@ -1,6 +1,6 @@
 //! Clients that show who they are: checked here where credentials are held, else by their broker, and kept for as long as they are there.
 
-use crate::asks::{Asks, shown};
+use crate::asks::{Asks, shown, token};
 use crate::bed::{Bed, eventually};
 use crate::client::Client;
 use crate::fake::Fake;
@@ -172,7 +172,6 @@ async fn a_clients_own_credentials_are_kept_and_shown_again() {
 #[tokio::test]
 async fn a_client_renews_its_own_token() {
     let password = Password::new("s3cret");
-    let token = |name: &str| format!("n,,\x01auth=Bearer {name}\x01\x01").into_bytes();
     let asks = |tokens: &[&str]| {
         let mut asks = Asks { lasts: Duration::from_secs(60), ..Asks::plain(&[("held", "s3cret")]) };
         asks.mechanisms.push("OAUTHBEARER".to_owned());
