@@ -160,3 +160,29 @@ async fn a_client_stays_who_it_is() {
     client.closed().await;
     assert_eq!(times(&bed, &shown("bob", "builder")), 0);
 }
+
+/// One that closes on what a client has shown before is shown it with pauses, whatever the client asks; and no longer than needed.
+#[tokio::test]
+async fn what_brokers_give_no_verdict_on_is_shown_again_with_pauses() {
+    let password = Password::new("s3cret");
+    let bed = bed(&[1, 2], &asks(), &own(&password)).await;
+    let alice = shown("alice", "wonderland");
+    let mut clients = [bed.client_of(1).await, bed.client_of(1).await, bed.client_of(1).await];
+    for client in &mut clients {
+        assert_eq!(show(client, "alice", "wonderland").await.0, 0);
+    }
+    bed.fake.ask(&Asks { closes_on: vec![alice.clone()], ..asks() });
+    bed.fake.hang_up(1).await;
+    let [writer, reader, other] = &mut clients;
+    writer.send(PRODUCE, 9, &produce_text("a")).await;
+    reader.send(METADATA, 9, &metadata(&["t"])).await;
+    other.send(22, 4, &request(22)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // At once, and after 200, 400 and 800 ms.
+    assert!(times(&bed, &alice) <= 3 + 3 * 5, "{}", times(&bed, &alice));
+    bed.fake.ask(&asks());
+    assert_eq!(produced(&writer.receive().await)[0].0, 0);
+    assert_eq!(leaders(&reader.receive().await), [1]);
+    assert_eq!(other.receive().await.i16("error_code"), 0);
+    bed.balanced().await;
+}

@@ -205,6 +205,11 @@ impl Session {
         if self.is_out_of_reach(node) || is_early {
             return false;
         }
+        // Whoever asks for it: each attempt may count where passwords are locked.
+        if let Some(until) = self.showing.rests_until.filter(|until| now() < *until) {
+            self.wake_before(until);
+            return false;
+        }
         let (passing, credentials, message) = (self.is_passing(), self.credentials(), self.message());
         let cluster = std::sync::Arc::clone(&self.cluster);
         match (self.link_mut(node).filter(|link| link.is_closed()), credentials) {
