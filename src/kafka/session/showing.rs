@@ -5,7 +5,7 @@
 mod verdict;
 
 use super::Session;
-use super::slot::{Answer, State};
+use super::slot::{Answer, Slot, State};
 use crate::config::{Mechanism, Sasl, SaslClients, Secret};
 use crate::kafka::authenticate::{
     AUTHENTICATE, Credentials, FAILED, HANDSHAKE, ILLEGAL_STATE, UNSUPPORTED_MECHANISM,
@@ -93,8 +93,8 @@ enum Step {
     Asked(u64),
     /// A broker has taken what it has shown.
     Taken,
-    /// Its exchange passes as it is, and can't be repeated.
-    Passing,
+    /// Its exchange passes as it is, and can't be repeated; so many of its messages have been taken.
+    Passing { scram: bool, taken: u32 },
     /// Whatever it shows: nothing is configured, and the brokers ask.
     InVain,
 }
@@ -121,15 +121,36 @@ impl Session {
         (self.showing.own || matches!(self.showing.step, Step::InVain)) && !self.showing.proved
     }
 
-    /// A request was answered. Where the exchange passes as it is, that of one that comes behind it proves it: brokers close the connection of a
-    /// client that asks before it has shown who it is.
-    pub(super) fn on_answered(&mut self, key: i16) {
-        self.showing.proved |= self.is_passing() && !matches!(key, 18 | HANDSHAKE | AUTHENTICATE);
+    /// A request is answered. Where the exchange passes as it is, its end proves it, or an answer to one that comes behind it: brokers close
+    /// the connection of a client that asks before it has shown who it is.
+    pub(super) fn on_answered(&mut self, slot: &Slot) {
+        if self.showing.proved || !self.is_passing() {
+            return;
+        }
+        self.showing.proved = match slot.op.key {
+            18 | HANDSHAKE => false,
+            AUTHENTICATE => self.ends_exchange(slot),
+            _ => true,
+        };
+    }
+
+    /// Whether a broker's answer ends an exchange that passes, as far as can be told: one that says for how long the session lasts, the second
+    /// of SCRAM (RFC 5802), the first with nothing to go on with in others (GSSAPI: RFC 4752).
+    fn ends_exchange(&mut self, slot: &Slot) -> bool {
+        let Step::Passing { scram, taken } = &mut self.showing.step else { return false };
+        let State::Done(Answer::Frame(frame)) = &slot.state else { return false };
+        let Ok((_, answer)) = wire::decode_response(AUTHENTICATE, slot.version, frame) else { return false };
+        if answer.i16("error_code") != 0 {
+            return false;
+        }
+        *taken += 1;
+        let is_silent = answer.bytes_field("auth_bytes").is_none_or(Bytes::is_empty);
+        answer.i64("session_lifetime_ms") > 0 || if *scram { *taken >= 2 } else { is_silent }
     }
 
     /// Whether the client's exchange passed as it is: nobody can repeat it.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(self.showing.step, Step::Passing)
+        matches!(self.showing.step, Step::Passing { .. })
     }
 
     /// Whether the client's next frame has no header.
@@ -197,7 +218,7 @@ impl Session {
             }
             None if self.showing.shown.is_some() => self.unsupported(number, name, &names(&REPEATABLE)),
             None => {
-                self.showing.step = Step::Passing;
+                self.showing.step = Step::Passing { scram: name.starts_with("SCRAM-"), taken: 0 };
                 // Its messages have no header then, which nobody here could tell from requests.
                 if self.showing.raw {
                     self.showing.step = Step::Nothing;
@@ -243,7 +264,7 @@ impl Session {
                 tracing::warn!(client = %self.client_id, "the brokers ask for SASL: set [kafka.sasl]");
                 self.turn_away(number, IN_VAIN);
             }
-            step @ (Step::Nothing | Step::Asked(_) | Step::Taken | Step::Passing) => {
+            step @ (Step::Nothing | Step::Asked(_) | Step::Taken | Step::Passing { .. }) => {
                 self.showing.step = step;
                 let body = answer_of(AUTHENTICATE, |answer| {
                     answer.set_i16("error_code", ILLEGAL_STATE);
