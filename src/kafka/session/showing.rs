@@ -46,8 +46,8 @@ pub(super) struct Showing {
     messages: u64,
     /// The broker that is asked about the last one.
     judge: Option<i32>,
-    /// Whether it was told that its session ends, and so that it may show who it is again.
-    ends: bool,
+    /// How long it was told that its session lasts: it may show who it is again before that ends. None: as long as its connection.
+    lasts: Option<Duration>,
     /// Its messages come as they are, without a header: `SaslHandshake` v0, which brokers up to 4.3 take and some libraries still begin with
     /// (kafka-python up to 2.0, Sarama before it set v1 by itself). Evenkeel's own exchanges are v1, which every broker from 2.8 knows.
     raw: bool,
@@ -209,7 +209,7 @@ impl Session {
         match mechanism.filter(|mechanism| REPEATABLE.contains(mechanism)) {
             Some(_) if self.showing.raw => self.unsupported(number, name, &[]),
             // As a broker says it whose sessions last as long as their connections.
-            Some(_) if matches!(self.showing.step, Step::Taken) && !self.showing.ends => {
+            Some(_) if matches!(self.showing.step, Step::Taken) && self.showing.lasts.is_none() => {
                 self.answer_handshake(number, ILLEGAL_STATE, &[]);
             }
             Some(mechanism) => {

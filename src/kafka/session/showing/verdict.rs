@@ -109,7 +109,7 @@ impl Session {
             let Step::Asked(number) = self.showing.step else { return };
             let showing = &mut self.showing;
             (showing.step, showing.proved, showing.before) = (Step::Taken, true, None);
-            showing.ends = taken.lasts.is_some();
+            showing.lasts = taken.lasts;
             self.cluster.metrics.kafka_client_sasl.inc(ClientSasl::Accepted);
             self.answer_message(number, &[], taken.lasts);
             for link in &mut self.links {
