@@ -1,6 +1,8 @@
 //! What a scripted broker makes of SASL: whom it takes, for how long, and what it does to those who haven't shown who they are.
 
+use crate::fake::Gate;
 use crate::make;
+use bytes::Bytes;
 use evenkeel::kafka::wire::Struct;
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,10 @@ pub struct Asks {
     pub closes_on: Vec<Vec<u8>>,
     /// The first messages that it never judges.
     pub silent_on: Vec<Vec<u8>>,
+    /// The first messages whose verdict waits here.
+    pub slow_on: Vec<(Vec<u8>, Gate)>,
+    /// The first messages that it answers with a challenge, so that another follows.
+    pub challenges: Vec<Vec<u8>>,
     /// How long a session lasts, as it says; zero: as long as its connection.
     pub lasts: Duration,
 }
@@ -35,6 +41,20 @@ pub fn shown(user: &str, password: &str) -> Vec<u8> {
     format!("\0{user}\0{password}").into_bytes()
 }
 
+/// The message of OAUTHBEARER. What stands before a point is its user; one without is of a nameless one.
+pub fn token(name: &str) -> Vec<u8> {
+    format!("n,,\x01auth=Bearer {name}\x01\x01").into_bytes()
+}
+
+/// Whose a message is.
+fn user(message: &[u8]) -> String {
+    let text = String::from_utf8_lossy(message);
+    match text.strip_prefix("n,,\x01auth=Bearer ") {
+        Some(token) => token.split_once('.').map_or("", |(user, _)| user).to_owned(),
+        None => text.split('\0').nth(1).unwrap_or_default().to_owned(),
+    }
+}
+
 /// One connection's state.
 #[derive(Default)]
 pub struct Asked {
@@ -42,6 +62,11 @@ pub struct Asked {
     session: Open,
     /// When a renewal was last begun.
     renewed: Option<Instant>,
+    /// Whose it is, once that is known.
+    user: Option<String>,
+    challenged: bool,
+    /// Where the answer waits.
+    pub wait: Option<Gate>,
 }
 
 /// What a broker takes from a connection.
@@ -102,14 +127,32 @@ impl Asked {
                 if asks.silent_on.iter().any(|silent| silent == message) {
                     return Turn::Silence;
                 }
-                if !asks.takes.iter().any(|taken| taken == message) {
+                let slow = asks.slow_on.iter().find(|(slow, _)| slow == message);
+                self.wait = slow.map(|(_, gate)| gate.clone());
+                if asks.challenges.iter().any(|challenge| challenge == message) {
+                    (self.shaken, self.challenged) = (true, true);
+                    let mut answer = make::response(36);
+                    answer.set_bytes("auth_bytes", Some(Bytes::from_static(b"prove it")));
+                    return Turn::Answer(Box::new(answer));
+                }
+                let refused = |why: &str| {
                     let mut answer = error(36, 58);
-                    answer.set_str("error_message", "Authentication failed: who are you?");
-                    return Turn::Last(Box::new(answer));
+                    answer.set_str("error_message", why);
+                    Turn::Last(Box::new(answer))
+                };
+                if !asks.takes.iter().any(|taken| taken == message) {
+                    return refused("Authentication failed: who are you?");
+                }
+                // `ReauthInfo.ensurePrincipalUnchanged`.
+                if *self.user.get_or_insert_with(|| user(message)) != user(message) {
+                    return refused("Cannot change principals during re-authentication");
                 }
                 let until = Instant::now() + asks.lasts + GRACE;
                 self.session = if asks.lasts.is_zero() { Open::Ever } else { Open::Until(until) };
                 let mut answer = make::response(36);
+                if self.challenged {
+                    answer.set_bytes("auth_bytes", Some(Bytes::from_static(b"v=proof")));
+                }
                 answer.set_i64("session_lifetime_ms", asks.lasts.as_millis() as i64);
                 Turn::Answer(Box::new(answer))
             }

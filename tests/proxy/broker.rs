@@ -61,7 +61,8 @@ pub async fn connection(world: Arc<Mutex<World>>, node: i32, mut stream: TcpStre
         let reply = match (act, decoded) {
             _ if matches!(asked_for, Some(Turn::Close)) => Reply::Close,
             (None, Some(_)) if !matches!(asked_for, Some(Turn::Serve)) => {
-                later.clone_from(&world.lock().unwrap().brokers[&node].slow_handshakes);
+                let slow = world.lock().unwrap().brokers[&node].slow_handshakes.clone();
+                later = slow.or_else(|| asked.wait.take());
                 match asked_for {
                     Some(Turn::Answer(answer) | Turn::Last(answer)) => Reply::Answer(answer),
                     Some(Turn::Silence) => Reply::Silence,

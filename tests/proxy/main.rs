@@ -56,6 +56,7 @@ mod members;
 mod operations;
 mod order;
 mod own;
+mod own_again;
 mod produce;
 mod sasl;
 mod showing;

@@ -8,28 +8,28 @@ use crate::sasl::{AUTHENTICATE, HANDSHAKE, Password, bed, bed_with};
 use bytes::Bytes;
 use std::time::Duration;
 
-fn own(password: &Password) -> String {
+pub fn own(password: &Password) -> String {
     format!("{}\nsasl.clients = \"own\"", password.keys("PLAIN"))
 }
 
 /// Brokers that take these two.
-fn asks() -> Asks {
+pub fn asks() -> Asks {
     Asks::plain(&[("held", "s3cret"), ("alice", "wonderland")])
 }
 
-async fn begin(client: &mut Client, mechanism: &str) {
+pub async fn begin(client: &mut Client, mechanism: &str) {
     let mut body = request(HANDSHAKE);
     body.set_str("mechanism", mechanism);
     assert_eq!(client.ask(HANDSHAKE, 1, &body).await.i16("error_code"), 0);
 }
 
-async fn send(client: &mut Client, message: &[u8]) {
+pub async fn send(client: &mut Client, message: &[u8]) {
     let mut body = request(AUTHENTICATE);
     body.set_bytes("auth_bytes", Some(Bytes::copy_from_slice(message)));
     client.send(AUTHENTICATE, 2, &body).await;
 }
 
-async fn show(client: &mut Client, user: &str, password: &str) -> (i16, String) {
+pub async fn show(client: &mut Client, user: &str, password: &str) -> (i16, String) {
     begin(client, "PLAIN").await;
     send(client, &shown(user, password)).await;
     let answer = client.receive().await;
@@ -37,7 +37,7 @@ async fn show(client: &mut Client, user: &str, password: &str) -> (i16, String) 
 }
 
 /// How often brokers have seen this message.
-fn times(bed: &Bed, message: &[u8]) -> usize {
+pub fn times(bed: &Bed, message: &[u8]) -> usize {
     let has = |frame: &Bytes| frame.windows(message.len()).any(|part| part == message);
     bed.fake.own(AUTHENTICATE).iter().filter(|seen| has(&seen.frame)).count()
 }
@@ -159,4 +159,30 @@ async fn a_client_stays_who_it_is() {
     assert_eq!((code, text.as_str()), (58, "Cannot change principals during re-authentication"));
     client.closed().await;
     assert_eq!(times(&bed, &shown("bob", "builder")), 0);
+}
+
+/// One that closes on what a client has shown before is shown it with pauses, whatever the client asks; and no longer than needed.
+#[tokio::test]
+async fn what_brokers_give_no_verdict_on_is_shown_again_with_pauses() {
+    let password = Password::new("s3cret");
+    let bed = bed(&[1, 2], &asks(), &own(&password)).await;
+    let alice = shown("alice", "wonderland");
+    let mut clients = [bed.client_of(1).await, bed.client_of(1).await, bed.client_of(1).await];
+    for client in &mut clients {
+        assert_eq!(show(client, "alice", "wonderland").await.0, 0);
+    }
+    bed.fake.ask(&Asks { closes_on: vec![alice.clone()], ..asks() });
+    bed.fake.hang_up(1).await;
+    let [writer, reader, other] = &mut clients;
+    writer.send(PRODUCE, 9, &produce_text("a")).await;
+    reader.send(METADATA, 9, &metadata(&["t"])).await;
+    other.send(22, 4, &request(22)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // At once, and after 200, 400 and 800 ms.
+    assert!(times(&bed, &alice) <= 3 + 3 * 5, "{}", times(&bed, &alice));
+    bed.fake.ask(&asks());
+    assert_eq!(produced(&writer.receive().await)[0].0, 0);
+    assert_eq!(leaders(&reader.receive().await), [1]);
+    assert_eq!(other.receive().await.i16("error_code"), 0);
+    bed.balanced().await;
 }

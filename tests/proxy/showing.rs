@@ -1,6 +1,6 @@
 //! Clients that show who they are: checked here where credentials are held, else by their broker, and kept for as long as they are there.
 
-use crate::asks::{Asks, shown};
+use crate::asks::{Asks, shown, token};
 use crate::bed::{Bed, eventually};
 use crate::client::Client;
 use crate::fake::Fake;
@@ -172,7 +172,6 @@ async fn a_clients_own_credentials_are_kept_and_shown_again() {
 #[tokio::test]
 async fn a_client_renews_its_own_token() {
     let password = Password::new("s3cret");
-    let token = |name: &str| format!("n,,\x01auth=Bearer {name}\x01\x01").into_bytes();
     let asks = |tokens: &[&str]| {
         let mut asks = Asks { lasts: Duration::from_secs(60), ..Asks::plain(&[("held", "s3cret")]) };
         asks.mechanisms.push("OAUTHBEARER".to_owned());
@@ -235,4 +234,34 @@ async fn who_has_to_show_who_it_is_and_does_not_is_closed() {
     let refused = "evenkeel_client_refused_total{cluster=\"k\",protocol=\"kafka\",reason=\"first_request\"}";
     assert_eq!(bed.metric(refused).await, 2.0);
     works(&mut good, "later").await;
+}
+
+/// One whose exchange passes is in when that has ended well, as far as can be told, though it asks nothing more.
+#[tokio::test]
+async fn who_has_shown_who_it_is_by_an_exchange_that_passes_may_idle() {
+    let password = Password::new("s3cret");
+    let fake = Fake::start(&[1]).await;
+    fake.topic("t", &[1]);
+    let mut asks = Asks::plain(&[("held", "s3cret")]);
+    asks.mechanisms.extend(["SCRAM-SHA-256", "GSSAPI"].map(str::to_owned));
+    asks.challenges.push(b"begun".to_vec());
+    asks.takes.extend([b"proof".to_vec(), b"ticket".to_vec()]);
+    fake.ask(&asks);
+    let bed = Bed::over(fake, "limits.first_request = \"700ms\"", &own(&password)).await;
+    bed.ready().await;
+    let mut whole = bed.client_of(1).await;
+    assert_eq!(handshake(&mut whole, "SCRAM-SHA-256").await.0, 0);
+    assert_eq!(message(&mut whole, b"begun").await.i16("error_code"), 0);
+    assert_eq!(message(&mut whole, b"proof").await.i16("error_code"), 0);
+    let mut ticket = bed.client_of(1).await;
+    assert_eq!(handshake(&mut ticket, "GSSAPI").await.0, 0);
+    assert_eq!(message(&mut ticket, b"ticket").await.i16("error_code"), 0);
+    for mechanism in ["SCRAM-SHA-256", "GSSAPI"] {
+        let mut half = bed.client_of(1).await;
+        assert_eq!(handshake(&mut half, mechanism).await.0, 0);
+        assert_eq!(message(&mut half, b"begun").await.i16("error_code"), 0);
+        half.closed().await;
+    }
+    works(&mut whole, "whole").await;
+    works(&mut ticket, "ticket").await;
 }

@@ -71,9 +71,11 @@ impl Session {
     fn advance_whole(&mut self, number: u64, ahead: &mut Ahead, now: Instant) -> bool {
         let Some(slot) = self.slot(number) else { return false };
         let kind = kind(slot);
-        if slot.op.key == AUTHENTICATE && self.waits_for_verdict(number, now) {
+        if slot.op.key == AUTHENTICATE
+            && let Some(moved) = self.waits_for_verdict(number, now)
+        {
             self.stop(number, ahead);
-            return false;
+            return moved;
         }
         let Some(slot) = self.slot(number) else { return false };
         if slot.op.key == FETCH {

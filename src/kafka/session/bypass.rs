@@ -112,8 +112,10 @@ impl Session {
                 moved |= self.slot(number).is_some_and(|slot| !slot.is_unsettled());
                 continue;
             }
-            if slot.op.key == AUTHENTICATE && self.waits_for_verdict(number, now) {
-                return moved; // the others come behind it
+            if slot.op.key == AUTHENTICATE
+                && let Some(asked) = self.waits_for_verdict(number, now)
+            {
+                return moved | asked; // the others come behind it
             }
             // On the bootstrap port the choice is made once: a broker is not exchanged for another unseen.
             let home = if self.home.port.is_none() && self.home.node.is_some() {

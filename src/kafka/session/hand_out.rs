@@ -36,9 +36,9 @@ impl Session {
             if !has_gone {
                 self.note_decided(&slot, now);
             }
+            self.on_answered(&slot);
             if let State::Done(answer) = slot.state {
                 self.give(answer, now)?;
-                self.on_answered(slot.op.key);
             }
             recycle(slot.frame);
         }

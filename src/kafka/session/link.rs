@@ -3,7 +3,7 @@
 //! Knows nothing of what requests mean. When the connection is lost it gives back what was unanswered, each with its
 //! verdict: not sent, or unknown.
 
-use crate::kafka::authenticate::Credentials;
+use crate::kafka::authenticate::{Credentials, Failure};
 use crate::kafka::cluster::{Cluster, DialError, Dialed, Peer, Versions, dial, dial_bare};
 use crate::kafka::mistake::{Mistake, made};
 use crate::metrics::{BrokerMetrics, SaslRenewals};
@@ -58,16 +58,27 @@ pub(super) struct Lost {
     pub verdict: Verdict,
 }
 
+/// Its broker has taken what was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// How long the session lasts that it has opened; none: as long as the connection.
+    pub lasts: Option<Duration>,
+    /// Which of its client's messages that was; 0: none.
+    pub message: u64,
+}
+
 /// What came of a link.
 pub(super) enum Event {
-    /// It is connected, with a session at the broker that lasts for so long, or as long as it.
-    Connected(Option<Duration>),
+    /// It is connected.
+    Connected(Taken),
     /// The broker is asked to renew its session.
     GoesOn,
-    /// Its session at the broker was renewed, for so long.
-    Renewed(Option<Duration>),
-    /// It could not be connected.
-    Refused(DialError),
+    /// Its session at the broker was renewed.
+    Renewed(Taken),
+    /// It was not, with this message of its client's: the connection is of no more use.
+    NotRenewed(Failure, u64),
+    /// It could not be connected, with this message of its client's.
+    Refused(DialError, u64),
     /// An answer.
     Answer(Due, Bytes),
     /// A request, or a part of one, that has no answer (acks=0) is in the kernel's hands.
@@ -113,6 +124,10 @@ pub(super) struct Link {
     write_queue: usize,
     /// What it is opened with, once it has been.
     credentials: Option<Credentials>,
+    /// Which of its client's messages that is; 0: none.
+    message: u64,
+    /// Which one its broker had been asked about when the connection was lost.
+    unjudged: Option<u64>,
     client_id: String,
     bound: Duration,
     renewals: Arc<SaslRenewals>,
@@ -136,6 +151,8 @@ impl Link {
             max_frame,
             write_queue,
             credentials: None,
+            message: 0,
+            unjudged: None,
             client_id: settings.kafka.client_id.clone(),
             bound: settings.net.connect_timeout,
             renewals: Arc::clone(&cluster.metrics.kafka_sasl_renewals),
@@ -153,6 +170,20 @@ impl Link {
     /// Whether it is open, and its session at the broker ends before it.
     pub(super) fn is_renewable(&self) -> bool {
         matches!(&self.state, State::Open(open) if open.renewing.is_some())
+    }
+
+    /// Whether its broker is asked about this message of its client's, or was, on the connection that there is.
+    pub(super) fn shows(&self, message: u64) -> bool {
+        match &self.state {
+            State::Closed => false,
+            State::Dialing(_) => self.message == message,
+            State::Open(open) => open.renewing.as_ref().is_some_and(|renewing| renewing.message() == message),
+        }
+    }
+
+    /// Which message its broker had been asked about when the connection was lost, once.
+    pub(super) fn take_unjudged(&mut self) -> Option<u64> {
+        self.unjudged.take()
     }
 
     /// Whether requests can go out on it now.
@@ -196,11 +227,11 @@ impl Link {
         }
     }
 
-    /// Begins to connect, if it is closed.
-    pub(super) fn connect(&mut self, cluster: &Arc<Cluster>, credentials: Credentials) {
+    /// Begins to connect, if it is closed. `message`: which of its client's messages it is opened with; 0: none.
+    pub(super) fn connect(&mut self, cluster: &Arc<Cluster>, credentials: Credentials, message: u64) {
         if self.is_closed() {
             let (cluster, node) = (Arc::clone(cluster), self.node);
-            self.credentials = Some(credentials.clone());
+            (self.credentials, self.message) = (Some(credentials.clone()), message);
             let dialing: Dialing = Box::pin(async move { dial(&cluster, node, &credentials).await });
             #[cfg(test)]
             let dialing = if crate::time::is_fixed() { Box::pin(std::future::pending()) } else { dialing };
@@ -216,13 +247,12 @@ impl Link {
         }
     }
 
-    /// The session at its broker is to be renewed now, with other credentials, if it ends at all.
-    pub(super) fn renew(&mut self, credentials: &Credentials) {
-        self.credentials = Some(credentials.clone());
+    /// The session at its broker is to be renewed with this message of its client's, if it ends at all.
+    pub(super) fn renew(&mut self, credentials: &Credentials, message: u64) {
         if let State::Open(open) = &mut self.state
             && let Some(renewing) = &mut open.renewing
         {
-            renewing.renew_now(credentials.clone());
+            renewing.renew_now(credentials.clone(), message);
         }
     }
 
@@ -279,11 +309,11 @@ impl Link {
                             renewing,
                             renewals: Arc::clone(&self.renewals),
                         }));
-                        Event::Connected(lasts)
+                        Event::Connected(Taken { lasts, message: self.message })
                     }
                     Err(error) => {
                         self.state = State::Closed;
-                        Event::Refused(error)
+                        Event::Refused(error, self.message)
                     }
                 })
             }
@@ -295,6 +325,7 @@ impl Link {
     fn renewing(&self, dialed: &Dialed) -> Option<Box<Renewing>> {
         let (Some(identity), Some(at)) = (dialed.identity.clone(), dialed.renew_at) else { return None };
         let credentials = self.credentials.clone()?;
+        let credentials = (credentials, self.message);
         Some(Box::new(Renewing::new(credentials, identity, &self.client_id, self.bound, at)))
     }
 
@@ -351,12 +382,12 @@ impl Link {
         if open.due.is_empty() && open.renewing.as_ref().is_some_and(|renewing| renewing.is_talking()) {
             return match open.on_renewal(&frame) {
                 Renewed::GoesOn => Event::GoesOn,
-                Renewed::Done(lasts) => Event::Renewed(lasts),
-                Renewed::Failed(failure) => {
+                Renewed::Done(taken) => Event::Renewed(taken),
+                Renewed::Failed(failure, message) => {
                     if let Some(untold) = renew::REFUSED.may() {
                         tracing::warn!(node = self.node, %failure, untold, "the session at a broker can't be renewed");
                     }
-                    self.disconnect(failure.to_string())
+                    Event::NotRenewed(failure, message)
                 }
             };
         }
@@ -380,6 +411,7 @@ impl Link {
             return Event::Disconnected { reason, lost: Vec::new(), silent: false };
         };
         self.metrics.connections.dec();
+        self.unjudged = open.renewing.as_ref().and_then(|renewing| renewing.asks_about());
         self.metrics.in_flight.sub(i64::try_from(open.due.len()).unwrap_or(0));
         let written = open.out.written_total();
         let due = open.due.iter().map(|due| (due.slot, due.part, due.end));

@@ -43,9 +43,9 @@ impl Session {
     }
 
     /// A node can't be connected: what waits for it is routed anew.
-    pub(super) fn on_refused(&mut self, node: i32, error: &DialError) {
+    pub(super) fn on_refused(&mut self, node: i32, error: &DialError, message: u64) {
         tracing::debug!(client = %self.client_id, node, %error, "no connection to a broker");
-        self.on_not_taken(node, error);
+        self.on_not_taken(node, error, message);
         if self.is_passing() && self.home.node == Some(node) {
             self.lose_client("its broker can't be connected, and nobody else can repeat its SASL exchange");
             return;
@@ -82,6 +82,7 @@ impl Session {
         self.cluster.metrics.upstream_errors.disconnected().inc();
         self.cluster.suspect(node);
         self.tell_unproven(node, now);
+        self.on_unjudged(node);
         self.trusted.retain(|_, trusted| trusted.node != node);
         if self.is_bypassing() && self.home.node == Some(node) {
             self.lose_client("its broker's connection is lost, and bypass is on");
@@ -120,14 +121,17 @@ impl Session {
             }
         }
         for &node in &dead {
-            let event = self
-                .link_mut(node)
-                .map(|link| link.disconnect("no answer, and no new connection".to_owned()));
-            if let Some(Event::Disconnected { reason, lost, silent }) = event {
-                self.on_disconnect(node, &reason, lost, silent, now);
-            }
+            self.give_up(node, "no answer, and no new connection", now);
         }
         !dead.is_empty()
+    }
+
+    /// Gives the connection to a node up: what is on it is lost.
+    pub(super) fn give_up(&mut self, node: i32, reason: &str, now: Instant) {
+        let event = self.link_mut(node).map(|link| link.disconnect(reason.to_owned()));
+        if let Some(Event::Disconnected { reason, lost, silent }) = event {
+            self.on_disconnect(node, &reason, lost, silent, now);
+        }
     }
 
     fn on_lost(&mut self, lost: Lost, now: Instant) {

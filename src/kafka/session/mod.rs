@@ -334,9 +334,12 @@ impl Session {
                 Poll::Ready(event) => {
                     moved = true;
                     match event {
-                        Event::Connected(lasts) | Event::Renewed(lasts) => self.on_taken(node, lasts),
+                        Event::Connected(taken) | Event::Renewed(taken) => self.on_taken(node, taken),
                         Event::GoesOn => {}
-                        Event::Refused(error) => self.on_refused(node, &error),
+                        Event::NotRenewed(failure, message) => {
+                            self.on_not_renewed(node, &failure, message, now);
+                        }
+                        Event::Refused(error, message) => self.on_refused(node, &error, message),
                         Event::Answer(due, frame) => self.on_answer(node, due, frame, now),
                         Event::Written(slot, part) => self.on_written(slot, part),
                         Event::Disconnected { reason, lost, silent } => {

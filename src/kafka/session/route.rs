@@ -104,6 +104,12 @@ impl Session {
     }
 
     fn any_other(&self, except: Option<i32>) -> Target {
+        if self.showing.rests() {
+            // No connection is opened for a moment: one that there is, or none.
+            let open = |node: &i32| Some(*node) != except && self.is_open(*node) && self.usable(*node);
+            let open = self.links.iter().map(|link| link.node).find(open);
+            return open.map_or(Target::Wait, Target::Node);
+        }
         let pick = usize::try_from(self.id).unwrap_or(0);
         self.cluster.read(|view| view.any_node(except, pick)).map_or(Target::Wait, Target::Node)
     }

@@ -2,13 +2,14 @@
 //! of it; a client that shows none comes in as well: it is on this host. With `sasl.clients = "own"` what it shows goes to its broker,
 //! which decides, and is kept for this connection alone, for every other that is opened for it.
 
+mod verdict;
+
 use super::Session;
-use super::slot::{Answer, State};
+use super::slot::{Answer, Slot, State};
 use crate::config::{Mechanism, Sasl, SaslClients, Secret};
 use crate::kafka::authenticate::{
-    AUTHENTICATE, Credentials, FAILED, Failure, HANDSHAKE, ILLEGAL_STATE, UNSUPPORTED_MECHANISM,
+    AUTHENTICATE, Credentials, FAILED, HANDSHAKE, ILLEGAL_STATE, UNSUPPORTED_MECHANISM,
 };
-use crate::kafka::cluster::DialError;
 use crate::kafka::wire::{self, Struct};
 use crate::metrics::ClientSasl;
 use crate::sasl::{Exchange, Served, Server};
@@ -18,19 +19,15 @@ use std::time::{Duration, Instant};
 
 /// The mechanisms whose exchange can be repeated without the client.
 const REPEATABLE: [Mechanism; 2] = [Mechanism::Plain, Mechanism::OauthBearer];
-/// How soon a broker is looked for again that can be asked.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The longest message that goes to a broker, in bytes: brokers close the connection on a longer one without a word
 /// (`sasl.server.max.receive.size`, 524288 unless it is set, KIP-684).
 const LONGEST: usize = 512 * 1024;
 /// What a client is told whose message is longer.
 const TOO_LONG: &str = "Authentication failed: a message of more than 512 KiB, which brokers don't take";
-/// What a client is told that would go on as somebody else. Brokers say it so (`SaslServerAuthenticator.ReauthInfo`).
+/// What a client is told that would go on as somebody else, or that would prove it in another way. Brokers refuse both
+/// (`SaslServerAuthenticator.ReauthInfo`).
 const ANOTHER: &str = "Cannot change principals during re-authentication";
-/// The pause before what brokers gave no verdict on is shown again: the first, doubled each time up to the longest.
-const REST: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
-/// So often a login is tried that a broker, which is up, gives no verdict on: each attempt may count where passwords are locked.
-const TRIES: u32 = 2;
+const ANOTHER_WAY: &str = "Cannot change mechanisms during re-authentication";
 /// What a client is told whose proof is wrong. It says no more than a broker does.
 const NOT_HELD: &str =
     "Authentication failed: these are not the username and password that Evenkeel holds for this cluster";
@@ -42,7 +39,15 @@ const IN_VAIN: &str = "Authentication failed: the brokers ask Evenkeel for SASL,
 pub(super) struct Showing {
     step: Step,
     /// What it has shown last, with `sasl.clients = "own"`.
-    shown: Option<(Mechanism, Secret)>,
+    shown: Option<Shown>,
+    /// What had been taken before that, as long as there is no verdict on it.
+    before: Option<Shown>,
+    /// How many messages it has shown.
+    messages: u64,
+    /// The broker that is asked about the last one.
+    judge: Option<i32>,
+    /// How long it was told that its session lasts: it may show who it is again before that ends. None: as long as its connection.
+    lasts: Option<Duration>,
     /// Its messages come as they are, without a header: `SaslHandshake` v0, which brokers up to 4.3 take and some libraries still begin with
     /// (kafka-python up to 2.0, Sarama before it set v1 by itself). Evenkeel's own exchanges are v1, which every broker from 2.8 knows.
     raw: bool,
@@ -67,6 +72,15 @@ impl Showing {
     }
 }
 
+/// What a client has shown: all of a mechanism's exchange that can be repeated.
+#[derive(Debug, Clone)]
+struct Shown {
+    mechanism: Mechanism,
+    first: Secret,
+    /// Which of its messages it is, from 1: a verdict on another is none on this.
+    message: u64,
+}
+
 #[derive(Debug, Default)]
 enum Step {
     #[default]
@@ -75,12 +89,12 @@ enum Step {
     Checked(Server),
     /// Its message is due, to be shown to its broker.
     Due(Mechanism),
-    /// Its broker is asked; this request waits for the verdict.
+    /// A broker is asked; this request waits for the verdict.
     Asked(u64),
-    /// Its broker has taken what it has shown.
+    /// A broker has taken what it has shown.
     Taken,
-    /// Its exchange passes as it is, and can't be repeated.
-    Passing,
+    /// Its exchange passes as it is, and can't be repeated; so many of its messages have been taken.
+    Passing { scram: bool, taken: u32 },
     /// Whatever it shows: nothing is configured, and the brokers ask.
     InVain,
 }
@@ -89,7 +103,7 @@ impl Session {
     /// With what links are opened; none before the client has shown what it has to.
     pub(super) fn credentials(&self) -> Option<Credentials> {
         match &self.showing.shown {
-            Some((mechanism, first)) => Some(Credentials::Shown(*mechanism, first.clone())),
+            Some(shown) => Some(Credentials::Shown(shown.mechanism, shown.first.clone())),
             None if self.showing.own => None,
             None => Some(self.cluster.credentials()),
         }
@@ -107,15 +121,36 @@ impl Session {
         (self.showing.own || matches!(self.showing.step, Step::InVain)) && !self.showing.proved
     }
 
-    /// A request was answered. Where the exchange passes as it is, that of one that comes behind it proves it: brokers close the connection of a
-    /// client that asks before it has shown who it is.
-    pub(super) fn on_answered(&mut self, key: i16) {
-        self.showing.proved |= self.is_passing() && !matches!(key, 18 | HANDSHAKE | AUTHENTICATE);
+    /// A request is answered. Where the exchange passes as it is, its end proves it, or an answer to one that comes behind it: brokers close
+    /// the connection of a client that asks before it has shown who it is.
+    pub(super) fn on_answered(&mut self, slot: &Slot) {
+        if self.showing.proved || !self.is_passing() {
+            return;
+        }
+        self.showing.proved = match slot.op.key {
+            18 | HANDSHAKE => false,
+            AUTHENTICATE => self.ends_exchange(slot),
+            _ => true,
+        };
+    }
+
+    /// Whether a broker's answer ends an exchange that passes, as far as can be told: one that says for how long the session lasts, the second
+    /// of SCRAM (RFC 5802), the first with nothing to go on with in others (GSSAPI: RFC 4752).
+    fn ends_exchange(&mut self, slot: &Slot) -> bool {
+        let Step::Passing { scram, taken } = &mut self.showing.step else { return false };
+        let State::Done(Answer::Frame(frame)) = &slot.state else { return false };
+        let Ok((_, answer)) = wire::decode_response(AUTHENTICATE, slot.version, frame) else { return false };
+        if answer.i16("error_code") != 0 {
+            return false;
+        }
+        *taken += 1;
+        let is_silent = answer.bytes_field("auth_bytes").is_none_or(Bytes::is_empty);
+        answer.i64("session_lifetime_ms") > 0 || if *scram { *taken >= 2 } else { is_silent }
     }
 
     /// Whether the client's exchange passed as it is: nobody can repeat it.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(self.showing.step, Step::Passing)
+        matches!(self.showing.step, Step::Passing { .. })
     }
 
     /// Whether the client's next frame has no header.
@@ -174,7 +209,7 @@ impl Session {
         match mechanism.filter(|mechanism| REPEATABLE.contains(mechanism)) {
             Some(_) if self.showing.raw => self.unsupported(number, name, &[]),
             // As a broker says it whose sessions last as long as their connections.
-            Some(_) if matches!(self.showing.step, Step::Taken) && !self.home_renews() => {
+            Some(_) if matches!(self.showing.step, Step::Taken) && self.showing.lasts.is_none() => {
                 self.answer_handshake(number, ILLEGAL_STATE, &[]);
             }
             Some(mechanism) => {
@@ -183,7 +218,7 @@ impl Session {
             }
             None if self.showing.shown.is_some() => self.unsupported(number, name, &names(&REPEATABLE)),
             None => {
-                self.showing.step = Step::Passing;
+                self.showing.step = Step::Passing { scram: name.starts_with("SCRAM-"), taken: 0 };
                 // Its messages have no header then, which nobody here could tell from requests.
                 if self.showing.raw {
                     self.showing.step = Step::Nothing;
@@ -221,21 +256,15 @@ impl Session {
                 Err(error) => self.turn_away(number, &format!("Authentication failed: {error}")),
             },
             Step::Due(_) if message.len() > LONGEST => self.turn_away(number, TOO_LONG),
-            Step::Due(mechanism) if self.is_another(mechanism, message) => self.turn_away(number, ANOTHER),
-            Step::Due(mechanism) => {
-                self.showing.shown = Some((mechanism, Secret::new(message.to_vec())));
-                self.showing.step = Step::Asked(number);
-                let Some(credentials) = self.credentials() else { return };
-                for link in &mut self.links {
-                    link.renew(&credentials);
-                }
-                // `advance` has its broker asked, if there is no connection that asks already.
-            }
+            Step::Due(mechanism) => match self.another(mechanism, message) {
+                Some(why) => self.turn_away(number, why),
+                None => self.have_judged(number, mechanism, Secret::new(message.to_vec())),
+            },
             Step::InVain => {
                 tracing::warn!(client = %self.client_id, "the brokers ask for SASL: set [kafka.sasl]");
                 self.turn_away(number, IN_VAIN);
             }
-            step @ (Step::Nothing | Step::Asked(_) | Step::Taken | Step::Passing) => {
+            step @ (Step::Nothing | Step::Asked(_) | Step::Taken | Step::Passing { .. }) => {
                 self.showing.step = step;
                 let body = answer_of(AUTHENTICATE, |answer| {
                     answer.set_i16("error_code", ILLEGAL_STATE);
@@ -273,91 +302,19 @@ impl Session {
         self.out.push_frame([Bytes::from(answer)]).map_err(|error| error.to_string())
     }
 
-    /// Whether a request of SASL waits for the verdict of its client's broker, which is asked; if not, it is to pass as it is. It is not
-    /// held: nothing of the client's is under way before.
-    pub(super) fn waits_for_verdict(&mut self, number: u64, now: Instant) -> bool {
-        if !matches!(self.showing.step, Step::Asked(asked) if asked == number) {
-            return false;
-        }
-        let bound = self.slot(number).map(|slot| slot.arrived + self.cluster.settings().hold.max);
-        if bound.is_some_and(|bound| now >= bound) {
-            self.showing.step = Step::Nothing;
-            self.turn_away(number, "Authentication failed: no broker can be asked");
-            return true;
-        }
-        if let Some(node) = self.home_node().filter(|node| self.usable(*node)) {
-            self.reach(node);
-        }
-        self.wake_before(bound.map_or(now, |bound| bound.min(now + LOOK_AGAIN)));
-        true
-    }
-
-    fn home_renews(&self) -> bool {
-        let home = self.home.node;
-        self.links.iter().any(|link| Some(link.node) == home && link.is_renewable())
-    }
-
-    /// Whether a message is of another user than the client has been so far: what it has under way would go on as that one.
-    fn is_another(&self, mechanism: Mechanism, message: &[u8]) -> bool {
+    /// What speaks against a message of another user than the client has been so far, or by another mechanism: what it has under way would go
+    /// on as that one. Whose a token is, its brokers know alone.
+    fn another(&self, mechanism: Mechanism, message: &[u8]) -> Option<&'static str> {
         let user = |mechanism, message| {
             let exchange = Exchange::shown(mechanism, message)?;
             exchange.identity().1.map(str::to_owned)
         };
-        let Some((before, first)) = &self.showing.shown else { return false };
-        let before = user(*before, first.clone());
-        before.zip(user(mechanism, Secret::new(message))).is_some_and(|(before, now)| before != now)
-    }
-
-    /// A broker has taken what the client has shown, and its session lasts for so long.
-    pub(super) fn on_taken(&mut self, node: i32, lasts: Option<Duration>) {
-        (self.showing.unjudged, self.showing.rests_until) = (0, None);
-        if Some(node) != self.home.node {
-            return;
+        let shown = self.showing.shown.as_ref()?;
+        if shown.mechanism != mechanism {
+            return Some(ANOTHER_WAY);
         }
-        if let Step::Asked(number) = self.showing.step {
-            (self.showing.step, self.showing.proved) = (Step::Taken, true);
-            self.cluster.metrics.kafka_client_sasl.inc(ClientSasl::Accepted);
-            self.answer_message(number, &[], lasts);
-        }
-    }
-
-    /// A broker can't be connected. If that is for what the client has shown, it is told.
-    pub(super) fn on_not_taken(&mut self, node: i32, error: &DialError) {
-        if self.showing.shown.is_none() {
-            return;
-        }
-        let why = match error {
-            DialError::Sasl { why, .. } => why,
-            DialError::Showing { .. } | DialError::Handshake { .. } => return self.rest(node),
-            _ => return,
-        };
-        if let Step::Asked(number) = self.showing.step {
-            self.showing.step = Step::Nothing;
-            let said = match &**why {
-                Failure::Refused { said, .. } => said.clone(),
-                other => other.to_string(),
-            };
-            self.turn_away(number, &said);
-        } else {
-            self.lose_client("what it has shown is not taken by its broker any more");
-        }
-    }
-
-    /// A broker has given no verdict. It may be on its way down, which its probe finds out meanwhile; else this is the client's affair.
-    fn rest(&mut self, node: i32) {
-        if self.cluster.read(|view| view.is_down(node)) {
-            return;
-        }
-        let showing = &mut self.showing;
-        let pause = REST.0 * (1 << showing.unjudged.min(4));
-        showing.unjudged += 1;
-        showing.rests_until = Some(now() + pause.min(REST.1));
-        if let Step::Asked(number) = showing.step
-            && showing.unjudged >= TRIES
-        {
-            showing.step = Step::Nothing;
-            self.lose_client_behind(number, "its broker gives no verdict on what it has shown");
-        }
+        let before = user(mechanism, shown.first.clone());
+        (before != user(mechanism, Secret::new(message))).then_some(ANOTHER)
     }
 
     fn turn_away(&mut self, number: u64, why: &str) {
@@ -413,23 +370,4 @@ fn answer_of(key: i16, fill: impl FnOnce(&mut Struct)) -> Option<Struct> {
 
 fn names(mechanisms: &[Mechanism]) -> Vec<&'static str> {
     mechanisms.iter().map(|mechanism| mechanism.name()).collect()
-}
-
-impl Session {
-    /// Begins to connect a link, with what the client has shown or what is held. Answers whether it was begun.
-    pub(super) fn open_link(&mut self, node: i32) -> bool {
-        // Before its broker's verdict it is shown to no other.
-        let is_early = matches!(self.showing.step, Step::Asked(_)) && self.home.node != Some(node);
-        if self.is_out_of_reach(node) || is_early {
-            return false;
-        }
-        let (passing, credentials) = (self.is_passing(), self.credentials());
-        let cluster = std::sync::Arc::clone(&self.cluster);
-        match (self.link_mut(node).filter(|link| link.is_closed()), credentials) {
-            (Some(link), _) if passing => link.connect_bare(&cluster),
-            (Some(link), Some(credentials)) => link.connect(&cluster, credentials),
-            _ => return false,
-        }
-        true
-    }
 }

@@ -68,6 +68,8 @@ impl Link {
             max_frame: self.max_frame,
             write_queue: self.write_queue,
             credentials: self.credentials.clone(),
+            message: self.message,
+            unjudged: self.unjudged,
             client_id: self.client_id.clone(),
             bound: self.bound,
             renewals: Arc::clone(&self.renewals),

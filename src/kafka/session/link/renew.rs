@@ -1,7 +1,7 @@
 //! A connection whose session at the broker ends before it does (KIP-368) proves itself again in time: on the same connection, behind the
 //! requests that are on it. Until the broker is content nothing new goes out; it answers in order, so what is out is answered first.
 
-use super::Open;
+use super::{Open, Taken};
 use crate::kafka::authenticate::{Credentials, Failure, Identity, Say, Talk, note};
 use crate::metrics::SaslRenewal;
 use crate::net::Seldom;
@@ -30,6 +30,12 @@ type Preparing = Pin<Box<dyn Future<Output = Result<Option<Exchange>, Failure>> 
 /// See the module.
 pub(super) struct Renewing {
     credentials: Credentials,
+    /// Which of its client's messages that is.
+    message: u64,
+    /// Which one the exchange is about that is under way, or was the last.
+    asked: u64,
+    /// When an exchange was last begun here.
+    begun: Option<Instant>,
     identity: Identity,
     client_id: String,
     /// The most time for an answer.
@@ -61,15 +67,15 @@ fn never() -> Instant {
 pub(super) enum Renewed {
     /// There is more to say.
     GoesOn,
-    /// The broker is content, for so long.
-    Done(Option<Duration>),
-    /// The connection is of no more use.
-    Failed(Failure),
+    /// The broker is content.
+    Done(Taken),
+    /// The connection is of no more use. With the message that this came of.
+    Failed(Failure, u64),
 }
 
 impl Renewing {
     pub(super) fn new(
-        credentials: Credentials,
+        (credentials, message): (Credentials, u64),
         identity: Identity,
         client_id: &str,
         bound: Duration,
@@ -78,6 +84,9 @@ impl Renewing {
         let at = if credentials.is_renewed() { at } else { never() };
         Self {
             credentials,
+            message,
+            asked: message,
+            begun: None,
             identity,
             client_id: client_id.to_owned(),
             bound,
@@ -98,12 +107,31 @@ impl Renewing {
         matches!(self.step, Step::Talking(_))
     }
 
-    /// It is to be renewed now, with other credentials.
-    pub(super) fn renew_now(&mut self, credentials: Credentials) {
-        self.credentials = credentials;
-        if matches!(self.step, Step::Resting) {
-            self.timer.as_mut().reset(tokio::time::Instant::now());
+    /// Its client's message that the broker is asked about, if one is.
+    pub(super) fn asks_about(&self) -> Option<u64> {
+        self.is_talking().then_some(self.asked)
+    }
+
+    /// Its client's message that the session is of, or is to be.
+    pub(super) fn message(&self) -> u64 {
+        self.message
+    }
+
+    /// It is to be renewed with this message of its client's, as soon as that can be. What the broker is asked already it answers first.
+    pub(super) fn renew_now(&mut self, credentials: Credentials, message: u64) {
+        if message == self.message {
+            return;
         }
+        (self.credentials, self.message) = (credentials, message);
+        if matches!(self.step, Step::Resting | Step::Preparing(_)) {
+            self.rest(self.soonest());
+        }
+    }
+
+    /// When an exchange may begin here.
+    fn soonest(&self) -> Instant {
+        let now = now();
+        self.begun.map_or(now, |begun| (begun + BETWEEN).max(now))
     }
 
     fn rest(&mut self, until: Instant) {
@@ -128,7 +156,8 @@ impl Renewing {
                 self.is_last = session.lasts.is_some_and(|lasts| now + lasts <= soonest + BETWEEN / 4);
                 let at = at.map(|at| if self.is_last { at } else { at.max(soonest) });
                 self.identity = session.identity;
-                self.rest(at.unwrap_or_else(never));
+                let at = if self.asked == self.message { at.unwrap_or_else(never) } else { self.soonest() };
+                self.rest(at);
                 Ok(Err(session.lasts))
             }
             Err(failure) => {
@@ -154,6 +183,7 @@ impl Open {
                     ready!(renewing.timer.as_mut().poll(cx));
                     if !renewing.is_last && renewing.credentials.is_still(&renewing.identity) {
                         let credentials = renewing.credentials.clone();
+                        renewing.asked = renewing.message;
                         renewing.step =
                             Step::Preparing(Box::pin(async move { credentials.exchange().await }));
                     } else {
@@ -171,6 +201,7 @@ impl Open {
                                 "it can't be renewed: the credentials are too long".to_owned(),
                             );
                         }
+                        renewing.begun = Some(now());
                         renewing.step = Step::Talking(talk);
                         renewing.timer.as_mut().reset((now() + renewing.bound).into());
                     }
@@ -206,11 +237,12 @@ impl Open {
     /// The broker's answer in the exchange.
     pub(super) fn on_renewal(&mut self, frame: &Bytes) -> Renewed {
         let Some(renewing) = &mut self.renewing else { return Renewed::GoesOn };
+        let message = renewing.asked;
         let next = match renewing.on_answer(frame) {
             Ok(next) => next,
             Err(failure) => {
                 self.renewals.inc(SaslRenewal::Refused);
-                return Renewed::Failed(failure);
+                return Renewed::Failed(failure, message);
             }
         };
         match next {
@@ -221,7 +253,7 @@ impl Open {
             }
             Err(lasts) => {
                 self.renewals.inc(SaslRenewal::Ok);
-                Renewed::Done(lasts)
+                Renewed::Done(Taken { lasts, message })
             }
         }
     }
