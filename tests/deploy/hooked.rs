@@ -202,7 +202,8 @@ impl Bed {
         let mut bash = Command::new("bash");
         bash.arg(script).args(["--cluster", "c", "--plan", "p", "--members", members, "--command", &command]);
         bash.args(["--sidecars", &sidecars.join(","), "--stable", "0", "--bound", "20"]).args(more);
-        bash.env("F", &self.folder).stdin(Stdio::null());
+        // Who is killed leaves its folder: in ours.
+        bash.env("F", &self.folder).env("TMPDIR", &self.folder).stdin(Stdio::null());
         bash
     }
 
