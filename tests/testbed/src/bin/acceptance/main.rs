@@ -64,6 +64,7 @@ struct Finding {
 }
 
 /// What proofs need.
+#[derive(Clone)]
 struct Bench {
     /// Evenkeel's binary.
     binary: PathBuf,
@@ -221,8 +222,8 @@ const PROOFS: &[Proof] = &[
     },
     Proof {
         name: "bad-connections",
-        shows: "50,000 bad connections of more than 20 kinds for each protocol, in plain text and behind TLS, while 100 good ones work and others take their places: the good ones notice nothing, descriptors \
-                and gauges return to where they were, and memory does but for what the allocator keeps of what was used at once.",
+        shows: "50,000 bad connections of more than 20 kinds for each protocol, in plain text and behind TLS, while 100 good ones work and others take their places: the good ones notice nothing, and descriptors, memory \
+                and gauges return to where they were.",
         run: bad_connections::run,
     },
     Proof {
