@@ -53,6 +53,15 @@ async fn drained(bed: &Bed, member: i32) {
     }
 }
 
+/// Waits until a metric counts one.
+async fn counted(bed: &Bed, metric: &str) {
+    let end = Instant::now() + PATIENCE;
+    while bed.metric(metric).await < 1.0 {
+        assert!(Instant::now() < end);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// It was told that its session ends: so it may, wherever its broker is meanwhile.
 #[tokio::test]
 async fn a_client_shows_who_it_is_again_while_its_broker_is_away() {
@@ -180,11 +189,7 @@ async fn another_users_token_takes_nothing_over() {
     bed.holding(1).await;
     send_token(&mut client, "bob.1").await;
     let refused = "evenkeel_kafka_client_sasl_total{cluster=\"k\",outcome=\"refused\"";
-    let end = Instant::now() + PATIENCE;
-    while bed.metric(refused).await < 1.0 {
-        assert!(Instant::now() < end);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    counted(&bed, refused).await;
     bed.fake.elect("t", 0, 2);
     assert_eq!(produced(&client.receive().await)[0].0, 0);
     assert_eq!(client.receive().await.i16("error_code"), 0);
@@ -240,11 +245,7 @@ async fn an_old_tokens_refusal_is_none_of_the_new_one() {
     eventually("its own broker is asked about the new one", || times(&bed, &token("two")) == 1).await;
     of_old.add_permits(100);
     let refused = "evenkeel_upstream_connect_total{cluster=\"k\",member=\"2\",outcome=\"sasl\"";
-    let end = Instant::now() + PATIENCE;
-    while bed.metric(refused).await < 1.0 {
-        assert!(Instant::now() < end);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    counted(&bed, refused).await;
     of_new.add_permits(100);
     assert_eq!(produced(&client.receive().await)[0].0, 0);
     assert_eq!(client.receive().await.i16("error_code"), 0);

@@ -13,19 +13,23 @@ mod outage;
 /// What an endpoint was asked.
 type Heard = Arc<std::sync::Mutex<Vec<String>>>;
 
-/// Hands out `token-1`, `token-2`, …, each for one second, and tells what it was asked; every second time it is out of order if told.
-async fn endpoint(fails: bool) -> (String, Heard) {
+/// Answers each request, the first of which is number 1, with what `says` gives (see [`hand_out`]), and tells what it was asked.
+async fn answering(says: impl Fn(usize) -> (&'static str, u32) + Send + Sync + 'static) -> (String, Heard) {
     let (listener, at) = listen("http").await;
     let heard = Heard::default();
     let told = Arc::clone(&heard);
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let is_out = |number: usize| fails && number.is_multiple_of(2);
-            hand_out(stream, &told, |number| (if is_out(number) { "503 Busy" } else { "200 OK" }, 1)).await;
+            hand_out(stream, &told, &says).await;
         }
     });
     (at, heard)
+}
+
+/// Hands out `token-1`, `token-2`, …, each for one second, and tells what it was asked; every second time it is out of order if told.
+async fn endpoint(fails: bool) -> (String, Heard) {
+    answering(move |number| (if fails && number.is_multiple_of(2) { "503 Busy" } else { "200 OK" }, 1)).await
 }
 
 async fn listen(scheme: &str) -> (TcpListener, String) {

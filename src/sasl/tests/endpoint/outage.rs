@@ -10,16 +10,10 @@ async fn switched() -> (String, Heard, Arc<AtomicU32>) {
 
 /// The same, for so many seconds each.
 async fn switched_for(lasts: u32) -> (String, Heard, Arc<AtomicU32>) {
-    let (listener, at) = listen("http").await;
-    let (heard, works) = (Heard::default(), Arc::new(AtomicU32::new(0)));
-    let (told, is_on) = (Arc::clone(&heard), Arc::clone(&works));
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let works = is_on.load(Relaxed) > 0;
-            hand_out(stream, &told, |_| (if works { "200 OK" } else { "500 No" }, lasts)).await;
-        }
-    });
+    let works = Arc::new(AtomicU32::new(0));
+    let is_on = Arc::clone(&works);
+    let says = move |_| (if is_on.load(Relaxed) > 0 { "200 OK" } else { "500 No" }, lasts);
+    let (at, heard) = answering(says).await;
     (at, heard, works)
 }
 
